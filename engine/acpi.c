@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The ACPI tables (ACPI 6.4 chapter 5), made from engine/board_map.h so that they cannot disagree with the board.
+ *
+ *     RSDP (F0000H) -> XSDT, RSDT -> FADT -> FACS, DSDT
+ *                                 -> MADT
+ *
+ * The DSDT is a device list: COM1, PS/2 keyboard and mouse, the real-time clock, and \_S5 for power-off. There is no PCI,
+ * no HPET and no processor object: what the MADT says of processors is all that there is to say of them.
+ */
+#include <string.h>
+
+#include "engine/aml.h"
+#include "engine/board_map.h"
+#include "engine/loader.h"
+#include "engine/vm.h"
+
+#define HEADER_BYTES 36
+#define FADT_BYTES 268 /* revision 5 */
+#define FACS_BYTES 64
+#define OEM_ID "STLYRD"
+#define OEM_TABLE_ID "STEELYRD"
+#define CREATOR_ID "STLY"
+
+/* FADT flags (table 5.10) and IA-PC boot flags (table 5.11) */
+#define FADT_WBINVD (1u << 0)
+#define FADT_PROC_C1 (1u << 2)
+#define FADT_PWR_BUTTON (1u << 4) /* none as fixed hardware */
+#define FADT_SLP_BUTTON (1u << 5) /* none as fixed hardware */
+#define FADT_FIX_RTC (1u << 6)	  /* the RTC's wake status is not in the fixed registers */
+#define FADT_TMR_VAL_EXT (1u << 8)
+#define FADT_RESET_REG_SUP (1u << 10)
+#define BOOT_LEGACY_DEVICES (1u << 0)
+#define BOOT_8042 (1u << 1)
+#define BOOT_NO_VGA (1u << 2)
+#define BOOT_NO_MSI (1u << 3)
+
+/* Tables are laid one behind the other from LOW_ACPI on. */
+struct tables {
+	uint8_t *base; /* host address of LOW_ACPI */
+	uint32_t used;
+};
+
+static uint8_t checksum(const uint8_t *p, uint32_t len)
+{
+	uint8_t sum = 0;
+
+	for (uint32_t i = 0; i < len; i++)
+		sum = (uint8_t)(sum + p[i]);
+	return (uint8_t)-sum;
+}
+
+static uint8_t *table_alloc(struct tables *t, uint32_t bytes, uint32_t align, uint32_t *gpa)
+{
+	t->used = (t->used + align - 1) & ~(align - 1);
+	BUG_ON(t->used + bytes > LOW_ACPI_BYTES);
+	*gpa = LOW_ACPI + t->used;
+	t->used += bytes;
+	return t->base + (*gpa - LOW_ACPI);
+}
+
+static void table_finish(uint8_t *p, const char *sig, uint8_t revision, uint32_t len)
+{
+	memcpy(p, sig, 4);
+	put32(p + 4, len);
+	p[8] = revision;
+	p[9] = 0;
+	memcpy(p + 10, OEM_ID, 6);
+	memcpy(p + 16, OEM_TABLE_ID, 8);
+	put32(p + 24, 1);
+	memcpy(p + 28, CREATOR_ID, 4);
+	put32(p + 32, 1);
+	p[9] = checksum(p, len);
+}
+
+/* ---- DSDT ---- */
+
+static void device(struct aml *a, const char name[4], const char *hid, struct aml_crs *crs, int uid)
+{
+	struct aml_pkg dev = aml_device(a, name);
+
+	aml_name_eisaid(a, "_HID", hid);
+	if (uid >= 0)
+		aml_name_int(a, "_UID", (uint32_t)uid);
+	aml_name_crs(a, crs);
+	aml_close(a, dev);
+}
+
+static uint32_t write_dsdt(struct tables *t)
+{
+	const uint32_t s5[4] = {BOARD_SLP_TYP_S5, BOARD_SLP_TYP_S5, 0, 0};
+	struct aml_crs com1 = {0}, kbd = {0}, mouse = {0}, rtc = {0};
+	uint32_t gpa, room = 2048;
+	uint8_t *p = table_alloc(t, room, 16, &gpa);
+	struct aml_pkg sb;
+	struct aml a;
+
+	aml_crs_io(&com1, BOARD_COM1_PORT, BOARD_COM1_LEN);
+	aml_crs_irq(&com1, BOARD_IRQ_COM1);
+	aml_crs_io(&kbd, BOARD_KBC_DATA_PORT, 1);
+	aml_crs_io(&kbd, BOARD_KBC_CMD_PORT, 1);
+	aml_crs_irq(&kbd, BOARD_IRQ_KBD);
+	aml_crs_irq(&mouse, BOARD_IRQ_AUX);
+	aml_crs_io(&rtc, BOARD_RTC_PORT, BOARD_RTC_LEN);
+	aml_crs_irq(&rtc, BOARD_IRQ_RTC);
+
+	aml_init(&a, p + HEADER_BYTES, room - HEADER_BYTES);
+	aml_name_package(&a, "_S5_", s5, ARRAY_LEN(s5));
+	sb = aml_scope(&a, "_SB_");
+	device(&a, "COM1", "PNP0501", &com1, 1);
+	device(&a, "PS2K", "PNP0303", &kbd, -1);
+	device(&a, "PS2M", "PNP0F13", &mouse, -1);
+	device(&a, "RTC_", "PNP0B00", &rtc, -1);
+	aml_close(&a, sb);
+	BUG_ON(a.overflow);
+	table_finish(p, "DSDT", 2, HEADER_BYTES + aml_length(&a));
+	return gpa;
+}
+
+/* ---- FACS and FADT ---- */
+
+static uint32_t write_facs(struct tables *t)
+{
+	uint32_t gpa;
+	uint8_t *p = table_alloc(t, FACS_BYTES, 64, &gpa);
+
+	memcpy(p, "FACS", 4);
+	put32(p + 4, FACS_BYTES);
+	p[32] = 2; /* version */
+	return gpa;
+}
+
+/* Generic address of an I/O register (table 5.1). access: 1 byte, 2 word, 3 double word */
+static void put_gas(uint8_t *p, uint32_t port, uint32_t bytes, uint8_t access)
+{
+	p[0] = 1; /* system I/O */
+	p[1] = (uint8_t)(bytes * 8);
+	p[2] = 0;
+	p[3] = access;
+	put64(p + 4, port);
+}
+
+static uint32_t write_fadt(struct tables *t, uint32_t facs, uint32_t dsdt)
+{
+	uint32_t gpa;
+	uint8_t *p = table_alloc(t, FADT_BYTES, 16, &gpa);
+
+	put32(p + 36, facs);
+	put32(p + 40, dsdt);
+	p[45] = 0; /* preferred profile: unspecified */
+	put16(p + 46, BOARD_IRQ_SCI);
+	put32(p + 48, BOARD_SMI_PORT);
+	p[52] = BOARD_ACPI_ENABLE;
+	p[53] = BOARD_ACPI_DISABLE;
+	put32(p + 56, BOARD_PM1A_EVT_PORT);
+	put32(p + 64, BOARD_PM1A_CNT_PORT);
+	put32(p + 76, BOARD_PM_TMR_PORT);
+	put32(p + 80, BOARD_GPE0_PORT);
+	p[88] = BOARD_PM1A_EVT_LEN;
+	p[89] = BOARD_PM1A_CNT_LEN;
+	p[91] = BOARD_PM_TMR_LEN;
+	p[92] = BOARD_GPE0_LEN;
+	put16(p + 96, 0xfff); /* C2 and C3 latencies: too long, so not there */
+	put16(p + 98, 0xfff);
+	p[108] = BOARD_RTC_CENTURY;
+	put16(p + 109, BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA | BOOT_NO_MSI);
+	put32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC |
+			       (BOARD_PM_TMR_32BIT ? FADT_TMR_VAL_EXT : 0) | FADT_RESET_REG_SUP);
+	put_gas(p + 116, BOARD_RESET_PORT, 1, 1);
+	p[128] = BOARD_RESET_VALUE;
+	p[131] = 1; /* minor version */
+	put64(p + 132, 0); /* X_FIRMWARE_CTRL: the 32-bit field says it (5.2.9: not both) */
+	put64(p + 140, dsdt);
+	put_gas(p + 148, BOARD_PM1A_EVT_PORT, BOARD_PM1A_EVT_LEN, 2);
+	put_gas(p + 172, BOARD_PM1A_CNT_PORT, BOARD_PM1A_CNT_LEN, 2);
+	put_gas(p + 208, BOARD_PM_TMR_PORT, BOARD_PM_TMR_LEN, 3);
+	put_gas(p + 220, BOARD_GPE0_PORT, BOARD_GPE0_LEN, 1);
+	table_finish(p, "FACP", 5, FADT_BYTES);
+	return gpa;
+}
+
+/* ---- MADT (5.2.12) ---- */
+
+static uint8_t *madt_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t flags)
+{
+	p[0] = 2;
+	p[1] = 10;
+	p[2] = 0; /* ISA */
+	p[3] = irq;
+	put32(p + 4, gsi);
+	put16(p + 8, flags);
+	return p + 10;
+}
+
+static uint32_t write_madt(struct tables *t, unsigned ncpus)
+{
+	uint32_t gpa, bytes = HEADER_BYTES + 8 + 8 * ncpus + 12 + 2 * 10 + 6;
+	uint8_t *start = table_alloc(t, bytes, 16, &gpa), *p = start + HEADER_BYTES;
+
+	put32(p, BOARD_LAPIC_GPA);
+	put32(p + 4, 1); /* PCAT_COMPAT: there are two 8259s too */
+	p += 8;
+	for (unsigned i = 0; i < ncpus; i++, p += 8) {
+		p[0] = 0;
+		p[1] = 8;
+		p[2] = p[3] = (uint8_t)i;
+		put32(p + 4, 1); /* enabled */
+	}
+	p[0] = 1;
+	p[1] = 12;
+	p[2] = BOARD_IOAPIC_ID;
+	put32(p + 4, BOARD_IOAPIC_GPA);
+	put32(p + 8, BOARD_IOAPIC_GSI_BASE);
+	p += 12;
+	p = madt_override(p, BOARD_IRQ_PIT, BOARD_PIT_GSI, 0);
+	p = madt_override(p, BOARD_IRQ_SCI, BOARD_IRQ_SCI, 0x000d); /* level, active high */
+	p[0] = 4;
+	p[1] = 6;
+	p[2] = 0xff; /* all processors */
+	put16(p + 3, 0);
+	p[5] = 1; /* LINT1 is NMI */
+	p += 6;
+	BUG_ON((uint32_t)(p - start) != bytes);
+	table_finish(start, "APIC", 4, bytes);
+	return gpa;
+}
+
+/* ---- roots ---- */
+
+static uint32_t write_root(struct tables *t, const char *sig, const uint32_t *table, unsigned n, unsigned width)
+{
+	uint32_t gpa, bytes = HEADER_BYTES + n * width;
+	uint8_t *p = table_alloc(t, bytes, 16, &gpa);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (width == 8)
+			put64(p + HEADER_BYTES + 8 * i, table[i]);
+		else
+			put32(p + HEADER_BYTES + 4 * i, table[i]);
+	}
+	table_finish(p, sig, 1, bytes);
+	return gpa;
+}
+
+static void write_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
+{
+	memset(p, 0, 36);
+	memcpy(p, "RSD PTR ", 8);
+	memcpy(p + 9, OEM_ID, 6);
+	p[15] = 2;
+	put32(p + 16, rsdt);
+	put32(p + 20, 36);
+	put64(p + 24, xsdt);
+	p[8] = checksum(p, 20);
+	p[32] = checksum(p, 36);
+}
+
+void acpi_write_tables(struct vm *vm)
+{
+	struct tables t = {.base = mem_ram(&vm->mem, LOW_ACPI, LOW_ACPI_BYTES)};
+	uint8_t *rsdp = mem_ram(&vm->mem, LOW_RSDP, 36);
+	uint32_t table[2], rsdt, xsdt;
+
+	BUG_ON(!t.base || !rsdp); /* MEM_MIN_BYTES is more than that */
+	memset(t.base, 0, LOW_ACPI_BYTES);
+	table[0] = write_facs(&t);
+	table[0] = write_fadt(&t, table[0], write_dsdt(&t));
+	table[1] = write_madt(&t, vm->ncpus);
+	rsdt = write_root(&t, "RSDT", table, ARRAY_LEN(table), 4);
+	xsdt = write_root(&t, "XSDT", table, ARRAY_LEN(table), 8);
+	write_rsdp(rsdp, rsdt, xsdt);
+}

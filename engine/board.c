@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The board: the one place that knows which device is where and which line goes to whom.
+ *
+ * Rows of one table put devices on the two buses. An ISA interrupt line drives an input of the 8259 pair and a pin of
+ * the I/O APIC at the same time; which of the two the guest listens to is its own affair (Intel MP specification 3.6.2,
+ * "mixed" wiring). INTR of the pair goes to the boot processor's LINT0.
+ *
+ * Ends of the machine (power-off, reset, debug exit) are reported with vm_end, after waiting console output has left.
+ */
+#include "engine/board.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "engine/acpi_pm.h"
+#include "engine/board_map.h"
+#include "engine/debugport.h"
+#include "engine/i8042.h"
+#include "engine/ioapic.h"
+#include "engine/pciconf.h"
+#include "engine/pic8259.h"
+#include "engine/pit8254.h"
+#include "engine/port92.h"
+#include "engine/rtc.h"
+#include "engine/uart16550.h"
+#include "engine/vm.h"
+
+struct board {
+	struct vm *vm;
+	struct pic *pic;
+	struct ioapic *ioapic;
+	struct pit *pit;
+	struct rtc *rtc;
+	struct i8042 *kbc;
+	struct acpi_pm *pm;
+	struct uart *com1;
+	struct port92 *port92;
+	struct pciconf *pci;
+	struct debugport *debug;
+	bool a20; /* the gate; open at power-on, when no firmware runs that would open it */
+	struct port92 port92_state;
+	struct pciconf pci_state;
+	struct debugport debug_state;
+};
+
+enum board_bus { ON_PIO, ON_MMIO };
+
+struct board_row {
+	enum board_bus bus;
+	uint64_t base, len;
+	const struct io_ops *ops;
+	size_t dev; /* offset of the pointer in struct board */
+};
+
+#define DEV(field) offsetof(struct board, field)
+static const struct board_row board_rows[] = {
+	{ON_PIO, BOARD_PIC1_PORT, BOARD_PIC_LEN, &pic_master_ops, DEV(pic)},
+	{ON_PIO, BOARD_PIC2_PORT, BOARD_PIC_LEN, &pic_slave_ops, DEV(pic)},
+	{ON_PIO, BOARD_ELCR_PORT, BOARD_ELCR_LEN, &pic_elcr_ops, DEV(pic)},
+	{ON_PIO, BOARD_PIT_PORT, BOARD_PIT_LEN, &pit_ops, DEV(pit)},
+	{ON_PIO, BOARD_PORT61_PORT, 1, &pit_port61_ops, DEV(pit)},
+	{ON_PIO, BOARD_KBC_DATA_PORT, 1, &i8042_data_ops, DEV(kbc)},
+	{ON_PIO, BOARD_KBC_CMD_PORT, 1, &i8042_cmd_ops, DEV(kbc)},
+	{ON_PIO, BOARD_RTC_PORT, BOARD_RTC_LEN, &rtc_ops, DEV(rtc)},
+	{ON_PIO, BOARD_POST_PORT, 1, &debugport_post_ops, DEV(debug)},
+	{ON_PIO, BOARD_DELAY_PORT, 1, &debugport_post_ops, DEV(debug)},
+	{ON_PIO, BOARD_DEBUGCON_PORT, 1, &debugport_console_ops, DEV(debug)},
+	{ON_PIO, BOARD_PORT92_PORT, 1, &port92_ops, DEV(port92)},
+	{ON_PIO, BOARD_SMI_PORT, BOARD_SMI_LEN, &acpi_smi_ops, DEV(pm)},
+	{ON_PIO, BOARD_PM_PORT, BOARD_PM_LEN, &acpi_pm_ops, DEV(pm)},
+	{ON_PIO, BOARD_COM1_PORT, BOARD_COM1_LEN, &uart_ops, DEV(com1)},
+	{ON_PIO, BOARD_PCI_ADDR_PORT, 8, &pciconf_ops, DEV(pci)},
+	{ON_MMIO, BOARD_IOAPIC_GPA, BOARD_IOAPIC_BYTES, &ioapic_ops, DEV(ioapic)},
+};
+
+/* ---- wires ---- */
+
+static void isa_set_line(void *ctx, unsigned irq, bool level)
+{
+	struct board *b = ctx;
+
+	pic_set_line(b->pic, irq, level);
+	ioapic_set_pin(b->ioapic, irq == BOARD_IRQ_PIT ? BOARD_PIT_GSI : irq, level);
+}
+
+static struct irq_line isa_line(struct board *b, unsigned irq)
+{
+	return (struct irq_line){.set = isa_set_line, .ctx = b, .n = irq};
+}
+
+static void intr_changed(void *ctx, bool level)
+{
+	struct board *b = ctx;
+
+	if (level && b->vm->vcpu[0])
+		vcpu_kick(b->vm->vcpu[0], REQ_EVENT);
+}
+
+static void flush_output(struct board *b)
+{
+	if (b->com1)
+		uart_flush(b->com1);
+	outbuf_flush(&b->debug_state.console);
+}
+
+static void on_reset(void *ctx)
+{
+	struct board *b = ctx;
+
+	flush_output(b);
+	vm_end(b->vm, VM_RESET_REQUEST, 0, NULL);
+}
+
+static void on_power_off(void *ctx)
+{
+	struct board *b = ctx;
+
+	flush_output(b);
+	vm_end(b->vm, VM_POWEROFF, 0, NULL);
+}
+
+static void on_debug_exit(void *ctx, uint32_t value)
+{
+	struct board *b = ctx;
+
+	flush_output(b);
+	vm_end(b->vm, VM_DEBUG_EXIT, (int)value, NULL);
+}
+
+/* ---- life ---- */
+
+static bool make_devices(struct board *b)
+{
+	struct vm *vm = b->vm;
+	struct i8042_config kbc = {
+		.kbd = isa_line(b, BOARD_IRQ_KBD),
+		.aux = isa_line(b, BOARD_IRQ_AUX),
+		.a20 = &b->a20,
+		.reset = on_reset,
+		.ctx = b,
+	};
+	struct acpi_pm_config pm = {
+		.smi_enable = BOARD_ACPI_ENABLE,
+		.smi_disable = BOARD_ACPI_DISABLE,
+		.slp_typ_s5 = BOARD_SLP_TYP_S5,
+		.power_off = on_power_off,
+		.ctx = b,
+	};
+
+	/* The interrupt controllers first: the others set their lines while they are made. */
+	b->pic = pic_new(intr_changed, b);
+	b->ioapic = ioapic_new(vm, BOARD_IOAPIC_ID);
+	if (!b->pic || !b->ioapic)
+		return false;
+	b->pit = pit_new(&vm->clock, isa_line(b, BOARD_IRQ_PIT));
+	b->rtc = rtc_new(&vm->clock, isa_line(b, BOARD_IRQ_RTC), NULL, NULL);
+	b->kbc = i8042_new(&kbc);
+	b->pm = acpi_pm_new(&vm->clock, isa_line(b, BOARD_IRQ_SCI), &pm);
+	b->com1 = uart_new(&vm->clock, isa_line(b, BOARD_IRQ_COM1));
+	return b->pit && b->rtc && b->kbc && b->pm && b->com1;
+}
+
+/* Does [base, base+len) touch a device's ports? */
+static bool port_taken(uint64_t base, uint64_t len)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(board_rows); i++) {
+		const struct board_row *r = &board_rows[i];
+
+		if (r->bus == ON_PIO && base < r->base + r->len && r->base < base + len)
+			return true;
+	}
+	return false;
+}
+
+static enum status add_debug_exit(struct board *b, struct error *e)
+{
+	int port = b->vm->cfg.debug_exit_port;
+	uint64_t len = BOARD_DEBUG_EXIT_LEN;
+
+	if (port < 0)
+		return ST_OK;
+	if (port > 0xffff)
+		return error_set(e, ST_INVALID, "debug exit port 0x%x: ports end at 0xffff", (unsigned)port);
+	/* Four ports so that a 32-bit write arrives whole, fewer where something else follows. */
+	while (len > 1 && ((uint64_t)port + len > 0x10000 || port_taken((uint64_t)port, len)))
+		len--;
+	if (port_taken((uint64_t)port, len))
+		return error_set(e, ST_INVALID,
+				 "debug exit port 0x%x belongs to another device: choose another, for example 0x%x",
+				 (unsigned)port, (unsigned)BOARD_DEBUG_EXIT_PORT);
+	bus_add(&b->vm->pio, (uint64_t)port, len, &debugport_exit_ops, b->debug);
+	return ST_OK;
+}
+
+static void tell_sizes(struct board *b)
+{
+	uint64_t gpa, len, low = 0, high = 0;
+
+	for (unsigned i = 0; mem_ram_piece(&b->vm->mem, i, &gpa, &len); i++) {
+		if (gpa >= MEM_HOLE_END)
+			high += len;
+		else if (gpa + len > low)
+			low = gpa + len;
+	}
+	rtc_set_sizes(b->rtc, low, high, b->vm->ncpus ? b->vm->ncpus : b->vm->cfg.ncpus);
+}
+
+void board_connect(struct vm *vm)
+{
+	uart_attach(vm->board->com1, vm->serial);
+	vm->board->debug->console.chr = vm->debugcon;
+}
+
+enum status board_create(struct vm *vm, struct error *e)
+{
+	struct board *b = calloc(1, sizeof(*b));
+	enum status st;
+
+	if (!b)
+		return error_set(e, ST_NO_MEMORY, "no memory for the board's devices");
+	vm->board = b;
+	b->vm = vm;
+	b->port92 = &b->port92_state;
+	b->pci = &b->pci_state;
+	b->debug = &b->debug_state;
+	b->a20 = true;
+	port92_init(b->port92, &b->a20, on_reset, b);
+	pciconf_init(b->pci, on_reset, b);
+	debugport_init(b->debug, &vm->clock, on_debug_exit, b);
+	if (!make_devices(b)) {
+		board_free(vm);
+		return error_set(e, ST_NO_MEMORY, "no memory for the board's devices");
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(board_rows); i++) {
+		const struct board_row *r = &board_rows[i];
+
+		bus_add(r->bus == ON_PIO ? &vm->pio : &vm->mmio, r->base, r->len, r->ops,
+			*(void **)((char *)b + r->dev));
+	}
+	st = add_debug_exit(b, e);
+	if (st != ST_OK) {
+		board_free(vm);
+		return st;
+	}
+	tell_sizes(b);
+	board_connect(vm);
+	board_reset(vm);
+	return ST_OK;
+}
+
+void board_free(struct vm *vm)
+{
+	struct board *b = vm->board;
+
+	if (!b)
+		return;
+	uart_free(b->com1);
+	acpi_pm_free(b->pm);
+	i8042_free(b->kbc);
+	rtc_free(b->rtc);
+	pit_free(b->pit);
+	ioapic_free(b->ioapic);
+	pic_free(b->pic);
+	debugport_fini(b->debug);
+	vm->board = NULL;
+	free(b);
+}
+
+void board_reset(struct vm *vm)
+{
+	struct board *b = vm->board;
+
+	flush_output(b);
+	/* Controllers first: the devices then drive their lines low into a clean state. */
+	pic_reset(b->pic);
+	ioapic_reset(b->ioapic);
+	pit_reset(b->pit);
+	rtc_reset(b->rtc);
+	i8042_reset(b->kbc);
+	acpi_pm_reset(b->pm);
+	uart_reset(b->com1);
+	b->a20 = true;
+	port92_reset(b->port92);
+	pciconf_reset(b->pci);
+	b->debug->post = 0;
+	/* What firmware does before it starts an operating system: the SCI is level-triggered in the 8259 too. */
+	pic_elcr_ops.write(b->pic, BOARD_IRQ_SCI / 8, 1, 1u << BOARD_IRQ_SCI % 8);
+}
+
+bool board_pic_intr(struct vm *vm)
+{
+	return pic_intr(vm->board->pic);
+}
+
+int board_pic_ack(struct vm *vm)
+{
+	int vector;
+
+	pthread_mutex_lock(&vm->dev_lock);
+	vector = pic_ack(vm->board->pic);
+	pthread_mutex_unlock(&vm->dev_lock);
+	return vector;
+}
+
+void board_power_button(struct vm *vm)
+{
+	acpi_pm_power_button(vm->board->pm);
+}
+
+void board_isa_irq(struct vm *vm, unsigned irq, bool level)
+{
+	if (irq < BOARD_ISA_IRQS)
+		isa_set_line(vm->board, irq, level);
+}
+
+void board_flush(struct vm *vm)
+{
+	flush_output(vm->board);
+}

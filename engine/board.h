@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The board: every device of the machine outside the vCPUs, and the wires between them.
+ *
+ * Owner: struct vm. board_create fills vm->board, vm->pio and vm->mmio; vm->clock, vm->dev_lock, vm->mem, vm->serial
+ * and vm->debugcon must be ready before. Where things are: engine/board_map.h.
+ */
+#ifndef STEELYARD_BOARD_H
+#define STEELYARD_BOARD_H
+
+#include <stdbool.h>
+
+#include "engine/status.h"
+
+struct vm;
+struct board;
+struct ioapic;
+
+/* ST_INVALID when the configured debug exit port is taken by another device; ST_NO_MEMORY. No vCPU runs yet. */
+enum status board_create(struct vm *vm, struct error *e);
+/* Sends waiting console output; vm->board becomes NULL. The chardevs are still open; the vCPU and I/O threads have
+ * ended. */
+void board_free(struct vm *vm);
+/* All devices to their power-on state (the RTC keeps its time). Device lock held. */
+void board_reset(struct vm *vm);
+
+/* Connects vm->serial to COM1 and vm->debugcon to port 0xe9; board_create has done so. Again when they change, with no
+ * vCPU running or the device lock held. */
+void board_connect(struct vm *vm);
+
+/* Does the 8259 pair assert INTR? Any thread, no lock. */
+bool board_pic_intr(struct vm *vm);
+/* The interrupt acknowledge cycle: the vector of the winning request (IRQ 7's when it has gone away).
+ * Takes the device lock: any thread that does not hold it. */
+int board_pic_ack(struct vm *vm);
+
+/* A person presses the power button: the guest gets the ACPI event. Device lock held. */
+void board_power_button(struct vm *vm);
+/* Drives ISA line irq (0-15): 8259 and I/O APIC. Device lock held. */
+void board_isa_irq(struct vm *vm, unsigned irq, bool level);
+/* Serial output that waits for its flush timer goes out now. Device lock held. */
+void board_flush(struct vm *vm);
+
+#endif

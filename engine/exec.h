@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The contract between the machine and an execution path. A path is one const table; the machine owns the state
+ * (struct vcpu), a path borrows it between run() and the return from run().
+ */
+#ifndef STEELYARD_EXEC_H
+#define STEELYARD_EXEC_H
+
+#include "engine/status.h"
+#include "engine/vcpu.h"
+
+enum exit_reason {
+	EXIT_KICK,     /* a request is set in vcpu->request; the path has not consumed REQ_EXIT */
+	EXIT_HLT,      /* HLT executed with nothing pending; RIP is behind it */
+	EXIT_SHUTDOWN, /* triple fault */
+	EXIT_CANNOT,   /* this path cannot execute the instruction at RIP: another one must (text says why) */
+	EXIT_FAIL,     /* the path broke: host failure (text) */
+};
+
+struct exit {
+	enum exit_reason reason;
+	char text[160];
+};
+
+struct exec_ops {
+	const char *name; /* "interp", "bt", "kvm" */
+	const char *what; /* one line for --help */
+	/* Can this host run it? ST_OK, or ST_UNSUPPORTED / ST_DENIED with the reason. Mandatory. */
+	enum status (*available)(struct error *e);
+	/* Per machine; NULL when the path has no machine-wide object. Stores it in vm->path_vm (by index of the path). */
+	enum status (*vm_init)(struct vm *vm, struct error *e);
+	void (*vm_fini)(struct vm *vm);
+	/* On the vCPU's own thread, before its first run(). Mandatory. */
+	enum status (*vcpu_init)(struct vcpu *v, struct error *e);
+	void (*vcpu_fini)(struct vcpu *v);
+	/* Executes guest code until an exit. v->regs is exact on entry and on return: at an instruction boundary.
+	 * Delivers interrupts itself at boundaries, by vcpu_has_event / vcpu_take_interrupt. Mandatory. */
+	void (*run)(struct vcpu *v, struct exit *x);
+	/* Makes run() look at v->request soon. Any thread, async-signal-safe. NULL: the path polls v->request. */
+	void (*kick)(struct vcpu *v);
+	/* State that the path holds elsewhere <-> v->regs, outside run(). NULL when run() leaves nothing behind. */
+	void (*pull)(struct vcpu *v);
+	void (*push)(struct vcpu *v);
+	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
+	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
+	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
+};
+
+enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_COUNT };
+/* The table of paths, indexed by enum path_id; NULL where this build has none. engine/paths.c, the only place that
+ * names them all. */
+extern const struct exec_ops *const exec_paths[PATH_COUNT];
+
+#endif

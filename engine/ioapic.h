@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The I/O APIC (Intel 82093AA data sheet): 24 pins, each with a redirection entry.
+ *
+ * Owner: the board. Threads: everything here runs under the device lock.
+ */
+#ifndef STEELYARD_IOAPIC_H
+#define STEELYARD_IOAPIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/bus.h"
+
+#define IOAPIC_PINS 24
+#define IOAPIC_BYTES 0x1000u
+
+struct ioapic;
+struct vm;
+
+/* Also stores it in vm->ioapic, where the local APICs find it for their end-of-interrupt broadcasts. NULL: no memory. */
+struct ioapic *ioapic_new(struct vm *vm, uint8_t id);
+void ioapic_free(struct ioapic *io);
+void ioapic_reset(struct ioapic *io);
+
+/* Registers: IOREGSEL at 0, IOWIN at 10H, the EOI register of version 20H at 40H. dev: struct ioapic. */
+extern const struct io_ops ioapic_ops;
+
+/* The level at a pin; has the type of irq_line.set. A pin past the last is ignored. */
+void ioapic_set_pin(void *ioapic, unsigned pin, bool level);
+/* A local APIC ended a level-triggered vector. */
+void ioapic_eoi(struct ioapic *io, uint8_t vector);
+
+#endif

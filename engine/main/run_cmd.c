@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * steelyard run: options into a struct vm_config, the machine's life, its outcome into an exit status.
+ *
+ * Everything that goes to a person at the end is gathered in memory while the machine exists, and printed when the machine
+ * is gone and the terminal is itself again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/boot.h"
+#include "engine/chardev_host.h"
+#include "engine/io.h"
+#include "engine/main/run_stats.h"
+#include "engine/main/verbs.h"
+#include "engine/vm.h"
+
+#define DEFAULT_MEMORY (512ull << 20)
+#define DEFAULT_DEBUG_EXIT 0xf4
+#define NS_PER_SEC 1e9
+#define TIMEOUT_MAX_S 1e9
+
+enum option_id {
+	OPT_PATH = 256, OPT_MEMORY, OPT_CPUS, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MULTIBOOT, OPT_MODULE, OPT_FLAT, OPT_ROM,
+	OPT_SERIAL, OPT_DEBUGCON, OPT_DEBUG_EXIT, OPT_TIMEOUT, OPT_STATS, OPT_JSON, OPT_NO_REBOOT, OPT_HELP,
+};
+
+struct option_row {
+	const char *name, *arg, *what;
+	enum option_id id;
+};
+
+static const struct option_row rows[] = {
+	{ "path", "P", "auto (default), bt, interp or kvm: what executes the guest's code", OPT_PATH },
+	{ "memory", "N", "guest memory with suffix K, M or G (default 512M; a plain number means M)", OPT_MEMORY },
+	{ "cpus", "N", "number of virtual CPUs (default 1)", OPT_CPUS },
+	{ "kernel", "F", "Linux bzImage, or an ELF file with a PVH note", OPT_KERNEL },
+	{ "initrd", "F", "initial RAM disk for --kernel", OPT_INITRD },
+	{ "append", "S", "command line for --kernel or --multiboot", OPT_APPEND },
+	{ "multiboot", "F", "multiboot 1 program", OPT_MULTIBOOT },
+	{ "module", "F", "module for --multiboot; may be given several times", OPT_MODULE },
+	{ "flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT },
+	{ "rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM },
+	{ "serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL },
+	{ "debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON },
+	{ "debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none", OPT_DEBUG_EXIT },
+	{ "timeout", "S", "end after S seconds with status 124", OPT_TIMEOUT },
+	{ "stats", NULL, "print counters and times to stderr at the end", OPT_STATS },
+	{ "json", NULL, "the same as one line of JSON", OPT_JSON },
+	{ "no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT },
+	{ "help", NULL, "this text", OPT_HELP },
+};
+
+struct run_cmd {
+	struct vm_config cfg;
+	const char *serial, *debugcon;
+	double timeout_s;
+	bool stats, json, help;
+	char *flat; /* owned copy of F in F@ADDR */
+	struct vm *vm;
+	struct chardev *serial_dev, *debugcon_dev;
+	struct timer timer;
+	struct run_context context;
+	uint64_t start_ns;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- options ---- */
+
+static void help(FILE *f)
+{
+	fputs("Usage: steelyard run [OPTION]...\n"
+	      "Runs one guest: --kernel, --multiboot, --flat or --rom says which.\n\n",
+	      f);
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		fprintf(f, "  --%-11s %-7s %s\n", rows[i].name, rows[i].arg ? rows[i].arg : "", rows[i].what);
+	fputs("\nPaths:\n", f);
+	for (unsigned i = 0; i < PATH_COUNT; i++)
+		if (exec_paths[i])
+			fprintf(f, "  %-8s %s\n", exec_paths[i]->name, exec_paths[i]->what);
+	fputs("\nExit status: 0 power-off, (value << 1) | 1 debug exit, 4 triple fault, 124 timeout, 2 usage,\n"
+	      "1 host failure, 128 + N ended by signal N.\n",
+	      f);
+}
+
+/* A number with nothing behind it but what the caller allows; false when it is none. */
+static bool number(const char *s, uint64_t max, uint64_t *out, const char **end)
+{
+	char *e;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(s, &e, 0);
+	*end = e;
+	return errno == 0 && *out <= max;
+}
+
+static bool parse_memory(const char *s, uint64_t *bytes)
+{
+	const char *end;
+	unsigned shift = 20;
+
+	if (!number(s, UINT64_MAX >> 30, bytes, &end))
+		return false;
+	switch (*end) {
+	case 'K':
+	case 'k':
+		shift = 10;
+		end++;
+		break;
+	case 'M':
+	case 'm':
+		end++;
+		break;
+	case 'G':
+	case 'g':
+		shift = 30;
+		end++;
+		break;
+	}
+	*bytes <<= shift;
+	return *end == 0;
+}
+
+static int parse_path(struct run_cmd *r, const char *name)
+{
+	struct error e = { 0 };
+	int fd;
+
+	if (!strcmp(name, "auto")) {
+		r->cfg.path = exec_paths[PATH_BT] && exec_paths[PATH_BT]->available(&e) == ST_OK ? PATH_BT : PATH_INTERP;
+		return EXIT_OK;
+	}
+	for (unsigned i = 0; i < PATH_COUNT; i++) {
+		if (!exec_paths[i] || strcmp(name, exec_paths[i]->name))
+			continue;
+		r->cfg.path = (enum path_id)i;
+		return EXIT_OK;
+	}
+	if (strcmp(name, "kvm") && strcmp(name, "bt"))
+		return verb_usage("unknown path \"%s\": give auto, bt, interp or kvm", name);
+	if (!strcmp(name, "kvm")) {
+		fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+		if (fd < 0) {
+			error_errno(&e, ST_UNSUPPORTED, "path kvm cannot run here, use --path auto: /dev/kvm");
+			return verb_fail(&e);
+		}
+		close(fd);
+	}
+	error_set(&e, ST_UNSUPPORTED, "path %s is not in this build: use --path auto", name);
+	return verb_fail(&e);
+}
+
+static int parse_flat(struct run_cmd *r, const char *arg)
+{
+	const char *at = strrchr(arg, '@'), *end;
+
+	if (!at || at == arg || !number(at + 1, UINT32_MAX, &r->cfg.flat_addr, &end) || *end)
+		return verb_usage("--flat %s: give FILE@ADDRESS with an address below 4 GiB, such as prog.bin@0x7c00", arg);
+	free(r->flat);
+	r->flat = strndup(arg, (size_t)(at - arg));
+	r->cfg.flat = r->flat;
+	return EXIT_OK;
+}
+
+static int parse_timeout(struct run_cmd *r, const char *arg)
+{
+	char *end;
+
+	r->timeout_s = strtod(arg, &end);
+	if (end == arg || *end || !isfinite(r->timeout_s) || r->timeout_s <= 0 || r->timeout_s > TIMEOUT_MAX_S)
+		return verb_usage("--timeout %s: give seconds above 0", arg);
+	return EXIT_OK;
+}
+
+static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
+{
+	const char *end;
+	uint64_t n;
+
+	switch (id) {
+	case OPT_PATH:
+		return parse_path(r, arg);
+	case OPT_MEMORY:
+		if (!parse_memory(arg, &r->cfg.memory_bytes))
+			return verb_usage("--memory %s: give a number with K, M or G, such as 512M", arg);
+		return EXIT_OK;
+	case OPT_CPUS:
+		if (!number(arg, VM_MAX_CPUS, &n, &end) || *end || n < 1)
+			return verb_usage("--cpus %s: give 1 to %d", arg, VM_MAX_CPUS);
+		r->cfg.ncpus = (unsigned)n;
+		return EXIT_OK;
+	case OPT_KERNEL:
+		r->cfg.kernel = arg;
+		return EXIT_OK;
+	case OPT_INITRD:
+		r->cfg.initrd = arg;
+		return EXIT_OK;
+	case OPT_APPEND:
+		r->cfg.cmdline = arg;
+		return EXIT_OK;
+	case OPT_MULTIBOOT:
+		r->cfg.multiboot = arg;
+		return EXIT_OK;
+	case OPT_MODULE:
+		if (r->cfg.nmodules == VM_MAX_MODULES)
+			return verb_usage("--module %s: %d modules are the most", arg, VM_MAX_MODULES);
+		r->cfg.module[r->cfg.nmodules++] = arg;
+		return EXIT_OK;
+	case OPT_FLAT:
+		return parse_flat(r, arg);
+	case OPT_ROM:
+		r->cfg.rom = arg;
+		return EXIT_OK;
+	case OPT_SERIAL:
+		r->serial = arg;
+		return EXIT_OK;
+	case OPT_DEBUGCON:
+		r->debugcon = arg;
+		return EXIT_OK;
+	case OPT_DEBUG_EXIT:
+		if (!strcmp(arg, "none")) {
+			r->cfg.debug_exit_port = -1;
+			return EXIT_OK;
+		}
+		if (!number(arg, 0xffff, &n, &end) || *end)
+			return verb_usage("--debug-exit %s: give a port such as 0xf4, or none", arg);
+		r->cfg.debug_exit_port = (int)n;
+		return EXIT_OK;
+	case OPT_TIMEOUT:
+		return parse_timeout(r, arg);
+	case OPT_STATS:
+		r->stats = true;
+		return EXIT_OK;
+	case OPT_JSON:
+		r->json = true;
+		return EXIT_OK;
+	case OPT_NO_REBOOT:
+		r->cfg.no_reboot = true;
+		return EXIT_OK;
+	case OPT_HELP:
+		r->help = true;
+		return EXIT_OK;
+	}
+	return EXIT_USAGE;
+}
+
+static int parse(struct run_cmd *r, int argc, char **argv)
+{
+	struct option longs[ARRAY_LEN(rows) + 1] = { 0 };
+	int c, st;
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+		longs[i] = (struct option){ .name = rows[i].name, .has_arg = rows[i].arg != NULL, .val = (int)rows[i].id };
+	opterr = 0;
+	optind = 1;
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
+		if (c == ':')
+			return verb_usage("run: %s needs a value (\"steelyard run --help\" tells which)", argv[optind - 1]);
+		if (c == '?')
+			return verb_usage("run: unknown option %s (\"steelyard run --help\" lists them)", argv[optind - 1]);
+		st = parse_one(r, c == 'h' ? OPT_HELP : (enum option_id)c, optarg);
+		if (st != EXIT_OK || r->help)
+			return st;
+	}
+	if (optind < argc)
+		return verb_usage("run: what is \"%s\"? Options begin with -- (\"steelyard run --help\" lists them)",
+				  argv[optind]);
+	return EXIT_OK;
+}
+
+/* ---- life ---- */
+
+static void timeout_fire(void *ctx)
+{
+	vm_end(ctx, VM_TIMEOUT, 0, "the time is over");
+}
+
+/* Ctrl-A s: the terminal is raw, so lines need their carriage returns. */
+static void show_stats(void *ctx)
+{
+	struct run_cmd *r = ctx;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return;
+	r->context.wall_ns = now_ns() - r->start_ns;
+	run_stats_print(r->vm, &r->context, f);
+	fclose(f);
+	fputs("\r\n", stderr);
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\n')
+			fputc('\r', stderr);
+		fputc(text[i], stderr);
+	}
+	free(text);
+}
+
+/* The signals that end a machine come to its I/O thread, so nobody may die of them before. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static enum status open_lines(struct run_cmd *r, struct error *e)
+{
+	enum status st = chardev_open(r->serial, &r->serial_dev, e);
+
+	if (st != ST_OK)
+		return st;
+	chardev_on_stats(r->serial_dev, show_stats, r);
+	r->cfg.serial = r->cfg.debugcon = r->serial_dev;
+	if (!strcmp(r->debugcon, "serial"))
+		return ST_OK;
+	st = chardev_open(r->debugcon, &r->debugcon_dev, e);
+	r->cfg.debugcon = r->debugcon_dev;
+	return st;
+}
+
+static enum status make(struct run_cmd *r, struct error *e)
+{
+	enum status st;
+
+	if ((st = boot_check(&r->cfg, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
+		return st;
+	if ((st = vm_create(&r->vm, &r->cfg, e)) != ST_OK || (st = io_take_signals(r->vm->io, e)) != ST_OK)
+		return st;
+	timer_init(&r->timer, &r->vm->clock, timeout_fire, r->vm);
+	if (r->timeout_s > 0)
+		timer_arm(&r->timer, (uint64_t)(r->timeout_s * NS_PER_SEC));
+	return ST_OK;
+}
+
+static const char *outcome_name(enum vm_outcome o)
+{
+	static const char *const name[] = { "running", "poweroff", "debug-exit", "triple-fault",
+					    "reset",   "stopped",  "timeout",	 "failed" };
+
+	return (unsigned)o < ARRAY_LEN(name) ? name[o] : "unknown";
+}
+
+static int outcome_status(const struct vm *vm, enum vm_outcome o)
+{
+	int value = atomic_load(&vm->exit_value);
+
+	switch (o) {
+	case VM_POWEROFF:
+	case VM_RESET_REQUEST:
+		return EXIT_OK;
+	case VM_DEBUG_EXIT:
+		return (int)((unsigned)value << 1 | 1) & 0xff;
+	case VM_TRIPLE_FAULT:
+		return EXIT_TRIPLE_FAULT;
+	case VM_STOPPED:
+		return value ? EXIT_SIGNAL_BASE + value : EXIT_OK;
+	case VM_TIMEOUT:
+		return EXIT_TIMEOUT;
+	case VM_RUNNING:
+	case VM_FAILED:
+		break;
+	}
+	return EXIT_HOST;
+}
+
+static void report(struct run_cmd *r, enum vm_outcome o, int status, FILE *f)
+{
+	struct vm *vm = r->vm;
+
+	if (o == VM_TRIPLE_FAULT || o == VM_FAILED) {
+		fprintf(f, "steelyard: %s\n", vm->end_text);
+		for (unsigned i = 0; i < vm->ncpus; i++)
+			vcpu_dump(vm->vcpu[i], f);
+	} else if (o == VM_TIMEOUT) {
+		fprintf(f, "steelyard: ended after %g seconds as --timeout says\n", r->timeout_s);
+	}
+	if (r->stats)
+		run_stats_print(vm, &r->context, f);
+	if (r->json)
+		run_stats_json(vm, &r->context, outcome_name(o), status, f);
+}
+
+static int run_machine(struct run_cmd *r)
+{
+	uint64_t begin = now_ns();
+	struct error e = { 0 };
+	enum vm_outcome o;
+	char *text = NULL;
+	size_t len = 0;
+	int status;
+	FILE *f;
+
+	block_signals();
+	if (make(r, &e) != ST_OK) {
+		vm_destroy(r->vm);
+		chardev_close(r->debugcon_dev);
+		chardev_close(r->serial_dev);
+		return verb_fail(&e);
+	}
+	r->start_ns = now_ns();
+	r->context = (struct run_context){ .path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin };
+	o = vm_run(r->vm);
+	r->context.wall_ns = now_ns() - r->start_ns;
+	timer_cancel(&r->timer);
+	status = outcome_status(r->vm, o);
+	f = open_memstream(&text, &len);
+	if (f) {
+		report(r, o, status, f);
+		fclose(f);
+	}
+	vm_destroy(r->vm);
+	chardev_close(r->debugcon_dev);
+	chardev_close(r->serial_dev);
+	if (text)
+		fputs(text, stderr);
+	free(text);
+	return status;
+}
+
+int run_main(int argc, char **argv)
+{
+	struct run_cmd r = { .serial = "stdio", .debugcon = "serial" };
+	int status;
+
+	r.cfg.memory_bytes = DEFAULT_MEMORY;
+	r.cfg.ncpus = 1;
+	r.cfg.debug_exit_port = DEFAULT_DEBUG_EXIT;
+	status = parse_path(&r, "auto");
+	if (status == EXIT_OK)
+		status = parse(&r, argc, argv);
+	if (r.help)
+		help(stdout);
+	else if (status == EXIT_OK)
+		status = run_machine(&r);
+	free(r.flat);
+	return status;
+}

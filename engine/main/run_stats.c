@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The counters of a machine: rows of VCPU_COUNTERS summed over the vCPUs, CPU time by thread, wall time. */
+#include "engine/main/run_stats.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+
+#include "engine/io.h"
+#include "engine/run.h"
+#include "engine/vm.h"
+
+struct counter {
+	const char *name, *text;
+	size_t offset;
+};
+
+static const struct counter counters[] = {
+#define X(name, text) { #name, text, offsetof(struct vcpu_counters, name) },
+	VCPU_COUNTERS(X)
+#undef X
+};
+
+static uint64_t counter_of(const struct vcpu *v, const struct counter *c)
+{
+	return *(const uint64_t *)((const char *)&v->count + c->offset);
+}
+
+static uint64_t counter_sum(const struct vm *vm, const struct counter *c)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		sum += counter_of(vm->vcpu[i], c);
+	return sum;
+}
+
+static double seconds(uint64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
+{
+	fprintf(f, "path %s, %u vCPU%s, %" PRIu64 "M of memory\n", c->path, vm->ncpus, vm->ncpus == 1 ? "" : "s",
+		vm->mem.ram_bytes >> 20);
+	fprintf(f, "%14.3f s  wall time (and %.3f s to make the machine)\n", seconds(c->wall_ns), seconds(c->setup_ns));
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		fprintf(f, "%14.3f s  CPU time of vCPU %u\n", seconds(run_cpu_ns(vm, i)), i);
+	fprintf(f, "%14.3f s  CPU time of the I/O thread\n", seconds(io_cpu_ns(vm->io)));
+	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
+		fprintf(f, "%16" PRIu64 "  %s\n", counter_sum(vm, &counters[i]), counters[i].text);
+	fprintf(f, "%16u  resets\n", vm->resets);
+}
+
+static json_t *json_count(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+void run_stats_json(struct vm *vm, const struct run_context *c, const char *outcome, int status, FILE *f)
+{
+	json_t *root = json_object(), *sum = json_object(), *cpus = json_array();
+
+	json_object_set_new(root, "outcome", json_string(outcome));
+	json_object_set_new(root, "status", json_integer(status));
+	if (vm->end_text[0])
+		json_object_set_new(root, "text", json_string(vm->end_text));
+	json_object_set_new(root, "path", json_string(c->path));
+	json_object_set_new(root, "vcpus", json_integer((json_int_t)vm->ncpus));
+	json_object_set_new(root, "memory_bytes", json_count(vm->mem.ram_bytes));
+	json_object_set_new(root, "setup_s", json_real(seconds(c->setup_ns)));
+	json_object_set_new(root, "wall_s", json_real(seconds(c->wall_ns)));
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		json_array_append_new(cpus, json_real(seconds(run_cpu_ns(vm, i))));
+	json_object_set_new(root, "vcpu_cpu_s", cpus);
+	json_object_set_new(root, "io_cpu_s", json_real(seconds(io_cpu_ns(vm->io))));
+	json_object_set_new(root, "resets", json_integer((json_int_t)vm->resets));
+	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
+		json_object_set_new(sum, counters[i].name, json_count(counter_sum(vm, &counters[i])));
+	json_object_set_new(root, "counters", sum);
+	json_dumpf(root, f, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+	fputc('\n', f);
+	json_decref(root);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest-physical memory: RAM in one shared memfd, ROMs, and the holes that belong to devices.
+ *
+ * RAM below 3 GiB is at its own address; the rest starts at 4 GiB (the hole holds PCI, the APICs and the ROM).
+ * The host mapping is contiguous: hva = ram_hva + gpa below the hole, ram_hva + gpa - 1 GiB above it.
+ *
+ * Threads: the map is fixed before the first vCPU starts; contents belong to whoever the guest lets write.
+ */
+#ifndef STEELYARD_MEM_H
+#define STEELYARD_MEM_H
+
+#include "engine/status.h"
+
+#define MEM_HOLE_START (3ull << 30)
+#define MEM_HOLE_END (4ull << 30)
+#define MEM_MIN_BYTES (16ull << 20)
+#define MEM_MAX_BYTES (1ull << 40)
+#define MEM_MAX_ROMS 8
+
+struct mem_rom {
+	uint64_t gpa, len;
+	uint8_t *hva;
+};
+
+struct mem {
+	int memfd;
+	uint64_t ram_bytes;
+	uint8_t *ram_hva;
+	struct mem_rom rom[MEM_MAX_ROMS];
+	unsigned nroms;
+};
+
+/* bytes: a multiple of 4096 between MEM_MIN_BYTES and MEM_MAX_BYTES; more than the host has is ST_NO_MEMORY. */
+enum status mem_init(struct mem *m, uint64_t bytes, struct error *e);
+void mem_fini(struct mem *m);
+
+/* Adds read-only memory: guest writes to it are ignored. data is copied. gpa and len page-aligned. */
+enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t len, struct error *e);
+
+/* RAM offset of a guest-physical address (the index into ram_hva), or UINT64_MAX where there is no RAM. */
+static inline uint64_t mem_ram_offset(const struct mem *m, uint64_t gpa)
+{
+	uint64_t off = gpa < MEM_HOLE_START ? gpa : gpa >= MEM_HOLE_END ? gpa - (MEM_HOLE_END - MEM_HOLE_START) : UINT64_MAX;
+	return off < m->ram_bytes && (gpa < MEM_HOLE_START || m->ram_bytes > MEM_HOLE_START) ? off : UINT64_MAX;
+}
+/* Host address of [gpa, gpa+len) when all of it is RAM, else NULL. */
+static inline void *mem_ram(const struct mem *m, uint64_t gpa, uint64_t len)
+{
+	uint64_t off = mem_ram_offset(m, gpa);
+	if (off == UINT64_MAX || len > m->ram_bytes - off)
+		return NULL;
+	if (gpa < MEM_HOLE_START && len > MEM_HOLE_START - gpa)
+		return NULL;
+	return m->ram_hva + off;
+}
+/* Host address of a ROM byte range for reading, or NULL. */
+const void *mem_rom(const struct mem *m, uint64_t gpa, uint64_t len);
+
+/* Copies to or from RAM and ROM (writes to ROM are ignored). false when the range is not memory. */
+bool mem_read(const struct mem *m, uint64_t gpa, void *buf, uint64_t len);
+bool mem_write(struct mem *m, uint64_t gpa, const void *buf, uint64_t len);
+
+/* Pieces of RAM as the firmware's memory map shows them: i = 0.. ; false past the last. */
+bool mem_ram_piece(const struct mem *m, unsigned i, uint64_t *gpa, uint64_t *len);
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The vCPU threads: one loop over ops->run, with exits as data.
+ *
+ * A thread counts in vm->world_running whenever it may touch its vCPU or run guest code; it stops counting while it sleeps
+ * in HLT or waits for SIPI (it then only reads), while it is parked for somebody who stopped the world, and while it waits
+ * for its own turn in vm_stop_others. Whoever wants the world to stand still raises world_stop_depth, kicks everybody with
+ * REQ_EXIT and waits for the count to fall. The loop clears REQ_EXIT before it reads the depth and the quit flag; the others
+ * write those before they set REQ_EXIT: so either the loop sees the wish or the next ops->run returns at once.
+ *
+ * Signals: the threads are created with the process-directed signals blocked, which the I/O thread takes; everything
+ * synchronous and SIGUSR1 stays open for the paths.
+ */
+#include "engine/run.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/io.h"
+#include "engine/lapic.h"
+#include "engine/vm.h"
+
+/* How long a vCPU may take to leave guest code before it is kicked again, and before that is our bug. */
+#define STOP_RETRY_NS 50000000L
+#define STOP_TRIES 400
+
+struct run {
+	_Atomic bool quit;
+	unsigned started; /* threads to join */
+	_Atomic uint64_t cpu_ns[VM_MAX_CPUS];
+	unsigned pause_depth;
+	int64_t pause_tsc_offset;
+};
+
+enum status run_init(struct vm *vm, struct error *e)
+{
+	vm->run = calloc(1, sizeof(*vm->run));
+	return vm->run ? ST_OK : error_set(e, ST_NO_MEMORY, "out of memory");
+}
+
+void run_fini(struct vm *vm)
+{
+	free(vm->run);
+	vm->run = NULL;
+}
+
+void run_kick_all(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		if (vm->vcpu[i])
+			vcpu_kick(vm->vcpu[i], REQ_EXIT);
+}
+
+/* ---- the world ---- */
+
+/* An owner in vm_stop_others is waited for even when the machine ends: it may be working on what the others would free. */
+static bool world_stopped(const struct vm *vm)
+{
+	return vm->world_owner || (atomic_load(&vm->world_stop_depth) && !atomic_load(&vm->run->quit));
+}
+
+static void world_enter(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	while (world_stopped(vm))
+		pthread_cond_wait(&vm->world_cond, &vm->world_lock);
+	vm->world_running++;
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+static void world_leave(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	vm->world_running--;
+	pthread_cond_broadcast(&vm->world_cond);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+/* Waits while somebody has the world stopped, without counting as running. world_lock held. */
+static void park(struct vm *vm)
+{
+	vm->world_running--;
+	pthread_cond_broadcast(&vm->world_cond);
+	while (world_stopped(vm))
+		pthread_cond_wait(&vm->world_cond, &vm->world_lock);
+	vm->world_running++;
+}
+
+/* Waits until at most `left` vCPUs run. A path that misses a kick is kicked again. world_lock held. */
+static void wait_running(struct vm *vm, unsigned left, const struct vcpu *self)
+{
+	for (unsigned tries = 0; vm->world_running > left; tries++) {
+		struct timespec ts;
+
+		BUG_ON(tries == STOP_TRIES);
+		clock_gettime(CLOCK_REALTIME, &ts);
+		ts.tv_nsec += STOP_RETRY_NS;
+		ts.tv_sec += ts.tv_nsec / 1000000000L;
+		ts.tv_nsec %= 1000000000L;
+		if (pthread_cond_timedwait(&vm->world_cond, &vm->world_lock, &ts) != ETIMEDOUT) {
+			tries--;
+			continue;
+		}
+		for (unsigned i = 0; i < vm->ncpus; i++) {
+			struct vcpu *v = vm->vcpu[i];
+
+			if (v != self && __atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST)) {
+				atomic_fetch_or(&v->request, REQ_EXIT);
+				if (v->ops->kick)
+					v->ops->kick(v);
+			}
+		}
+	}
+}
+
+void vm_stop_others(struct vcpu *self)
+{
+	struct vm *vm = self->vm;
+
+	pthread_mutex_lock(&vm->world_lock);
+	while (world_stopped(vm))
+		park(vm);
+	vm->world_owner = self;
+	atomic_fetch_add(&vm->world_stop_depth, 1);
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		if (vm->vcpu[i] != self)
+			vcpu_kick(vm->vcpu[i], REQ_EXIT);
+	wait_running(vm, 1, self);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+void vm_resume_others(struct vcpu *self)
+{
+	struct vm *vm = self->vm;
+
+	pthread_mutex_lock(&vm->world_lock);
+	BUG_ON(vm->world_owner != self);
+	vm->world_owner = NULL;
+	atomic_fetch_sub(&vm->world_stop_depth, 1);
+	pthread_cond_broadcast(&vm->world_cond);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+void vm_pause(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	atomic_fetch_add(&vm->world_stop_depth, 1);
+	run_kick_all(vm);
+	wait_running(vm, 0, NULL);
+	if (vm->run->pause_depth++ == 0 && atomic_load(&vm->clock.running)) {
+		vm->run->pause_tsc_offset = clock_tsc_offset(&vm->clock);
+		clock_stop(&vm->clock);
+	}
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+void vm_resume(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	BUG_ON(!vm->run->pause_depth);
+	if (--vm->run->pause_depth == 0 && !atomic_load(&vm->clock.running)) {
+		int64_t moved;
+
+		clock_start(&vm->clock);
+		io_wake(vm->io); /* it may have seen the clock stopped a moment ago and sleep for ever */
+		/* The host's TSC went on meanwhile; the guest's did not. The same step for all keeps them in step. */
+		moved = clock_tsc_offset(&vm->clock) - vm->run->pause_tsc_offset;
+		for (unsigned i = 0; i < vm->ncpus; i++)
+			vm->vcpu[i]->regs.tsc_offset += moved;
+	}
+	atomic_fetch_sub(&vm->world_stop_depth, 1);
+	pthread_cond_broadcast(&vm->world_cond);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+/* ---- one vCPU ---- */
+
+/* INIT and SIPI (SDM 3A 8.4.2): the manual's wait-for-SIPI state ignores everything else. */
+static void take_startup(struct vcpu *v)
+{
+	struct lapic_startup s = lapic_take_startup(v->lapic);
+
+	if (s.init)
+		vcpu_reset(v, true);
+	if (s.sipi && v->run_state == VCPU_WAIT_SIPI) {
+		struct x86_seg *cs = &v->regs.seg[SEG_CS];
+
+		cs->sel = (uint16_t)(s.vector << 8);
+		cs->base = (uint64_t)s.vector << 12;
+		v->regs.rip = 0;
+		v->run_state = VCPU_RUNNABLE;
+	}
+}
+
+/* May a vCPU that is not running start to? Clears REQ_EVENT before it looks, so that what arrives later sets it again. */
+static bool wakes(struct vcpu *v)
+{
+	if (v->run_state != VCPU_HALTED)
+		return false;
+	atomic_fetch_and(&v->request, ~REQ_EVENT);
+	return vcpu_has_event(v);
+}
+
+/* Sleeps until there may be something to do. Only reads the vCPU: it is not counted as running here. */
+static void doze(struct vcpu *v)
+{
+	pthread_mutex_lock(&v->wait_lock);
+	atomic_store(&v->sleeping, true);
+	while (!(atomic_load(&v->request) & REQ_EXIT) && !wakes(v))
+		pthread_cond_wait(&v->wait_cond, &v->wait_lock);
+	atomic_store(&v->sleeping, false);
+	pthread_mutex_unlock(&v->wait_lock);
+}
+
+static void handle_exit(struct vcpu *v, const struct exit *x)
+{
+	char text[sizeof(x->text) + 64];
+
+	switch (x->reason) {
+	case EXIT_KICK:
+		break;
+	case EXIT_HLT:
+		v->count.halts++;
+		v->run_state = VCPU_HALTED;
+		break;
+	case EXIT_SHUTDOWN:
+		snprintf(text, sizeof(text), "triple fault on vCPU %u", v->id);
+		vm_end(v->vm, VM_TRIPLE_FAULT, (int)v->id, text);
+		break;
+	case EXIT_CANNOT:
+	case EXIT_FAIL:
+		snprintf(text, sizeof(text), "path %s, vCPU %u: %.*s", v->ops->name, v->id, (int)sizeof(x->text), x->text);
+		vm_end(v->vm, VM_FAILED, 0, text);
+		break;
+	}
+}
+
+static void run_guest(struct vcpu *v)
+{
+	struct exit x;
+
+	x.reason = EXIT_KICK;
+	x.text[0] = 0;
+	__atomic_store_n(&v->in_guest, true, __ATOMIC_SEQ_CST);
+	v->ops->run(v, &x);
+	__atomic_store_n(&v->in_guest, false, __ATOMIC_SEQ_CST);
+	vcpu_vec_sync(v);
+	handle_exit(v, &x);
+}
+
+static void vcpu_loop(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	for (;;) {
+		atomic_fetch_and(&v->request, ~REQ_EXIT);
+		if (atomic_load(&vm->run->quit) || atomic_load(&vm->outcome) != VM_RUNNING)
+			return;
+		if (atomic_load(&vm->world_stop_depth)) {
+			pthread_mutex_lock(&vm->world_lock);
+			park(vm);
+			pthread_mutex_unlock(&vm->world_lock);
+			continue;
+		}
+		take_startup(v);
+		if (v->run_state != VCPU_RUNNABLE && wakes(v)) {
+			v->run_state = VCPU_RUNNABLE;
+			atomic_fetch_or(&v->request, REQ_EVENT);
+		}
+		if (v->run_state == VCPU_RUNNABLE) {
+			run_guest(v);
+		} else {
+			world_leave(vm);
+			doze(v);
+			world_enter(vm);
+		}
+	}
+}
+
+static uint64_t thread_cpu_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	if (clock_gettime(id, &ts) != 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *v = arg;
+	struct vm *vm = v->vm;
+	struct error e = { 0 };
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", v->id);
+	pthread_setname_np(pthread_self(), name);
+	world_enter(vm);
+	v->tid = gettid();
+	if (v->ops->vcpu_init(v, &e) == ST_OK) {
+		vcpu_loop(v);
+		if (v->ops->vcpu_fini)
+			v->ops->vcpu_fini(v);
+	} else {
+		vm_end(vm, VM_FAILED, 0, e.msg);
+	}
+	v->tid = 0;
+	atomic_fetch_add(&vm->run->cpu_ns[v->id], thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID));
+	world_leave(vm);
+	return NULL;
+}
+
+uint64_t run_cpu_ns(struct vm *vm, unsigned i)
+{
+	uint64_t ns = atomic_load(&vm->run->cpu_ns[i]);
+	struct vcpu *v = vm->vcpu[i];
+	clockid_t id;
+
+	if (v && v->thread_started && v->tid && pthread_getcpuclockid(v->thread, &id) == 0)
+		ns += thread_cpu_ns(id);
+	return ns;
+}
+
+/* ---- all of them ---- */
+
+enum status run_start(struct vm *vm, struct error *e)
+{
+	sigset_t block, old;
+	int err = 0;
+
+	sigemptyset(&block);
+	sigaddset(&block, SIGTERM);
+	sigaddset(&block, SIGINT);
+	sigaddset(&block, SIGHUP);
+	sigaddset(&block, SIGWINCH);
+	sigaddset(&block, SIGPIPE);
+	atomic_store(&vm->run->quit, false);
+	pthread_sigmask(SIG_BLOCK, &block, &old);
+	for (unsigned i = 0; i < vm->ncpus && !err; i++) {
+		err = pthread_create(&vm->vcpu[i]->thread, NULL, vcpu_thread, vm->vcpu[i]);
+		vm->vcpu[i]->thread_started = !err;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!err)
+		return ST_OK;
+	run_stop(vm);
+	errno = err;
+	return error_errno(e, ST_NO_MEMORY, "cannot start a vCPU thread");
+}
+
+void run_stop(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	atomic_store(&vm->run->quit, true);
+	run_kick_all(vm);
+	pthread_cond_broadcast(&vm->world_cond);
+	wait_running(vm, 0, NULL);
+	pthread_mutex_unlock(&vm->world_lock);
+	for (unsigned i = 0; i < vm->ncpus; i++) {
+		if (!vm->vcpu[i]->thread_started)
+			continue;
+		pthread_join(vm->vcpu[i]->thread, NULL);
+		vm->vcpu[i]->thread_started = false;
+	}
+}

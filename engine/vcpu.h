@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtual processor: its architectural state, owned by the machine and borrowed by an execution path.
+ *
+ * Threads: each vCPU has one host thread; the state is that thread's. Others touch only what is marked [any]:
+ * the request word (vcpu_request), the interrupt latches of the local APIC, and nmi_pending.
+ *
+ * A path's own per-vCPU tables live in the address range right behind the struct (vcpu_path_area): generated code
+ * can reach both with one segment base.
+ */
+#ifndef STEELYARD_VCPU_H
+#define STEELYARD_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/x86.h"
+
+struct vm;
+struct vec;
+struct lapic;
+struct exec_ops;
+
+/* A segment register with its hidden part. attr: SA_*. limit: in bytes, already scaled by G. A null or unusable
+ * segment has SA_P clear. In real and v86 mode base = sel << 4. */
+struct x86_seg {
+	uint16_t sel;
+	uint16_t attr;
+	uint32_t limit;
+	uint64_t base;
+};
+
+struct x86_dtable {
+	uint64_t base;
+	uint16_t limit;
+};
+
+/* A guest fault or trap, as data (SDM 3A 6.15). */
+struct x86_fault {
+	uint8_t vector;
+	bool has_error;
+	bool soft;	   /* INT n, INT3, INTO: the return address is the next instruction, DPL of the gate is checked */
+	bool trap;	   /* #DB after the instruction: RIP has been advanced already */
+	uint32_t error;
+	uint64_t addr;	   /* #PF: the linear address for CR2; #DB: the bits to set in DR6 */
+};
+
+/* XSAVE area, standard (non-compacted) format: legacy region, header, then components at the host's CPUID 0DH
+ * offsets. Large enough for AVX-512 and PKRU. */
+#define XSAVE_AREA_BYTES 4096
+
+struct x86_regs {
+	uint64_t gpr[16];   /* enum x86_gpr; in 16/32-bit code only the low half is meaningful */
+	uint64_t rip;	    /* offset in CS (not the linear address) */
+	uint64_t rflags;    /* the full register; bit 1 always set */
+	struct x86_seg seg[SEG_COUNT];
+	struct x86_seg ldtr, tr;
+	struct x86_dtable gdtr, idtr;
+	uint64_t cr0, cr2, cr3, cr4;
+	uint64_t xcr0;
+	uint64_t efer;
+	uint64_t dr[8];	    /* 4 and 5 unused */
+	uint64_t pdpte[4];  /* PAE paging: loaded by MOV CR3 and friends (SDM 3A 4.4.1) */
+	/* MSRs that instructions use; the others are in struct vcpu's msr[] (engine/msr.h) */
+	uint64_t star, lstar, cstar, fmask, kernel_gs_base;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t tsc_aux, pat;
+	int64_t tsc_offset; /* guest TSC = host TSC + tsc_offset, when the machine's clock runs */
+	uint8_t xsave[XSAVE_AREA_BYTES] __attribute__((aligned(64)));
+};
+
+/* vcpu->request bits */
+#define REQ_EXIT (1u << 0)  /* leave ops->run() with EXIT_KICK: pause, stop, path switch */
+#define REQ_EVENT (1u << 1) /* an interrupt, NMI, INIT or SIPI may be pending: look */
+#define REQ_FLUSH (1u << 2) /* flush this vCPU's translations (remote request) */
+
+enum tlb_flush { TLB_FLUSH_PAGE, TLB_FLUSH_LOCAL /* keeps global pages */, TLB_FLUSH_ALL };
+
+enum vcpu_run_state {
+	VCPU_RUNNABLE,
+	VCPU_HALTED,	/* HLT: wakes on an interrupt */
+	VCPU_WAIT_SIPI, /* an application processor after INIT */
+};
+
+/* Counters: one row each; printed by --stats, used by eval. All are counts since start. */
+#define VCPU_COUNTERS(X)                                               \
+	X(insns_interp, "instructions executed by the interpreter")    \
+	X(interrupts, "external interrupts delivered")                 \
+	X(exceptions, "exceptions delivered")                          \
+	X(io_reads, "port reads")                                      \
+	X(io_writes, "port writes")                                    \
+	X(mmio_reads, "MMIO reads")                                    \
+	X(mmio_writes, "MMIO writes")                                  \
+	X(halts, "HLT waits")                                          \
+	X(kicks, "kicks received")                                     \
+	X(tlb_fills, "page-table walks")                               \
+	X(tlb_flushes, "TLB flushes")                                  \
+	X(bt_blocks, "blocks translated")                              \
+	X(bt_block_insns, "guest instructions translated")             \
+	X(bt_code_bytes, "bytes of host code emitted")                 \
+	X(bt_lookups, "block lookups by the dispatcher")               \
+	X(bt_indirect_misses, "indirect-branch cache misses")          \
+	X(bt_callouts, "single instructions handed to the interpreter")\
+	X(bt_site_fills, "memory-site windows filled")                 \
+	X(bt_slow_access, "memory accesses done by a helper")          \
+	X(bt_smc, "self-modifying-code invalidations")                 \
+	X(bt_cache_flushes, "code-cache flushes")                      \
+	X(bt_faults, "guest faults raised in translated code")
+
+struct vcpu_counters {
+#define X(name, text) uint64_t name;
+	VCPU_COUNTERS(X)
+#undef X
+};
+
+struct vcpu {
+	struct x86_regs regs;	     /* first: generated code addresses it at small offsets */
+
+	_Atomic uint32_t request;    /* [any] REQ_*; set by vcpu_kick() */
+	_Atomic bool nmi_pending;    /* [any] */
+	bool nmi_blocked;	     /* until IRET */
+	bool int_shadow;	     /* MOV SS / STI: no interrupt before the next instruction */
+	bool in_guest;		     /* the owner thread is inside ops->run() */
+	enum vcpu_run_state run_state;
+	struct x86_fault fault;	     /* scratch: set by whoever returns "guest fault" */
+	/* an exception whose delivery was begun, for double-fault detection (SDM 3A table 6-5) */
+	bool delivering;
+	uint8_t delivering_vector;
+
+	struct vm *vm;
+	unsigned id;		     /* 0-based; also the initial APIC ID */
+	struct lapic *lapic;
+	const struct exec_ops *ops;  /* the path that runs this vCPU now */
+	void *path;		     /* that path's per-vCPU object */
+	/* told of every TLB flush (NULL: nobody caches translations but the soft TLB): the path's own caches follow */
+	void (*tlb_flushed)(struct vcpu *v, enum tlb_flush kind, uint64_t lin);
+	struct mmu *mmu;	     /* soft TLB of translator/mmu.h, shared by bt and interp; NULL on other paths */
+	struct vec *vec;	     /* translator/vec.h: stubs that run vector instructions; made at first use */
+	/* The translator keeps x87/SSE/AVX state in the host's registers between callouts: true means regs.xsave is stale.
+	 * Whoever reads or writes regs.xsave, or calls code that may use vector registers (libc, devices), first calls
+	 * vcpu_vec_sync(). */
+	bool vec_live;
+	void (*vec_save)(struct vcpu *v);
+	struct vcpu_counters count;
+	uint64_t *msr;		     /* rows of engine/msr.c that have no field in regs */
+	uint64_t insn_clock;	     /* instructions retired where a path counts them */
+
+	pthread_t thread;
+	bool thread_started;
+	int tid;		     /* kernel thread id for tgkill, 0 before the thread runs */
+	pthread_mutex_t wait_lock;   /* leaf lock: guards the sleep of a halted vCPU */
+	pthread_cond_t wait_cond;
+	_Atomic bool sleeping;	     /* [any] the owner sleeps on wait_cond, or is about to */
+};
+
+/* Bytes of address space (lazily committed) behind struct vcpu for the path. */
+#define VCPU_PATH_AREA_OFFSET 65536
+#define VCPU_PATH_AREA_BYTES (256ull << 20)
+static inline void *vcpu_path_area(struct vcpu *v)
+{
+	return (char *)v + VCPU_PATH_AREA_OFFSET;
+}
+_Static_assert(sizeof(struct vcpu) <= VCPU_PATH_AREA_OFFSET, "struct vcpu must fit before the path area");
+
+static inline unsigned vcpu_cpl(const struct vcpu *v)
+{
+	/* CPL is the DPL of SS, as VMX and SVM keep it (SDM 3C 24.4.1); real mode 0, v86 mode 3. */
+	return (v->regs.seg[SEG_SS].attr & SA_DPL) >> SA_DPL_SHIFT;
+}
+static inline bool vcpu_long_mode(const struct vcpu *v)
+{
+	return (v->regs.efer & EFER_LMA) != 0;
+}
+static inline bool vcpu_code64(const struct vcpu *v)
+{
+	return vcpu_long_mode(v) && (v->regs.seg[SEG_CS].attr & SA_L);
+}
+static inline bool vcpu_real_mode(const struct vcpu *v)
+{
+	return !(v->regs.cr0 & CR0_PE);
+}
+static inline bool vcpu_v86(const struct vcpu *v)
+{
+	return (v->regs.rflags & FL_VM) != 0;
+}
+/* Default operand/address size of the code segment in bits: 16, 32 or 64. */
+static inline unsigned vcpu_code_bits(const struct vcpu *v)
+{
+	return vcpu_code64(v) ? 64 : (v->regs.seg[SEG_CS].attr & SA_DB) ? 32 : 16;
+}
+
+static inline void vcpu_vec_sync(struct vcpu *v)
+{
+	if (__builtin_expect(v->vec_live, 0))
+		v->vec_save(v);
+}
+
+/* Allocates a vCPU (zeroed, 64-byte aligned, path area behind it). NULL when the host has no address space. */
+struct vcpu *vcpu_alloc(struct vm *vm, unsigned id);
+void vcpu_free(struct vcpu *v);
+
+/* Power-on (RESET) or INIT state (SDM 3A table 9-1). INIT keeps the x87/SSE state, MSRs, CR0.CD/NW and TSC. */
+void vcpu_reset(struct vcpu *v, bool init);
+
+/* [any] Sets request bits and makes the vCPU notice: out of ops->run() via ops->kick, or out of its HLT sleep.
+ * Async-signal-safe when the vCPU is not halted. */
+void vcpu_kick(struct vcpu *v, uint32_t req);
+
+/* Is something pending that a vCPU with this state would take? (NMI, or an interrupt with IF set and no shadow;
+ * INIT/SIPI are requests.) Owner thread. */
+bool vcpu_has_event(struct vcpu *v);
+/* Acknowledges the highest-priority maskable interrupt (local APIC first, then ExtINT from the 8259) and returns
+ * its vector, or -1 when it has gone away. Owner thread; the caller has checked IF and the shadow. */
+int vcpu_take_interrupt(struct vcpu *v);
+/* Is there a maskable interrupt, whatever IF says? Owner thread. */
+bool vcpu_interrupt_pending(struct vcpu *v);
+
+/* Prints the registers of v as a person reads them, to FILE *f. */
+void vcpu_dump(const struct vcpu *v, void *file);
+
+#endif

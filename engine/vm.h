@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine: memory, buses, clock, interrupt controllers, vCPUs. One object, no globals: a process can hold many.
+ *
+ * Ownership: struct vm owns everything; devices hang off struct board.
+ * Lock order: vm->dev_lock, then vcpu->wait_lock. A vCPU thread holds neither while it executes guest code.
+ * Threads: one per vCPU (engine/run.c), one I/O thread (engine/io.c: timers, terminal, sockets).
+ */
+#ifndef STEELYARD_VM_H
+#define STEELYARD_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/bus.h"
+#include "engine/chardev.h"
+#include "engine/clock.h"
+#include "engine/cpuid.h"
+#include "engine/exec.h"
+#include "engine/mem.h"
+#include "engine/status.h"
+#include "engine/vcpu.h"
+
+#define VM_MAX_CPUS 64
+#define VM_MAX_MODULES 16
+
+enum vm_outcome {
+	VM_RUNNING,
+	VM_POWEROFF,	  /* ACPI S5, or isa power-off: exit status 0 */
+	VM_DEBUG_EXIT,	  /* port 0xf4: (value << 1) | 1 */
+	VM_TRIPLE_FAULT,  /* exit status 4 */
+	VM_RESET_REQUEST, /* reset by i8042, port 0xcf9, 0x92, ACPI: the machine restarts */
+	VM_STOPPED,	  /* asked to stop: Ctrl-A x, SIGTERM */
+	VM_TIMEOUT,	  /* exit status 124 */
+	VM_FAILED,	  /* host failure: exit status 1 */
+};
+
+struct vm_config {
+	enum path_id path;
+	uint64_t memory_bytes;
+	unsigned ncpus;
+	int debug_exit_port; /* -1: none */
+	const char *kernel, *initrd, *cmdline;
+	const char *multiboot;
+	const char *module[VM_MAX_MODULES];
+	unsigned nmodules;
+	const char *flat;
+	uint64_t flat_addr;
+	const char *rom;
+	bool no_reboot;	     /* a reset request ends the run */
+	const struct exec_ops *ops;	   /* a path that is in no table (tests); NULL: exec_paths[path] */
+	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
+};
+
+struct board;
+struct codemap;
+struct io;
+struct ioapic;
+struct run;
+
+
+struct vm {
+	struct vm_config cfg;
+	struct mem mem;
+	struct bus pio, mmio;
+	struct clock clock;
+	struct cpuid_table cpuid;
+	struct vcpu *vcpu[VM_MAX_CPUS];
+	unsigned ncpus;
+	struct board *board;
+	void *path_vm[PATH_COUNT];  /* per-machine objects of the paths */
+	struct codemap *codemap;    /* translator/codemap.h: pages that hold decoded code; made by the paths that need it */
+	struct chardev *serial;	    /* COM1's host end; NULL: none */
+	struct chardev *debugcon;   /* port 0xe9's host end; NULL: none */
+
+	pthread_mutex_t dev_lock;   /* every device callback runs under it */
+	/* A spinning lock for locked instructions that one host instruction cannot do (two pages, MMIO): taken before
+	 * dev_lock, by vCPU threads only. */
+	_Atomic uint32_t split_lock;
+
+	/* How it ends: written once by vm_end(). [any] */
+	_Atomic int outcome;
+	_Atomic int exit_value;	    /* of the debug exit port */
+	char end_text[320];	    /* one line for a person when VM_FAILED */
+	pthread_mutex_t end_lock;
+	pthread_cond_t end_cond;
+	/* stop-the-world: see vm_stop_others */
+	pthread_mutex_t world_lock;
+	pthread_cond_t world_cond;
+	_Atomic unsigned world_stop_depth; /* stop requests in force: somebody in vm_stop_others, a pause, a reset, the end */
+	unsigned world_running;		   /* vCPUs inside ops->run(), those that answer as stopped in vm_stop_others not counted */
+	struct vcpu *world_owner;	   /* who has stopped the others */
+
+	bool path_ready;	    /* ops->vm_init has succeeded */
+	unsigned resets;	    /* since power-on */
+	struct io *io;		    /* engine/io.h: the I/O thread */
+	struct run *run;	    /* engine/run.c: what only the run loop knows */
+	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
+};
+
+enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error *e);
+void vm_destroy(struct vm *vm);
+/* Starts the clock, the vCPU threads and runs until an outcome; handles resets. Returns the outcome. */
+enum vm_outcome vm_run(struct vm *vm);
+/* Ends the run: the first call wins. Any thread. */
+void vm_end(struct vm *vm, enum vm_outcome o, int value, const char *text);
+
+/* The guest stands still: every vCPU has left guest code and the clock is stopped. Nests. Any thread but a vCPU's, the
+ * device lock not held. */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/*
+ * Stop the world, for paths: on return every other vCPU is outside guest code (between two calls of ops->run, asleep, or
+ * itself waiting in vm_stop_others) and stays there until vm_resume_others. May be called inside and outside of
+ * ops->run(). When two vCPUs call it at the same moment, one goes first and the other answers as stopped meanwhile: after
+ * the return the caller looks afresh at what the first may have changed (caches, chains). Owner thread of self, the device
+ * lock not held: a vCPU that waits for it could not answer.
+ */
+void vm_stop_others(struct vcpu *self);
+void vm_resume_others(struct vcpu *self);
+
+/* Port and memory-mapped I/O of the guest, for every path: takes the device lock, counts, dispatches. size 1, 2, 4 (8).
+ * MMIO to the vCPU's own local APIC page is handled without the lock. Owner thread of v. */
+uint64_t vm_pio_read(struct vcpu *v, uint16_t port, unsigned size);
+void vm_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val);
+uint64_t vm_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size);
+void vm_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val);
+
+/* A20 gate (port 0x92, i8042): when closed, bit 20 of physical addresses reads as zero. Paths call vm_a20_mask(). */
+static inline uint64_t vm_a20_mask(const struct vm *vm)
+{
+	(void)vm;
+	return ~0ull;
+}
+
+#endif

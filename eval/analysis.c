@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the samples say. A sample counts when its checksum is the native one; a ratio pairs a path with the native runs of
+ * the same block (the geometric mean of the two), so that drift of the host cancels.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/quick.h"
+
+static double value(const struct eval_sample *s, enum metric m)
+{
+	return (double)(m == METRIC_CPU ? s->cpu_ns : s->wall_ns);
+}
+
+static bool is_slow(const struct eval *ev, unsigned p)
+{
+	return ev->path[p]->slow && ev->slow_scale != ev->scale;
+}
+
+/* log of the native time in block b at the scale of path p; false when there is none. */
+static bool native_log(const struct eval *ev, unsigned b, bool slow, unsigned w, enum metric m, double *log_ns, const char **checksum)
+{
+	double sum = 0;
+	unsigned n = 0;
+
+	if (slow) {
+		const struct eval_sample *s = &ev->native_slow[b].w[w];
+
+		if (!s->ok)
+			return false;
+		*log_ns = log(value(s, m));
+		*checksum = s->checksum;
+		return true;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		const struct eval_sample *s = &ev->native[b][i].w[w];
+
+		if (!s->ok)
+			continue;
+		sum += log(value(s, m));
+		*checksum = s->checksum;
+		n++;
+	}
+	*log_ns = n ? sum / n : 0;
+	return n > 0;
+}
+
+/* log(path / native) in one block. */
+static bool block_log(const struct eval *ev, unsigned b, unsigned p, unsigned w, enum metric m, double *out)
+{
+	const struct eval_sample *s = &ev->path_run[b][p].w[w];
+	const char *checksum = NULL;
+	double native;
+
+	if (!s->ok || !native_log(ev, b, is_slow(ev, p), w, m, &native, &checksum) || strcmp(s->checksum, checksum))
+		return false;
+	*out = log(value(s, m)) - native;
+	return true;
+}
+
+struct stats_ratio analysis_ratio(const struct eval *ev, unsigned p, unsigned w, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		n += block_log(ev, b, p, w, m, &logs[n]);
+	return stats_ratio(logs, n);
+}
+
+struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		double sum = 0, l;
+		unsigned w = 0;
+
+		if (!ev->path_run[b][p].ran)
+			continue;
+		for (; w < ev->nworkloads && block_log(ev, b, p, w, m, &l); w++)
+			sum += l;
+		if (w < ev->nworkloads) /* a failed workload leaves no mean to quote */
+			return stats_ratio(logs, 0);
+		logs[n++] = sum / ev->nworkloads;
+	}
+	return stats_ratio(logs, n);
+}
+
+struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		double sum = 0, lp, lq;
+		unsigned w = 0;
+
+		for (; w < ev->nworkloads && block_log(ev, b, p, w, m, &lp) && block_log(ev, b, q, w, m, &lq); w++)
+			sum += lp - lq;
+		if (w == ev->nworkloads)
+			logs[n++] = sum / ev->nworkloads;
+	}
+	return stats_ratio(logs, n);
+}
+
+static bool control_log(const struct eval *ev, unsigned b, unsigned w, enum metric m, double *out)
+{
+	const struct eval_sample *x = &ev->native[b][0].w[w], *y = &ev->native[b][1].w[w];
+
+	if (!x->ok || !y->ok)
+		return false;
+	*out = log(value(y, m)) - log(value(x, m));
+	return true;
+}
+
+struct stats_ratio analysis_control(const struct eval *ev, unsigned w, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		n += control_log(ev, b, w, m, &logs[n]);
+	return stats_ratio(logs, n);
+}
+
+struct stats_ratio analysis_control_suite(const struct eval *ev, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		double sum = 0, l;
+		unsigned w = 0;
+
+		for (; w < ev->nworkloads && control_log(ev, b, w, m, &l); w++)
+			sum += l;
+		if (w == ev->nworkloads)
+			logs[n++] = sum / ev->nworkloads;
+	}
+	return stats_ratio(logs, n);
+}
+
+static bool boot_log(const struct eval *ev, unsigned b, unsigned p, enum metric m, double *out)
+{
+	const struct eval_run *r = &ev->path_run[b][p];
+	uint64_t ns = m == METRIC_CPU ? r->boot_cpu_ns : r->boot_wall_ns;
+
+	*out = ns ? log((double)ns * 1e-9) : 0;
+	return ns > 0;
+}
+
+struct stats_ratio analysis_boot(const struct eval *ev, unsigned p, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		n += boot_log(ev, b, p, m, &logs[n]);
+	return stats_ratio(logs, n);
+}
+
+struct stats_ratio analysis_boot_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS], lp, lq;
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		if (boot_log(ev, b, p, m, &lp) && boot_log(ev, b, q, m, &lq))
+			logs[n++] = lp - lq;
+	return stats_ratio(logs, n);
+}
+
+double analysis_native_ms(const struct eval *ev, unsigned w, enum metric m)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	const char *checksum;
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		n += native_log(ev, b, false, w, m, &logs[n], &checksum);
+	return stats_ratio(logs, n).ratio * 1e-6;
+}
+
+bool analysis_checksum_differs(const struct eval *ev, unsigned p, unsigned w)
+{
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		const struct eval_sample *s = &ev->path_run[b][p].w[w];
+		const char *checksum = NULL;
+		double native;
+
+		if (s->ok && native_log(ev, b, is_slow(ev, p), w, METRIC_CPU, &native, &checksum) && strcmp(s->checksum, checksum))
+			return true;
+	}
+	return false;
+}
+
+const char *analysis_path_failure(const struct eval *ev, unsigned p)
+{
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		if (ev->path_run[b][p].ran && !ev->path_run[b][p].ok)
+			return ev->path_run[b][p].why;
+	return NULL;
+}
+
+unsigned analysis_clock_disagreements(const struct eval *ev)
+{
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		for (unsigned p = 0; p < ev->npaths; p++)
+			for (unsigned w = 0; w < ev->nworkloads; w++) {
+				const struct eval_sample *s = &ev->path_run[b][p].w[w];
+				int64_t diff = (int64_t)(s->guest_wall_ns - s->wall_ns);
+
+				if (s->ok && s->guest_wall_ns && llabs(diff) > 1000000 && (uint64_t)llabs(diff) > s->wall_ns / 200)
+					n++;
+			}
+	return n;
+}
+
+const char *analysis_class(const struct stats_ratio *r)
+{
+	static const struct {
+		double bound;
+		const char *name;
+	} class[] = { { 1.05, "near-native" }, { 1.25, "within 1.25" }, { 2, "within 2" } };
+
+	if (r->n < 2)
+		return "-";
+	for (unsigned i = 0; i < sizeof(class) / sizeof(class[0]); i++)
+		if (r->upper <= class[i].bound)
+			return class[i].name;
+	return "over 2";
+}

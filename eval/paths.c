@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The paths and peers of an evaluation, one row each, and the command lines that start them. Every machine gets the same
+ * kernel, initramfs, kernel command line, memory and number of processors.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/status.h"
+#include "eval/quick.h"
+
+static const struct eval_path paths[] = {
+	{ "bt", "our translator", PEER_STEELYARD, "bt", false, 120 },
+	{ "interp", "our interpreter", PEER_STEELYARD, "interp", true, 600 },
+	{ "kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", false, 60 },
+	{ "qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", false, 180 },
+	{ "qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", false, 60 },
+};
+
+const struct eval_path *eval_path_at(unsigned i)
+{
+	return i < ARRAY_LEN(paths) ? &paths[i] : NULL;
+}
+
+const struct eval_path *eval_path_find(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
+		if (!strcmp(paths[i].name, name))
+			return &paths[i];
+	return NULL;
+}
+
+void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run *r, const unsigned *order)
+{
+	char append[1200], kernel[4200], initrd[4200], memory[16], megabytes[16], timeout[16], accel[32];
+	unsigned n = (unsigned)snprintf(append, sizeof(append), "console=ttyS0 quiet panic=-1 steelyard.run=");
+
+	for (unsigned i = 0; i < ev->nworkloads; i++)
+		n += (unsigned)snprintf(append + n, sizeof(append) - n, "%s%s:%u", i ? "," : "", ev->workload[order[i]],
+					p->slow ? ev->slow_scale : ev->scale);
+	snprintf(append + n, sizeof(append) - n, " steelyard.poweroff");
+	snprintf(kernel, sizeof(kernel), "%s/vmlinuz", ev->guest_dir);
+	snprintf(initrd, sizeof(initrd), "%s/initrd", ev->guest_dir);
+	snprintf(memory, sizeof(memory), "%uM", ev->memory_mb);
+	snprintf(megabytes, sizeof(megabytes), "%u", ev->memory_mb);
+	snprintf(timeout, sizeof(timeout), "%u", p->timeout_s);
+	snprintf(accel, sizeof(accel), "%s", p->accel);
+
+	char *own[] = { ev->self, "run", "--path", accel, "--memory", memory, "--cpus", "1", "--kernel", kernel, "--initrd", initrd,
+			"--append", append, "--serial", "stdio", "--timeout", timeout, NULL };
+	char *qemu[] = { "qemu-system-x86_64", "-accel", accel, "-M", "pc", "-cpu", strcmp(p->accel, "kvm") ? "max" : "host", "-m", megabytes,
+			 "-smp", "1", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd",
+			 initrd, "-append", append, NULL };
+	struct child_spec s = {
+		.argv = p->peer == PEER_QEMU ? qemu : own,
+		.timeout_s = p->timeout_s + 5,
+		.workload = ev->workload,
+		.nworkloads = ev->nworkloads,
+		.repeat = 1,
+	};
+
+	r->order = ev->norder++;
+	child_observe(&s, r);
+}
+
+/* A pass over all workloads on the host. Work too short to be measured is repeated. */
+void native_run(struct eval *ev, struct eval_run *r, unsigned scale, const unsigned *order)
+{
+	unsigned times = scale < 20 ? (20 + scale - 1) / scale : 1;
+	char binary[4200], repeat[16], percent[16];
+
+	snprintf(binary, sizeof(binary), "%s/workloads", ev->guest_dir);
+	snprintf(repeat, sizeof(repeat), "%u", times);
+	snprintf(percent, sizeof(percent), "%u", scale);
+	r->order = ev->norder++;
+	for (unsigned i = 0; i < ev->nworkloads; i++) {
+		char name[32];
+		char *argv[] = { binary, "--mark", "--repeat", repeat, name, percent, NULL };
+		struct child_spec s = { .argv = argv, .timeout_s = 120, .workload = &ev->workload[order[i]], .nworkloads = 1, .repeat = times };
+		struct eval_run one = { 0 };
+
+		snprintf(name, sizeof(name), "%s", ev->workload[order[i]]);
+		child_observe(&s, &one);
+		r->w[order[i]] = one.w[0];
+		r->ok = i ? r->ok && one.ok : one.ok;
+		r->ran = true;
+		if (!one.ok && !r->why[0])
+			snprintf(r->why, sizeof(r->why), "%.30s: %.200s", name, one.why);
+	}
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * steelyard eval quick: eight workloads and the boot, natively and on each path, in one run.
+ *
+ * A block holds two native passes (the A/A control) and one boot of every path that runs all workloads; its order, and the
+ * order of the workloads in each pass, come from a stored seed. "Quick" means few blocks, one boot for all workloads, and
+ * small work; slow paths get one block and less work, and their ratio is to a native pass with the same work.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/status.h"
+#include "eval/eval.h"
+#include "eval/quick.h"
+
+static const char *const default_workloads = "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings";
+static const char *const default_paths = "bt,interp,kvm,qemu-tcg";
+
+static void usage(FILE *f)
+{
+	fprintf(f,
+		"usage: steelyard eval quick [options]\n"
+		"  --workloads A,B   which kernels (default: %s)\n"
+		"  --paths A,B       which paths and peers (default: %s), of:\n",
+		default_workloads, default_paths);
+	for (unsigned i = 0; eval_path_at(i); i++)
+		fprintf(f, "                      %-9s %s\n", eval_path_at(i)->name, eval_path_at(i)->what);
+	fprintf(f, "  --blocks N        blocks of every path, 1..%d (default 4; slow paths: one)\n"
+		   "  --scale P         work in percent of the full kernels (default 25)\n"
+		   "  --slow-scale P    the same for slow paths (default 1)\n"
+		   "  --memory M        guest memory in MiB (default 512)\n"
+		   "  --seed N          for the order (default: from the clock; it is stored)\n"
+		   "  --guest DIR       vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
+		   "  --out DIR         results.jsonl and report.html go there (default build/demo)\n"
+		   "  --json            print the summary as JSON instead of tables\n",
+		EVAL_MAX_BLOCKS);
+}
+
+static uint64_t next_random(uint64_t *s)
+{
+	*s += 0x9e3779b97f4a7c15ull;
+	uint64_t z = *s;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static void shuffle(unsigned *a, unsigned n, uint64_t *seed)
+{
+	for (unsigned i = 0; i < n; i++)
+		a[i] = i;
+	for (unsigned i = n; i > 1; i--) {
+		unsigned j = (unsigned)(next_random(seed) % i), t = a[i - 1];
+
+		a[i - 1] = a[j];
+		a[j] = t;
+	}
+}
+
+static bool parse_number(const char *s, unsigned long lo, unsigned long hi, unsigned *out, const char *what)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(s, &end, 10);
+	if (errno || *end || end == s || *s == '-' || v < lo || v > hi) {
+		fprintf(stderr, "steelyard eval: %s must be a number from %lu to %lu, not \"%s\"\n", what, lo, hi, s);
+		return false;
+	}
+	*out = (unsigned)v;
+	return true;
+}
+
+static bool parse_paths(struct eval *ev, char *list)
+{
+	char *save = NULL;
+
+	for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		const struct eval_path *p = eval_path_find(name);
+
+		if (!p) {
+			fprintf(stderr, "steelyard eval: no path is called \"%s\"; see steelyard eval quick --help\n", name);
+			return false;
+		}
+		for (unsigned i = 0; i < ev->npaths; i++)
+			if (ev->path[i] == p)
+				p = NULL;
+		if (p && ev->npaths < EVAL_MAX_PATHS)
+			ev->path[ev->npaths++] = p;
+	}
+	return true;
+}
+
+static bool parse_workloads(struct eval *ev, char *list)
+{
+	char *save = NULL;
+
+	for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+		if (ev->nworkloads == EVAL_MAX_WORKLOADS || strlen(name) > 24 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(name)) {
+			fprintf(stderr, "steelyard eval: \"%.40s\" is not a workload\n", name);
+			return false;
+		}
+		for (unsigned i = 0; i < ev->nworkloads; i++)
+			if (!strcmp(ev->workload[i], name)) {
+				fprintf(stderr, "steelyard eval: workload %s is named twice\n", name);
+				return false;
+			}
+		ev->workload[ev->nworkloads++] = name;
+	}
+	if (!ev->nworkloads)
+		fprintf(stderr, "steelyard eval: no workload is named\n");
+	return ev->nworkloads > 0;
+}
+
+static double load_average(void)
+{
+	double l = 0;
+
+	return getloadavg(&l, 1) == 1 ? l : 0;
+}
+
+/* The guest files must be there before an hour is spent. */
+static bool check_guest_files(const struct eval *ev)
+{
+	static const char *const need[] = { "vmlinuz", "initrd", "workloads" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(need); i++) {
+		char path[4200];
+
+		snprintf(path, sizeof(path), "%s/%s", ev->guest_dir, need[i]);
+		if (access(path, R_OK)) {
+			fprintf(stderr, "steelyard eval: %s: %s; make guest builds the guest files, --guest DIR names another place\n", path,
+				strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool make_folder(const char *dir)
+{
+	char path[4096];
+
+	if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path))
+		return false;
+	for (char *p = path + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = 0;
+		mkdir(path, 0777);
+		*p = '/';
+	}
+	return !mkdir(path, 0777) || errno == EEXIST;
+}
+
+static void progress(const struct eval *ev, unsigned block, const char *name, const struct eval_run *r)
+{
+	fprintf(stderr, "block %u/%u  %-9s ", block + 1, ev->nblocks, name);
+	if (!r->ok)
+		fprintf(stderr, "failed: %s\n", r->why);
+	else if (r->boot_wall_ns)
+		fprintf(stderr, "boot to init %.2f s, %.2f s of CPU\n", (double)r->boot_wall_ns * 1e-9, (double)r->boot_cpu_ns * 1e-9);
+	else
+		fprintf(stderr, "done\n");
+}
+
+/* Items of a block: 0 and 1 are the native passes, 2.. the paths. */
+static void run_block(struct eval *ev, unsigned b, uint64_t *seed)
+{
+	unsigned items[EVAL_MAX_PATHS + 2], order[EVAL_MAX_WORKLOADS];
+	bool slow_native = false;
+
+	shuffle(items, ev->npaths + 2, seed);
+	for (unsigned i = 0; i < ev->npaths + 2; i++) {
+		unsigned p = items[i] - 2;
+
+		shuffle(order, ev->nworkloads, seed);
+		if (items[i] < 2) {
+			native_run(ev, &ev->native[b][items[i]], ev->scale, order);
+			progress(ev, b, "native", &ev->native[b][items[i]]);
+			continue;
+		}
+		/* What has failed fails again: its reason is known. */
+		if ((b && ev->path[p]->slow) || (b && ev->path_run[0][p].ran && !ev->path_run[0][p].ok))
+			continue;
+		path_run_block(ev, ev->path[p], &ev->path_run[b][p], order);
+		progress(ev, b, ev->path[p]->name, &ev->path_run[b][p]);
+		if (ev->path[p]->slow && ev->slow_scale != ev->scale && !slow_native) {
+			native_run(ev, &ev->native_slow[b], ev->slow_scale, order);
+			slow_native = true;
+		}
+	}
+}
+
+static int run(struct eval *ev)
+{
+	char path[4200];
+	uint64_t seed = ev->seed;
+	unsigned good = 0;
+
+	if (!check_guest_files(ev))
+		return 1;
+	if (!make_folder(ev->out_dir)) {
+		fprintf(stderr, "steelyard eval: cannot make %s: %s\n", ev->out_dir, strerror(errno));
+		return 1;
+	}
+	ev->load_before = load_average();
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		run_block(ev, b, &seed);
+	ev->load_after = load_average();
+	if (ev->json)
+		report_summary_json(ev);
+	else
+		report_table(ev);
+	snprintf(path, sizeof(path), "%s/results.jsonl", ev->out_dir);
+	if (report_jsonl(ev, path))
+		return 1;
+	if (!ev->json)
+		printf("\nsamples: %s\n", path);
+	snprintf(path, sizeof(path), "%s/report.html", ev->out_dir);
+	if (report_html(ev, path))
+		return 1;
+	if (!ev->json)
+		printf("page:    %s\n", path);
+	for (unsigned p = 0; p < ev->npaths; p++)
+		good += !analysis_path_failure(ev, p);
+	if (ev->npaths && !good)
+		fprintf(stderr, "steelyard eval: no path could run\n");
+	return ev->npaths && !good;
+}
+
+static void remember_command(struct eval *ev, int argc, char **argv)
+{
+	size_t n = (size_t)snprintf(ev->command, sizeof(ev->command), "steelyard eval");
+
+	for (int i = 1; i < argc && n < sizeof(ev->command); i++)
+		n += (size_t)snprintf(ev->command + n, sizeof(ev->command) - n, " %s", argv[i]);
+}
+
+static int quick_main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "workloads", 1, 0, 'w' }, { "paths", 1, 0, 'p' },  { "blocks", 1, 0, 'b' }, { "scale", 1, 0, 's' },
+		{ "slow-scale", 1, 0, 'S' }, { "memory", 1, 0, 'm' }, { "seed", 1, 0, 'r' },   { "guest", 1, 0, 'g' },
+		{ "out", 1, 0, 'o' },	     { "json", 0, 0, 'j' },   { "help", 0, 0, 'h' },   { 0 },
+	};
+	struct eval *ev = calloc(1, sizeof(*ev));
+	char *workloads = strdup(default_workloads), *path_list = strdup(default_paths), *end;
+	struct timespec now;
+	bool fine = true;
+	int c, rc = 2;
+	ssize_t n;
+
+	if (!ev || !workloads || !path_list) {
+		fprintf(stderr, "steelyard eval: out of memory\n");
+		rc = 1;
+		goto out;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	*ev = (struct eval){ .nblocks = 4, .scale = 25, .slow_scale = 1, .memory_mb = 512, .out_dir = "build/demo" };
+	ev->seed = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	snprintf(ev->run_id, sizeof(ev->run_id), "%" PRIu64, ev->seed);
+	remember_command(ev, argc, argv);
+	n = readlink("/proc/self/exe", ev->self, sizeof(ev->self) - 1);
+	if (n > 0 && strrchr(ev->self, '/'))
+		snprintf(ev->guest_dir, sizeof(ev->guest_dir), "%.*s/guest/amd64", (int)(strrchr(ev->self, '/') - ev->self), ev->self);
+	optind = 2;
+	while (fine && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'w':
+			free(workloads);
+			workloads = strdup(optarg);
+			break;
+		case 'p':
+			free(path_list);
+			path_list = strdup(optarg);
+			break;
+		case 'b':
+			fine = parse_number(optarg, 1, EVAL_MAX_BLOCKS, &ev->nblocks, "--blocks");
+			break;
+		case 's':
+			fine = parse_number(optarg, 1, 10000, &ev->scale, "--scale");
+			break;
+		case 'S':
+			fine = parse_number(optarg, 1, 10000, &ev->slow_scale, "--slow-scale");
+			break;
+		case 'm':
+			fine = parse_number(optarg, 64, 1u << 20, &ev->memory_mb, "--memory");
+			break;
+		case 'r':
+			errno = 0;
+			ev->seed = strtoull(optarg, &end, 10);
+			fine = !errno && !*end && end != optarg;
+			if (!fine)
+				fprintf(stderr, "steelyard eval: --seed must be a number, not \"%s\"\n", optarg);
+			break;
+		case 'g':
+			snprintf(ev->guest_dir, sizeof(ev->guest_dir), "%s", optarg);
+			break;
+		case 'o':
+			ev->out_dir = optarg;
+			break;
+		case 'j':
+			ev->json = true;
+			break;
+		case 'h':
+			usage(stdout);
+			rc = 0;
+			goto out;
+		default:
+			fine = false;
+		}
+	}
+	if (fine && optind < argc) {
+		fprintf(stderr, "steelyard eval: what is \"%s\"? See steelyard eval quick --help\n", argv[optind]);
+		fine = false;
+	}
+	if (!workloads || !path_list) {
+		fprintf(stderr, "steelyard eval: out of memory\n");
+		rc = 1;
+	} else if (fine && parse_workloads(ev, workloads) && parse_paths(ev, path_list)) {
+		rc = run(ev);
+	}
+out:
+	free(workloads);
+	free(path_list);
+	free(ev);
+	return rc;
+}
+
+int eval_main(int argc, char **argv)
+{
+	if (argc >= 2 && !strcmp(argv[1], "quick"))
+		return quick_main(argc, argv);
+	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+		usage(stdout);
+		return 0;
+	}
+	usage(stderr);
+	return 2;
+}

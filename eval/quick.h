@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One evaluation: what was asked, every sample, and what follows from them. Private to eval/.
+ * Owner: quick_main on its stack (heap); single thread.
+ */
+#ifndef STEELYARD_EVAL_QUICK_H
+#define STEELYARD_EVAL_QUICK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "eval/stats.h"
+
+#define EVAL_SCHEMA 1
+#define EVAL_MAX_WORKLOADS 24
+#define EVAL_MAX_PATHS 8
+#define EVAL_MAX_BLOCKS 32
+
+/* How a path is started, one row each (eval/paths.c). */
+enum eval_peer { PEER_STEELYARD, PEER_QEMU };
+struct eval_path {
+	const char *name;
+	const char *what;
+	enum eval_peer peer;
+	const char *accel;   /* --path, or QEMU's -accel */
+	bool slow;	     /* gets the small scale and one block */
+	unsigned timeout_s;  /* for one boot with all its workloads */
+};
+const struct eval_path *eval_path_find(const char *name);
+const struct eval_path *eval_path_at(unsigned i); /* NULL past the last */
+
+struct eval_sample {
+	bool ok;
+	char checksum[20];
+	uint64_t wall_ns, cpu_ns; /* host clock between the markers; CPU time of the whole process between them */
+	uint64_t guest_wall_ns;	  /* by the guest's own clock: a cross-check */
+	unsigned repeat;	  /* wall_ns and cpu_ns are already divided by it */
+};
+/* One start of a path, or one pass of native runs. */
+struct eval_run {
+	bool ran, ok;
+	char why[240]; /* when not ok */
+	int status;    /* exit status; 128 + signal */
+	uint64_t boot_wall_ns, boot_cpu_ns; /* from exec to the line "STEELYARD INIT" */
+	unsigned order;			    /* position in the whole evaluation */
+	struct eval_sample w[EVAL_MAX_WORKLOADS];
+};
+
+struct eval {
+	/* what was asked */
+	const char *workload[EVAL_MAX_WORKLOADS];
+	unsigned nworkloads;
+	const struct eval_path *path[EVAL_MAX_PATHS];
+	unsigned npaths;
+	unsigned nblocks, scale, slow_scale, memory_mb;
+	uint64_t seed;
+	const char *out_dir;
+	bool json;
+	char guest_dir[4096], self[4096], command[1024], run_id[40];
+	/* samples */
+	struct eval_run path_run[EVAL_MAX_BLOCKS][EVAL_MAX_PATHS];
+	struct eval_run native[EVAL_MAX_BLOCKS][2];
+	struct eval_run native_slow[EVAL_MAX_BLOCKS];
+	unsigned norder;
+	double load_before, load_after;
+};
+
+/* ---- eval/child.c: one process under observation ---- */
+struct child_spec {
+	char *const *argv;
+	unsigned timeout_s;
+	const char *const *workload; /* names that may appear in markers */
+	unsigned nworkloads;
+	unsigned repeat;
+};
+/* Runs it to its end; fills ran, ok, why, status, boot times and the samples whose markers appeared. Adds to r->w. */
+void child_observe(const struct child_spec *s, struct eval_run *r);
+
+/* ---- eval/paths.c ---- */
+void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run *r, const unsigned *order);
+void native_run(struct eval *ev, struct eval_run *r, unsigned scale, const unsigned *order);
+
+/* ---- eval/analysis.c: what the samples say ---- */
+enum metric { METRIC_CPU, METRIC_WALL };
+/* Ratio of path p to native for workload w over the blocks in which both are valid. */
+struct stats_ratio analysis_ratio(const struct eval *ev, unsigned p, unsigned w, enum metric m);
+/* Geometric mean over all workloads; n = 0 when any workload has no valid block on this path. */
+struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, enum metric m);
+/* Path p over path q, geometric mean over workloads, blocks paired. Both must have the same scale. */
+struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m);
+/* Native over native in the same block: the resolution of this host. */
+struct stats_ratio analysis_control(const struct eval *ev, unsigned w, enum metric m);
+struct stats_ratio analysis_control_suite(const struct eval *ev, enum metric m);
+/* Geometric mean of a path's boot times in seconds with interval. */
+struct stats_ratio analysis_boot(const struct eval *ev, unsigned p, enum metric m);
+struct stats_ratio analysis_boot_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m);
+/* Native milliseconds at the scale of path p (npaths: the common scale). */
+double analysis_native_ms(const struct eval *ev, unsigned w, enum metric m);
+/* A checksum of workload w on path p that is not the native one? */
+bool analysis_checksum_differs(const struct eval *ev, unsigned p, unsigned w);
+/* Why a path has no results, or NULL. */
+const char *analysis_path_failure(const struct eval *ev, unsigned p);
+/* Samples whose guest clock disagrees with the host's by more than 0.5 % (and 1 ms: markers pass a serial line). */
+unsigned analysis_clock_disagreements(const struct eval *ev);
+/* "near-native", "within 1.25", ... from the upper bound; "-" without interval. */
+const char *analysis_class(const struct stats_ratio *r);
+
+/* ---- reports ---- */
+void report_table(const struct eval *ev);
+int report_jsonl(const struct eval *ev, const char *path);
+int report_html(const struct eval *ev, const char *path);
+void report_summary_json(const struct eval *ev);
+struct json_t;
+struct json_t *environment_json(const struct eval *ev);
+
+#endif

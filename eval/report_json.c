@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * results.jsonl: append-only, one record a line, every record with the schema version and the run's id.
+ *   run      what was asked, and the environment
+ *   boot     one start of a path: times to the first line of init, status, reason of a failure
+ *   sample   one workload once; path "native" has pass 0, 1 and, for slow paths, "slow"
+ *   ratio    what follows: effect and interval
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "eval/quick.h"
+
+static void first_value(const char *file, const char *key, char *out, size_t n)
+{
+	FILE *f = fopen(file, "r");
+	char line[8192];
+
+	out[0] = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		char *v = key ? strchr(line, ':') : line;
+
+		if (key && (strncmp(line, key, strlen(key)) || !v))
+			continue;
+		v += key ? 1 + strspn(v + 1, " \t") : 0;
+		v[strcspn(v, "\n")] = 0;
+		snprintf(out, n, "%s", v);
+		break;
+	}
+	if (f)
+		fclose(f);
+}
+
+static void command_line(const char *command, char *out, size_t n)
+{
+	FILE *f = popen(command, "r");
+
+	out[0] = 0;
+	if (f && !fgets(out, (int)n, f))
+		out[0] = 0;
+	out[strcspn(out, "\n")] = 0;
+	if (f)
+		pclose(f);
+}
+
+json_t *environment_json(const struct eval *ev)
+{
+	static const struct {
+		const char *name, *file, *key;
+	} facts[] = {
+		{ "cpu", "/proc/cpuinfo", "model name" },
+		{ "cpu_flags", "/proc/cpuinfo", "flags" },
+		{ "microcode", "/proc/cpuinfo", "microcode" },
+		{ "clocksource", "/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL },
+		{ "thp", "/sys/kernel/mm/transparent_hugepage/enabled", NULL },
+		{ "memory", "/proc/meminfo", "MemTotal" },
+	};
+	static const struct {
+		const char *name, *command;
+	} programs[] = {
+		{ "compiler", "gcc --version 2>/dev/null" },
+		{ "qemu", "qemu-system-x86_64 --version 2>/dev/null" },
+		{ "commit", "git rev-parse HEAD 2>/dev/null" },
+	};
+	json_t *env = json_object(), *files = json_array();
+	char value[8192], path[4200];
+	struct utsname u;
+	FILE *f;
+
+	for (unsigned i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
+		first_value(facts[i].file, facts[i].key, value, sizeof(value));
+		json_object_set_new(env, facts[i].name, json_string(value));
+	}
+	first_value("/proc/cpuinfo", "flags", value, sizeof(value));
+	json_object_set_new(env, "under_hypervisor", json_boolean(strstr(value, " hypervisor")));
+	for (unsigned i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		command_line(programs[i].command, value, sizeof(value));
+		json_object_set_new(env, programs[i].name, json_string(value));
+	}
+	uname(&u);
+	json_object_set_new(env, "kernel", json_string(u.release));
+	json_object_set_new(env, "load_before", json_real(ev->load_before));
+	json_object_set_new(env, "load_after", json_real(ev->load_after));
+	snprintf(path, sizeof(path), "%s/../MANIFEST", ev->guest_dir);
+	f = fopen(path, "r");
+	while (f && fgets(value, sizeof(value), f)) {
+		value[strcspn(value, "\n")] = 0;
+		if (value[0] != '#')
+			json_array_append_new(files, json_string(value));
+	}
+	if (f)
+		fclose(f);
+	json_object_set_new(env, "guest_files", files);
+	return env;
+}
+
+static json_t *record(const struct eval *ev, const char *type)
+{
+	return json_pack("{s:i, s:s, s:s}", "schema", EVAL_SCHEMA, "run", ev->run_id, "type", type);
+}
+
+static void put(FILE *f, json_t *j)
+{
+	json_dumpf(j, f, JSON_COMPACT);
+	fputc('\n', f);
+	json_decref(j);
+}
+
+static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r, unsigned block, const char *path, const char *pass,
+			unsigned scale)
+{
+	if (!r->ran)
+		return;
+	for (unsigned w = 0; w < ev->nworkloads; w++) {
+		const struct eval_sample *s = &r->w[w];
+		json_t *j = record(ev, "sample");
+
+		json_object_set_new(j, "block", json_integer(block));
+		json_object_set_new(j, "order", json_integer(r->order));
+		json_object_set_new(j, "path", json_string(path));
+		json_object_set_new(j, "pass", json_string(pass));
+		json_object_set_new(j, "workload", json_string(ev->workload[w]));
+		json_object_set_new(j, "scale", json_integer(scale));
+		json_object_set_new(j, "ok", json_boolean(s->ok));
+		if (s->ok) {
+			json_object_set_new(j, "repeat", json_integer(s->repeat));
+			json_object_set_new(j, "wall_ns", json_integer((json_int_t)s->wall_ns));
+			json_object_set_new(j, "cpu_ns", json_integer((json_int_t)s->cpu_ns));
+			json_object_set_new(j, "guest_wall_ns", json_integer((json_int_t)s->guest_wall_ns));
+			json_object_set_new(j, "checksum", json_string(s->checksum));
+		}
+		put(f, j);
+	}
+}
+
+static json_t *ratio_json(const struct eval *ev, const char *path, const char *what, enum metric m, const struct stats_ratio *r)
+{
+	json_t *j = record(ev, "ratio");
+
+	json_object_set_new(j, "path", json_string(path));
+	json_object_set_new(j, "workload", json_string(what));
+	json_object_set_new(j, "metric", json_string(m == METRIC_CPU ? "cpu" : "wall"));
+	json_object_set_new(j, "n", json_integer(r->n));
+	json_object_set_new(j, "ratio", r->n ? json_real(r->ratio) : json_null());
+	json_object_set_new(j, "lo", r->n > 1 ? json_real(r->lo) : json_null());
+	json_object_set_new(j, "hi", r->n > 1 ? json_real(r->hi) : json_null());
+	return j;
+}
+
+static json_t *run_json(const struct eval *ev)
+{
+	json_t *j = record(ev, "run"), *list = json_array();
+
+	for (unsigned w = 0; w < ev->nworkloads; w++)
+		json_array_append_new(list, json_string(ev->workload[w]));
+	json_object_set_new(j, "workloads", list);
+	json_object_set_new(j, "blocks", json_integer(ev->nblocks));
+	json_object_set_new(j, "scale", json_integer(ev->scale));
+	json_object_set_new(j, "slow_scale", json_integer(ev->slow_scale));
+	json_object_set_new(j, "memory_mb", json_integer(ev->memory_mb));
+	json_object_set_new(j, "seed", json_integer((json_int_t)ev->seed));
+	json_object_set_new(j, "command", json_string(ev->command));
+	json_object_set_new(j, "environment", environment_json(ev));
+	return j;
+}
+
+static void put_path(const struct eval *ev, FILE *f, unsigned b, unsigned p)
+{
+	const struct eval_run *r = &ev->path_run[b][p];
+	json_t *j;
+
+	if (!r->ran)
+		return;
+	j = record(ev, "boot");
+	json_object_set_new(j, "block", json_integer(b));
+	json_object_set_new(j, "order", json_integer(r->order));
+	json_object_set_new(j, "path", json_string(ev->path[p]->name));
+	json_object_set_new(j, "ok", json_boolean(r->ok));
+	json_object_set_new(j, "status", json_integer(r->status));
+	json_object_set_new(j, "why", json_string(r->why));
+	json_object_set_new(j, "wall_ns", json_integer((json_int_t)r->boot_wall_ns));
+	json_object_set_new(j, "cpu_ns", json_integer((json_int_t)r->boot_cpu_ns));
+	put(f, j);
+	put_samples(ev, f, r, b, ev->path[p]->name, "0", ev->path[p]->slow ? ev->slow_scale : ev->scale);
+}
+
+int report_jsonl(const struct eval *ev, const char *path)
+{
+	FILE *f = fopen(path, "a");
+
+	if (!f) {
+		fprintf(stderr, "steelyard eval: %s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	put(f, run_json(ev));
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		put_samples(ev, f, &ev->native[b][0], b, "native", "0", ev->scale);
+		put_samples(ev, f, &ev->native[b][1], b, "native", "1", ev->scale);
+		put_samples(ev, f, &ev->native_slow[b], b, "native", "slow", ev->slow_scale);
+		for (unsigned p = 0; p < ev->npaths; p++)
+			put_path(ev, f, b, p);
+	}
+	for (unsigned p = 0; p < ev->npaths; p++)
+		for (int m = METRIC_CPU; m <= METRIC_WALL; m++) {
+			struct stats_ratio r;
+
+			for (unsigned w = 0; w < ev->nworkloads; w++) {
+				r = analysis_ratio(ev, p, w, (enum metric)m);
+				put(f, ratio_json(ev, ev->path[p]->name, ev->workload[w], (enum metric)m, &r));
+			}
+			r = analysis_suite(ev, p, (enum metric)m);
+			put(f, ratio_json(ev, ev->path[p]->name, "geomean", (enum metric)m, &r));
+		}
+	if (ferror(f) | fclose(f)) {
+		fprintf(stderr, "steelyard eval: %s: cannot write\n", path);
+		return 1;
+	}
+	return 0;
+}
+
+void report_summary_json(const struct eval *ev)
+{
+	json_t *j = run_json(ev), *list = json_array();
+
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		struct stats_ratio cpu = analysis_suite(ev, p, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
+		const char *why = analysis_path_failure(ev, p);
+		json_t *row = json_object(), *rows = json_array();
+
+		json_object_set_new(row, "path", json_string(ev->path[p]->name));
+		json_object_set_new(row, "ok", json_boolean(!why));
+		json_object_set_new(row, "why", json_string(why ? why : ""));
+		json_object_set_new(row, "boot_cpu_s", boot.n ? json_real(boot.ratio) : json_null());
+		json_object_set_new(row, "cpu_ratio", cpu.n ? json_real(cpu.ratio) : json_null());
+		for (unsigned w = 0; w < ev->nworkloads; w++) {
+			struct stats_ratio r = analysis_ratio(ev, p, w, METRIC_CPU);
+
+			json_array_append_new(rows, json_pack("{s:s, s:f, s:i, s:b}", "workload", ev->workload[w], "cpu_ratio", r.ratio, "n", r.n,
+							      "checksum_differs", analysis_checksum_differs(ev, p, w)));
+		}
+		json_object_set_new(row, "workloads", rows);
+		json_array_append_new(list, row);
+	}
+	json_object_set_new(j, "type", json_string("summary"));
+	json_object_set_new(j, "paths", list);
+	json_dumpf(j, stdout, JSON_INDENT(2));
+	printf("\n");
+	json_decref(j);
+}

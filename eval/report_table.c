@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The near-native table for a terminal. CPU time leads: wall time on a shared host measures its neighbours too. */
+#include <stdio.h>
+#include <string.h>
+
+#include "eval/quick.h"
+
+#define COLUMN 24
+
+static void print_ratio(const struct stats_ratio *r)
+{
+	char text[64];
+
+	if (!r->n)
+		snprintf(text, sizeof(text), "-");
+	else if (r->n == 1)
+		snprintf(text, sizeof(text), r->ratio < 100 ? "%.2f" : "%.0f", r->ratio);
+	else
+		snprintf(text, sizeof(text), r->ratio < 100 ? "%.2f [%.2f, %.2f]" : "%.0f [%.0f, %.0f]", r->ratio, r->lo, r->hi);
+	printf(" %-*s", COLUMN, text);
+}
+
+static void print_header(const struct eval *ev, const char *first, bool native)
+{
+	printf("%-11s", first);
+	if (native)
+		printf(" %9s ", "native");
+	for (unsigned p = 0; p < ev->npaths; p++)
+		printf(" %-*s", COLUMN, ev->path[p]->name);
+	printf(" %s\n", native ? "native again" : "");
+}
+
+static void print_metric(const struct eval *ev, enum metric m)
+{
+	printf("\nRatio to native, %s time (95 %% interval over the blocks)\n", m == METRIC_CPU ? "CPU" : "wall");
+	print_header(ev, "workload", true);
+	for (unsigned w = 0; w < ev->nworkloads; w++) {
+		struct stats_ratio control = analysis_control(ev, w, m);
+
+		printf("%-11s %6.1f ms ", ev->workload[w], analysis_native_ms(ev, w, m));
+		for (unsigned p = 0; p < ev->npaths; p++) {
+			struct stats_ratio r = analysis_ratio(ev, p, w, m);
+
+			if (analysis_checksum_differs(ev, p, w))
+				printf(" %-*s", COLUMN, "checksum differs");
+			else
+				print_ratio(&r);
+		}
+		print_ratio(&control);
+		printf("\n");
+	}
+	printf("%-11s %9s ", "geom. mean", "");
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		struct stats_ratio r = analysis_suite(ev, p, m);
+
+		print_ratio(&r);
+	}
+	struct stats_ratio control = analysis_control_suite(ev, m);
+
+	print_ratio(&control);
+	printf("\n");
+	if (m == METRIC_WALL)
+		return;
+	printf("%-11s %9s ", "class", "");
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		struct stats_ratio r = analysis_suite(ev, p, m);
+
+		printf(" %-*s", COLUMN, analysis_class(&r));
+	}
+	printf("\n");
+}
+
+static void print_boot(const struct eval *ev)
+{
+	static const char *const name[] = { "CPU", "wall" };
+
+	printf("\nBoot of the Debian kernel to the first line of init, in seconds\n");
+	print_header(ev, "", false);
+	for (int m = METRIC_CPU; m <= METRIC_WALL; m++) {
+		printf("%-11s", name[m]);
+		for (unsigned p = 0; p < ev->npaths; p++) {
+			struct stats_ratio r = analysis_boot(ev, p, (enum metric)m);
+
+			print_ratio(&r);
+		}
+		printf("\n");
+	}
+}
+
+/* Our translator against QEMU's, when both ran. */
+static void print_versus(const struct eval *ev)
+{
+	unsigned bt = EVAL_MAX_PATHS, tcg = EVAL_MAX_PATHS;
+	struct stats_ratio work, boot;
+
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		if (!strcmp(ev->path[p]->name, "bt"))
+			bt = p;
+		if (!strcmp(ev->path[p]->name, "qemu-tcg"))
+			tcg = p;
+	}
+	if (bt == EVAL_MAX_PATHS || tcg == EVAL_MAX_PATHS)
+		return;
+	work = analysis_versus(ev, tcg, bt, METRIC_CPU);
+	boot = analysis_boot_versus(ev, bt, tcg, METRIC_CPU);
+	printf("\n");
+	if (work.n)
+		printf("qemu-tcg needs %.2f times the CPU time of bt (geometric mean of the workloads, %u paired blocks).\n", work.ratio, work.n);
+	if (boot.n)
+		printf("bt boots with %.2f times the CPU time of qemu-tcg.\n", boot.ratio);
+}
+
+void report_table(const struct eval *ev)
+{
+	struct stats_ratio control = analysis_control_suite(ev, METRIC_CPU);
+	unsigned clocks = analysis_clock_disagreements(ev);
+	bool slow = false;
+
+	printf("\nSteelyard, quick evaluation: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->nblocks, ev->nblocks == 1 ? "" : "s",
+	       ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
+	if (!control.n)
+		printf("Resolution unknown: the native runs failed (%s).\n", ev->native[0][0].why);
+	else if (control.ratio < 0.99 || control.ratio > 1.01)
+		printf("RESOLUTION INSUFFICIENT: native against itself gives %.3f; differences of this size mean nothing here.\n", control.ratio);
+	else
+		printf("Native against itself gives %.3f: the host is quiet enough for differences above 1 %%.\n", control.ratio);
+	print_metric(ev, METRIC_CPU);
+	print_metric(ev, METRIC_WALL);
+	print_boot(ev);
+	print_versus(ev);
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		const char *why = analysis_path_failure(ev, p);
+
+		if (why)
+			printf("%s cannot run or failed here: %s\n", ev->path[p]->name, why);
+		slow |= ev->path[p]->slow;
+	}
+	if (slow && ev->slow_scale != ev->scale)
+		printf("interp does %u %% of the work in one block; its ratio is to native with the same work.\n", ev->slow_scale);
+	if (clocks)
+		printf("%u samples: the guest's clock and the host's differ by more than 0.5 %% and 1 ms.\n", clocks);
+}

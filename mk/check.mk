@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make check: every test. Each suite prints "N passed, M failed"; logs are in $(O)/check.
+UNIT_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
+UNIT_HELP := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
+DIFF_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/diff/*.c)) $(patsubst %.S,$(O)/%.o,$(wildcard tests/diff/*.S))
+GUEST_TEST_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/guest/*.c))
+E2E_TESTS := $(filter-out tests/e2e/lib.sh,$(wildcard tests/e2e/*.sh))
+CHECK := sh mk/check.sh $(O)/check
+# The table of paths belongs to the program, not to the library.
+TEST_LINK := $(O)/engine/main/paths.o $(O)/libsteelyard.a
+
+check:
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all guest tests
+	$(Q)rm -rf $(O)/check
+	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-guest check-e2e
+	$(Q)$(CHECK) total
+tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/e2e/pty
+
+$(UNIT_TESTS): $(O)/%: $(O)/%.o $(UNIT_HELP) $(TEST_LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(O)/tests/diff/diff: $(DIFF_OBJS) $(TEST_LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lunicorn $(LDLIBS)
+$(O)/tests/e2e/pty: tests/e2e/pty.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
+
+# One suite after the other, whatever -j says: nothing may run beside a test that watches a clock.
+check-unit:
+	$(Q)$(foreach t,$(UNIT_TESTS),$(CHECK) run unit/$(notdir $(t)) 300 $(t);)
+check-diff: check-unit
+	$(Q)$(if $(DIFF_OBJS),$(CHECK) run diff 900 $(O)/tests/diff/diff)
+check-guest: check-diff
+check-e2e: check-guest
+	$(Q)$(foreach t,$(E2E_TESTS),STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e \
+		$(CHECK) run e2e/$(basename $(notdir $(t))) 600 bash $(t);)
+.PHONY: check tests check-unit check-diff check-guest check-e2e
+-include $(UNIT_TESTS:=.d) $(UNIT_HELP:.o=.d) $(DIFF_OBJS:.o=.d)

@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# guest-files.sh ARCH KERNEL_PACKAGE DIR
+#
+# Puts Debian's own kernel and static busybox into DIR: vmlinuz, busybox, and a line for each in MANIFEST. The packages
+# are downloaded and unpacked, never installed. The system's apt configuration supplies the sources and keys; when it
+# cannot answer for ARCH (another architecture, no lists, lists older than the archive) a set of lists private to DIR is
+# used, so that the system's own state is never changed and no privileges are needed.
+set -eu
+arch=$1 kernel=$2 dir=$3
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+work=$dir/.fetch
+rm -rf "$work/new"
+mkdir -p "$work/new"
+
+fail() {
+	echo "guest files ($arch): $*" >&2
+	exit 1
+}
+
+private=
+apt_options() {
+	[ -n "$private" ] || return 0
+	printf '%s\n' -o "APT::Architecture=$arch" -o "APT::Architectures=$arch" -o "Dir::State::Lists=$work/lists" \
+		-o "Dir::Cache=$work/cache" -o "Dir::State::status=$work/status"
+}
+use_private() {
+	private=1
+	mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+	: >"$work/status"
+	# One index of a mirror in the middle of an update is no reason to fail: what counts is whether the packages are found.
+	apt-get $(apt_options) update -q >"$work/update.log" 2>&1 || true
+}
+# The metapackage depends on the kernel of the day.
+kernel_package() {
+	apt-cache $(apt_options) depends --important "$kernel" 2>/dev/null |
+		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1
+}
+download() {
+	real=$(kernel_package)
+	[ -n "$real" ] || return 1
+	(cd "$work/new" && rm -f ./*.deb && apt-get $(apt_options) download -q "$real" busybox-static) >"$work/download.log" 2>&1
+}
+
+[ "$arch" = "$(dpkg --print-architecture)" ] || use_private
+if ! download; then
+	use_private
+	download || fail "cannot download $kernel and busybox-static; see $work/update.log and $work/download.log"
+fi
+
+extract() { # package pattern, path inside, destination
+	deb=$(ls "$work/new"/$1 2>/dev/null | head -n 1)
+	[ -n "$deb" ] || fail "no package file matches $1"
+	dpkg-deb --fsys-tarfile "$deb" | tar -x -O --wildcards "$2" >"$3.part"
+	[ -s "$3.part" ] || fail "$deb holds no $2"
+	mv "$3.part" "$3"
+	printf '%s %s %s %s %s\n' "$(basename "$3")" "$(sha256sum <"$3" | cut -d' ' -f1)" \
+		"$(dpkg-deb -f "$deb" Package)" "$(dpkg-deb -f "$deb" Version)" "$(sha256sum <"$deb" | cut -d' ' -f1)" >>"$work/manifest"
+}
+echo "# file sha256 package version package-sha256" >"$work/manifest"
+extract 'linux-image-*.deb' './boot/vmlinuz-*' "$dir/vmlinuz"
+extract 'busybox-static_*.deb' './bin/busybox' "$dir/busybox"
+chmod 755 "$dir/busybox"
+mv "$work/manifest" "$dir/MANIFEST"
+rm -rf "$work"

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make guest: what the guests run, into $(O)/guest/{amd64,i386}: vmlinuz and busybox from Debian packages, our own init and
+# workloads, an initramfs of them; $(O)/guest/MANIFEST says which versions and hashes they have.
+GUEST := $(O)/guest
+GUEST_ARCHS := amd64 i386
+GUEST_KERNEL_amd64 := linux-image-cloud-amd64
+GUEST_KERNEL_i386 := linux-image-686
+WORKLOAD_SRCS := $(filter-out eval/workloads/init.c,$(wildcard eval/workloads/*.c))
+GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Wshadow -static -s -fno-tree-loop-distribute-patterns -ffp-contract=off
+GUEST_CFLAGS_amd64 := -march=x86-64
+GUEST_CFLAGS_i386 := -m32 -march=i686 -msse2 -mfpmath=sse
+
+# Without a 32-bit C library there is no i386 guest: everything that wants one says so.
+HAVE_M32 := $(shell echo 'int main(void){return 0;}' | $(CC) -m32 -static -x c -o /dev/null - 2>/dev/null && echo yes)
+GUEST_BUILDS := $(if $(HAVE_M32),$(GUEST_ARCHS),amd64)
+
+guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST
+	$(if $(HAVE_M32),,@echo "guest files: no i386 guest: this compiler cannot link with -m32 (gcc-multilib)")
+
+# One download for both; a change of the script fetches again.
+$(GUEST)/%/MANIFEST: mk/guest-files.sh
+	@echo "guest files: Debian $* kernel and busybox"
+	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D)
+$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $(WORKLOAD_SRCS)
+$(GUEST)/%/init: eval/workloads/init.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $<
+$(O)/mkcpio: mk/mkcpio.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
+$(GUEST)/%/initrd: $(GUEST)/%/MANIFEST $(GUEST)/%/init $(GUEST)/%/workloads $(O)/mkcpio
+	$(Q)$(O)/mkcpio dir:/bin:755 dir:/dev:755 char:/dev/console:600:5:1 char:/dev/null:666:1:3 dir:/proc:755 dir:/sys:755 \
+		dir:/tmp:1777 dir:/root:700 dir:/etc:755 file:/init:755:$(@D)/init file:/bin/busybox:755:$(@D)/busybox \
+		file:/bin/workloads:755:$(@D)/workloads link:/bin/sh:busybox >$@.part
+	$(Q)mv $@.part $@
+$(GUEST)/MANIFEST: $(GUEST_BUILDS:%=$(GUEST)/%/initrd)
+	$(Q)for a in $(GUEST_BUILDS); do sed "/^#/!s|^|$$a/|" $(GUEST)/$$a/MANIFEST; \
+		(cd $(GUEST) && sha256sum $$a/init $$a/workloads $$a/initrd | awk '{print $$2, $$1, "built-here"}'); done >$@.part
+	$(Q)mv $@.part $@
+.PHONY: guest
+.PRECIOUS: $(GUEST)/%/MANIFEST $(GUEST)/%/workloads $(GUEST)/%/init $(GUEST)/%/initrd

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Differential testing of single instructions: the host processor is the oracle.
+ *
+ * A case is a few bytes of code, a complete user-mode register state and 256 bytes of memory. Every executor (the native
+ * child process, an execution path, libunicorn) runs the code at the same linear addresses and reports the state at the
+ * exception that ended it: the INT3 that follows the code, or a fault.
+ *
+ * Linear address map, the same in the native child and in the guest, all reachable from 32-bit code:
+ *
+ *   CODE_BASE  slots of SLOT_BYTES, code followed by INT3, mapped read + execute
+ *   data       DATA_PAGES pages: none, read-write, read-write, read-only, none; visible at three aliases
+ *
+ * The 256-byte window that a case owns lies across one of the four page boundaries of data (enum window).
+ */
+#ifndef STEELYARD_TESTS_DIFF_H
+#define STEELYARD_TESTS_DIFF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/x86.h"
+
+#define CODE_BASE 0x10000000u
+#define SLOT_BYTES 64
+#define BATCH_CODES 128 /* encodings in a batch: one slot each */
+#define CODE_STATES 8	/* register states that each encoding runs with */
+#define BATCH_CASES (BATCH_CODES * CODE_STATES)
+#define CODE_BYTES (BATCH_CODES * SLOT_BYTES)
+
+#define DATA_PAGES 5
+#define DATA_NORMAL 0x20000000ull
+#define DATA_LOW 0xa000ull		/* within reach of 16-bit addresses */
+#define DATA_HIGH 0x5a5a00000000ull	/* beyond the reach of 32-bit addresses */
+#define GS_BASE 0x1230u			/* of the GS segment, in both modes */
+#define GS_SELECTOR 0x63
+
+/* The user selectors of Linux: the guest's descriptor table has the same. */
+#define SEL_CODE32 0x23
+#define SEL_DATA 0x2b
+#define SEL_CODE64 0x33
+
+/* Where the window lies: across the start of data page 1 + n. */
+enum window { WIN_LOW_EDGE /* none | rw */, WIN_MIDDLE /* rw | rw */, WIN_READ_ONLY /* rw | ro */, WIN_HIGH_EDGE /* ro | none */ };
+#define WIN_BYTES 256
+enum alias { ALIAS_NORMAL, ALIAS_LOW, ALIAS_HIGH };
+
+/* x87 and SSE part of the FXSAVE image that instructions can see: without the bytes that software owns. */
+#define FX_BYTES 416
+#define YMMH_BYTES 256
+
+struct dstate {
+	uint64_t gpr[16];
+	uint64_t rip, rflags;
+	uint16_t cs, ss, ds, es;
+	uint8_t mem[WIN_BYTES];
+	uint8_t fx[FX_BYTES];
+	uint8_t ymmh[YMMH_BYTES]; /* bits 255-128 of YMM0-15 */
+};
+
+struct dcase {
+	struct dstate in;
+	uint64_t seed;	    /* of the encoding: with the form it rebuilds the case */
+	uint32_t form;	    /* index into forms of the mode; FORM_GOLDEN: none */
+	uint8_t state_no;
+	uint8_t mode;	    /* 32 or 64 */
+	uint8_t window;	    /* enum window */
+	uint8_t alias;	    /* enum alias */
+	uint16_t slot;
+	uint8_t len;
+	uint8_t code[SLOT_BYTES];
+	uint32_t fl_undef;  /* flags that the manual leaves undefined after this case */
+	bool vec;	    /* the vector state matters (it is always compared, but random only then) */
+};
+#define FORM_GOLDEN 0xffffffffu
+
+struct dout {
+	struct dstate st;
+	uint64_t cr2;	    /* #PF only */
+	uint32_t error;
+	uint8_t vector;	    /* of the exception that ended the case */
+	bool ran;	    /* false: the executor could not run it; text says why */
+	bool skip;	    /* this executor has no opinion on the case */
+	char text[96];
+};
+
+static inline uint64_t case_data_base(const struct dcase *c)
+{
+	return c->alias == ALIAS_LOW ? DATA_LOW : c->alias == ALIAS_HIGH ? DATA_HIGH : DATA_NORMAL;
+}
+static inline uint64_t case_window_gva(const struct dcase *c)
+{
+	return case_data_base(c) + 4096ull * (c->window + 1u) - WIN_BYTES / 2;
+}
+/* The part of the window that is there: [*first, *first + length). */
+static inline unsigned case_window_part(const struct dcase *c, unsigned *first)
+{
+	*first = c->window == WIN_LOW_EDGE ? WIN_BYTES / 2 : 0;
+	return c->window == WIN_LOW_EDGE || c->window == WIN_HIGH_EDGE ? WIN_BYTES / 2 : WIN_BYTES;
+}
+
+/* ---- random numbers: xoshiro-like quality is not needed, speed and replay are ---- */
+struct rng {
+	uint64_t s;
+};
+static inline uint64_t rng_next(struct rng *r)
+{
+	uint64_t z = (r->s += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+static inline unsigned rng_below(struct rng *r, unsigned n)
+{
+	return (unsigned)(((rng_next(r) >> 32) * n) >> 32);
+}
+static inline bool rng_chance(struct rng *r, unsigned one_in)
+{
+	return rng_below(r, one_in) == 0;
+}
+
+/* ---- forms.c: rows of forms.def, expanded by operand size and register / memory operand ---- */
+struct form_row;
+struct form {
+	const struct form_row *row;
+	char name[40];
+	uint8_t mode; /* 32, 64 */
+	uint8_t size; /* operand size in bytes: 1, 2, 4, 8; vector forms 16 or 32 */
+	bool mem;
+	bool seq;     /* a sequence of simple forms */
+};
+struct form_table {
+	struct form *form;
+	unsigned n;
+	unsigned mode;
+	unsigned *simple; /* indexes of the forms that sequences are made of */
+	unsigned nsimple;
+	bool low_ok;	  /* DATA_LOW can be mapped natively */
+	bool gs_ok;	  /* the native GS segment is set up */
+};
+bool forms_build(struct form_table *t, unsigned mode);
+void forms_free(struct form_table *t);
+/* Builds one encoding and CODE_STATES cases of it. */
+void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigned slot, struct dcase out[CODE_STATES]);
+
+/* ---- native.c ---- */
+struct native;
+struct native *native_start(char *why, size_t why_len);
+bool native_low_ok(const struct native *n);
+bool native_gs_ok(const struct native *n);
+bool native_32_ok(const struct native *n);
+/* Shared with the child: fill, submit, then wait. native_wait: false when the child died. */
+struct dcase *native_cases(struct native *n);
+struct dout *native_outs(struct native *n);
+const uint8_t *native_page(const struct native *n, unsigned page);
+void native_submit(struct native *n, unsigned count);
+bool native_wait(struct native *n);
+void native_stop(struct native *n);
+
+/* ---- guestrun.c ---- */
+struct exec_ops;
+struct guestrun;
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, char *why, size_t why_len);
+/* Hands a batch to the guest's thread; c and out stay valid until guestrun_wait. */
+void guestrun_submit(struct guestrun *g, const struct dcase *c, unsigned count, struct dout *out);
+void guestrun_wait(struct guestrun *g);
+/* The case that runs now, for the watchdog. */
+unsigned guestrun_position(const struct guestrun *g);
+/* First byte of data page p in the guest, for the comparison of whole pages; NULL where there is none. */
+const uint8_t *guestrun_page(const struct guestrun *g, unsigned page);
+void guestrun_stop(struct guestrun *g);
+
+/* ---- unicorn.c ---- */
+struct unirun;
+struct unirun *unirun_start(unsigned mode, char *why, size_t why_len);
+void unirun_batch(struct unirun *u, const struct dcase *c, unsigned count, struct dout *out);
+void unirun_stop(struct unirun *u);
+/* Why libunicorn differs on this instruction, or NULL when no known reason covers it. */
+const char *unirun_known(const struct dcase *c, const struct dout *want, const struct dout *got);
+
+/* ---- report.c ---- */
+/* true when got agrees with want (the processor's). what: the first thing that differs. */
+bool outs_agree(const struct dcase *c, const struct dout *want, const struct dout *got, char *what, size_t what_len);
+void report_difference(const struct dcase *c, const char *form_name, const char *path, const struct dout *want,
+		       const struct dout *got, const char *what);
+bool golden_save(const char *folder, const struct dcase *c, const char *form_name, const char *path);
+/* Reads one golden file; false when it is not one. */
+bool golden_load(const char *file, struct dcase *c);
+/* XSAVE image (standard format) <-> case state; components in their initial state are filled in. */
+void xsave_to_state(const uint8_t *xsave, struct dstate *st);
+void xsave_from_state(uint8_t *xsave, const struct dstate *st);
+
+#endif

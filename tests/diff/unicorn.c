@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libunicorn as one more opinion, on integer forms that end without a fault: it does not deliver exceptions, and its x87
+ * and vector units are software with results of their own. One encoding in SAMPLE is asked, because it is slow.
+ *
+ * Known differences are rows of a table with their reasons; anything else is a failure, of one side or the other.
+ */
+#include <Zydis/Zydis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unicorn/unicorn.h>
+
+#include "tests/diff/diff.h"
+
+#define SAMPLE 16
+
+struct unirun {
+	uc_engine *uc;
+	unsigned mode;
+};
+
+struct known {
+	ZydisMnemonic mnemonic;
+	const char *why;
+};
+static const struct known known[] = {
+	{ZYDIS_MNEMONIC_INVALID, "libunicorn knows fewer instructions"},
+};
+
+static const int gpr64[16] = {UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP, UC_X86_REG_RBP,
+			      UC_X86_REG_RSI, UC_X86_REG_RDI, UC_X86_REG_R8,  UC_X86_REG_R9,  UC_X86_REG_R10, UC_X86_REG_R11,
+			      UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15};
+static const int gpr32[8] = {UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX,
+			     UC_X86_REG_ESP, UC_X86_REG_EBP, UC_X86_REG_ESI, UC_X86_REG_EDI};
+
+static bool map_data(uc_engine *uc, uint64_t base)
+{
+	return uc_mem_map(uc, base + 4096, 8192, UC_PROT_READ | UC_PROT_WRITE) == UC_ERR_OK &&
+	       uc_mem_map(uc, base + 3 * 4096, 4096, UC_PROT_READ) == UC_ERR_OK;
+}
+
+struct unirun *unirun_start(unsigned mode, char *why, size_t why_len)
+{
+	struct unirun *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	u->mode = mode;
+	if (uc_open(UC_ARCH_X86, mode == 64 ? UC_MODE_64 : UC_MODE_32, &u->uc) != UC_ERR_OK ||
+	    uc_mem_map(u->uc, CODE_BASE, CODE_BYTES, UC_PROT_READ | UC_PROT_EXEC) != UC_ERR_OK || !map_data(u->uc, DATA_NORMAL) ||
+	    !map_data(u->uc, DATA_LOW) || (mode == 64 && !map_data(u->uc, DATA_HIGH))) {
+		snprintf(why, why_len, "libunicorn cannot be set up");
+		unirun_stop(u);
+		return NULL;
+	}
+	return u;
+}
+
+static bool asked(const struct dcase *c)
+{
+	if (c->vec || c->in.rflags & FL_AC)
+		return false;
+	for (unsigned i = 0; i < c->len; i++)
+		if (c->code[i] == 0x65) /* the GS base is ours to set up natively only */
+			return false;
+	return c->form == FORM_GOLDEN || (c->seed * 0x9e3779b97f4a7c15ull >> 32) % SAMPLE == 0;
+}
+
+static void run_case(struct unirun *u, const struct dcase *c, struct dout *o)
+{
+	const int *reg = u->mode == 64 ? gpr64 : gpr32;
+	uint64_t end = c->in.rip + c->len, flags = c->in.rflags;
+	unsigned first, n = case_window_part(c, &first), nregs = u->mode == 64 ? 16 : 8;
+	uint64_t at = case_window_gva(c) + first;
+	uc_err err;
+
+	/* uc_mem_write writes to read-only memory too; stray pages keep what they have */
+	uc_mem_write(u->uc, at, c->in.mem + first, n);
+	uc_mem_write(u->uc, c->in.rip, c->code, SLOT_BYTES);
+	uc_ctl_remove_cache(u->uc, c->in.rip, c->in.rip + SLOT_BYTES);
+	for (unsigned i = 0; i < nregs; i++)
+		uc_reg_write(u->uc, reg[i], &c->in.gpr[i]);
+	uc_reg_write(u->uc, UC_X86_REG_EFLAGS, &flags);
+	err = uc_emu_start(u->uc, c->in.rip, end, 0, 64);
+	memset(&o->st, 0, sizeof(o->st));
+	for (unsigned i = 0; i < nregs; i++)
+		uc_reg_read(u->uc, reg[i], &o->st.gpr[i]);
+	uc_reg_read(u->uc, UC_X86_REG_EFLAGS, &o->st.rflags);
+	uc_reg_read(u->uc, u->mode == 64 ? UC_X86_REG_RIP : UC_X86_REG_EIP, &o->st.rip);
+	uc_mem_read(u->uc, at, o->st.mem + first, n);
+	memcpy(o->st.fx, c->in.fx, FX_BYTES);
+	memcpy(o->st.ymmh, c->in.ymmh, YMMH_BYTES);
+	o->st.cs = c->in.cs;
+	o->st.ds = c->in.ds;
+	o->st.es = c->in.es;
+	o->ran = true;
+	o->vector = err == UC_ERR_OK && o->st.rip == end ? VEC_BP : 0xff;
+	o->st.rip += o->vector == VEC_BP;
+	if (err != UC_ERR_OK)
+		snprintf(o->text, sizeof(o->text), "%s", uc_strerror(err));
+}
+
+void unirun_batch(struct unirun *u, const struct dcase *c, unsigned count, struct dout *out)
+{
+	for (unsigned i = 0; i < count; i++) {
+		out[i].skip = !asked(&c[i]);
+		if (!out[i].skip)
+			run_case(u, &c[i], &out[i]);
+	}
+}
+
+const char *unirun_known(const struct dcase *c, const struct dout *want, const struct dout *got)
+{
+	ZydisDecoder d;
+	ZydisDecodedInstruction i;
+
+	(void)got;
+	if (want->vector != VEC_BP || want->st.rip != c->in.rip + c->len + 1)
+		return "faults and taken branches are not visible through its interface";
+	ZydisDecoderInit(&d, c->mode == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
+			 c->mode == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	for (unsigned at = 0; at < c->len; at += i.length) {
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, c->code + at, c->len - at, &i)))
+			break;
+		for (unsigned k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+			if (known[k].mnemonic == i.mnemonic)
+				return known[k].why;
+	}
+	return NULL;
+}
+
+void unirun_stop(struct unirun *u)
+{
+	if (!u)
+		return;
+	if (u->uc)
+		uc_close(u->uc);
+	free(u);
+}

@@ -1,0 +1,744 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The PC's devices, each through its io_ops, with a clock that stands still until the test moves it. What a driver
+ * would do to find and use a device is done here in the order in which Linux does it, where that order is delicate. The
+ * last line is the tally.
+ */
+#include "engine/acpi_pm.h"
+#include "engine/debugport.h"
+#include "engine/i8042.h"
+#include "engine/pciconf.h"
+#include "engine/pic8259.h"
+#include "engine/pit8254.h"
+#include "engine/port92.h"
+#include "engine/rtc.h"
+
+#include "tests/unit/device_test.h"
+
+/* ---- 8259 ---- */
+
+static void pic_program(struct pic *p, uint8_t icw4)
+{
+	out8(&pic_master_ops, p, 0, 0x11);
+	out8(&pic_master_ops, p, 1, 0x30);
+	out8(&pic_master_ops, p, 1, 0x04);
+	out8(&pic_master_ops, p, 1, icw4);
+	out8(&pic_slave_ops, p, 0, 0x11);
+	out8(&pic_slave_ops, p, 1, 0x38);
+	out8(&pic_slave_ops, p, 1, 0x02);
+	out8(&pic_slave_ops, p, 1, icw4);
+}
+
+static void pulse(struct pic *p, unsigned irq)
+{
+	pic_set_line(p, irq, false);
+	pic_set_line(p, irq, true);
+}
+
+static void test_pic_basic(struct tally *t)
+{
+	struct wire w = {0};
+	struct pic *p = pic_new(intr_set, &w);
+
+	pulse(p, 0);
+	TRUE(!pic_intr(p)); /* masked until programmed */
+	pic_program(p, 0x01);
+	/* Linux's probe of a present controller */
+	out8(&pic_master_ops, p, 1, 0xfb);
+	EQ(in8(&pic_master_ops, p, 1), 0xfb);
+	out8(&pic_master_ops, p, 1, 0);
+	TRUE(!pic_intr(p)); /* ICW1 forgot the edge */
+	pulse(p, 4);
+	TRUE(pic_intr(p) && w.level);
+	pulse(p, 1);
+	EQ(pic_ack(p), 0x31);
+	TRUE(!pic_intr(p)); /* 4 waits behind 1 */
+	pulse(p, 0);
+	EQ(pic_ack(p), 0x30); /* 0 nests */
+	out8(&pic_master_ops, p, 0, 0x0b);
+	EQ(in8(&pic_master_ops, p, 0), 0x03);
+	out8(&pic_master_ops, p, 0, 0x0a);
+	EQ(in8(&pic_master_ops, p, 0), 0x10);
+	out8(&pic_master_ops, p, 0, 0x20);
+	out8(&pic_master_ops, p, 0, 0x61); /* specific EOI 1 */
+	EQ(pic_ack(p), 0x34);
+	out8(&pic_master_ops, p, 0, 0x20);
+	/* mask and unmask a latched edge */
+	out8(&pic_master_ops, p, 1, 0x08);
+	pulse(p, 3);
+	TRUE(!pic_intr(p));
+	out8(&pic_master_ops, p, 1, 0);
+	TRUE(pic_intr(p));
+	out8(&pic_master_ops, p, 1, 0x08);
+	EQ(pic_ack(p), 0x37); /* gone: spurious */
+	out8(&pic_master_ops, p, 0, 0x0b);
+	EQ(in8(&pic_master_ops, p, 0), 0);
+	pic_free(p);
+}
+
+static void test_pic_slave(struct tally *t)
+{
+	struct wire w = {0};
+	struct pic *p = pic_new(intr_set, &w);
+
+	pic_program(p, 0x01);
+	pulse(p, 12);
+	pulse(p, 8);
+	EQ(pic_ack(p), 0x38);
+	TRUE(!pic_intr(p));
+	pulse(p, 3);
+	TRUE(!pic_intr(p)); /* IR2 is in service */
+	out8(&pic_slave_ops, p, 0, 0x20);
+	out8(&pic_master_ops, p, 0, 0x62);
+	EQ(pic_ack(p), 0x3c);
+	out8(&pic_slave_ops, p, 0, 0x20);
+	out8(&pic_master_ops, p, 0, 0x20);
+	EQ(pic_ack(p), 0x33);
+	out8(&pic_master_ops, p, 0, 0x20);
+	/* master's EOI first */
+	pulse(p, 9);
+	EQ(pic_ack(p), 0x39);
+	pulse(p, 10);
+	out8(&pic_master_ops, p, 0, 0x20);
+	TRUE(!pic_intr(p));
+	out8(&pic_slave_ops, p, 0, 0x20);
+	EQ(pic_ack(p), 0x3a);
+	out8(&pic_slave_ops, p, 0, 0x20);
+	out8(&pic_master_ops, p, 0, 0x20);
+	/* level-triggered: stays requested until the line falls; nothing stale on IR2 afterwards */
+	out8(&pic_elcr_ops, p, 1, 0x02);
+	pic_set_line(p, 9, false);
+	pic_set_line(p, 9, true);
+	EQ(pic_ack(p), 0x39);
+	out8(&pic_slave_ops, p, 0, 0x20);
+	out8(&pic_master_ops, p, 0, 0x20);
+	TRUE(pic_intr(p));
+	pic_set_line(p, 9, false);
+	TRUE(!pic_intr(p));
+	out8(&pic_elcr_ops, p, 0, 0xff);
+	EQ(in8(&pic_elcr_ops, p, 0), 0xf8);
+	EQ(pic_elcr_ops.read(p, 0, 2), 0x02f8);
+	/* special fully nested: a higher slave request while IR2 is in service */
+	pic_program(p, 0x11);
+	out8(&pic_elcr_ops, p, 1, 0);
+	pulse(p, 14);
+	EQ(pic_ack(p), 0x3e);
+	pulse(p, 8);
+	EQ(pic_ack(p), 0x38);
+	pic_free(p);
+}
+
+static void test_pic_modes(struct tally *t)
+{
+	struct wire w = {0};
+	struct pic *p = pic_new(intr_set, &w);
+
+	pic_program(p, 0x03); /* automatic EOI */
+	pulse(p, 5);
+	EQ(pic_ack(p), 0x35);
+	out8(&pic_master_ops, p, 0, 0x0b);
+	EQ(in8(&pic_master_ops, p, 0), 0);
+	out8(&pic_master_ops, p, 0, 0x80); /* rotate in AEOI */
+	pulse(p, 5);
+	EQ(pic_ack(p), 0x35);
+	pulse(p, 5);
+	pulse(p, 6);
+	EQ(pic_ack(p), 0x36); /* 5 is lowest now */
+	EQ(pic_ack(p), 0x35);
+	pic_program(p, 0x01);
+	out8(&pic_master_ops, p, 0, 0xc3); /* lowest: 3, so 4 is highest */
+	pulse(p, 0);
+	pulse(p, 4);
+	EQ(pic_ack(p), 0x34);
+	out8(&pic_master_ops, p, 0, 0xa0); /* rotate on non-specific EOI: 4 becomes lowest */
+	pulse(p, 4);
+	EQ(pic_ack(p), 0x30);
+	out8(&pic_master_ops, p, 0, 0xe0); /* rotate on specific EOI 0 */
+	EQ(pic_ack(p), 0x34);
+	out8(&pic_master_ops, p, 0, 0x20);
+	/* special mask: a masked in-service input lets lower ones through */
+	pic_program(p, 0x01);
+	pulse(p, 1);
+	EQ(pic_ack(p), 0x31);
+	pulse(p, 6);
+	TRUE(!pic_intr(p));
+	out8(&pic_master_ops, p, 1, 0x02);
+	out8(&pic_master_ops, p, 0, 0x68);
+	TRUE(pic_intr(p));
+	EQ(pic_ack(p), 0x36);
+	/* poll */
+	pic_program(p, 0x01);
+	out8(&pic_master_ops, p, 0, 0x0c);
+	EQ(in8(&pic_master_ops, p, 0), 0);
+	pulse(p, 3);
+	out8(&pic_master_ops, p, 0, 0x0c);
+	EQ(in8(&pic_master_ops, p, 0), 0x83);
+	TRUE(!pic_intr(p));
+	out8(&pic_master_ops, p, 0, 0x0b);
+	EQ(in8(&pic_master_ops, p, 0), 0x08);
+	pic_free(p);
+}
+
+/* ---- 8254 ---- */
+
+static uint16_t pit_count(struct pit *p, unsigned ch)
+{
+	uint8_t lo = in8(&pit_ops, p, ch);
+
+	return (uint16_t)(in8(&pit_ops, p, ch) << 8 | lo);
+}
+
+static void pit_load(struct pit *p, unsigned ch, uint8_t control, uint16_t n)
+{
+	out8(&pit_ops, p, 3, (uint8_t)(ch << 6 | control));
+	out8(&pit_ops, p, ch, (uint8_t)n);
+	out8(&pit_ops, p, ch, (uint8_t)(n >> 8));
+}
+
+static bool out2(struct pit *p)
+{
+	return in8(&pit_port61_ops, p, 0) & 0x20;
+}
+
+static uint64_t ticks_ns(uint64_t ticks)
+{
+	return (ticks * SEC + PIT_HZ - 1) / PIT_HZ;
+}
+
+static void test_pit_irq(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	struct wire w = {0};
+	struct pit *p = pit_new(c, line_to(&w));
+
+	advance(c, SEC);
+	EQ(w.rises, 0);
+	pit_load(p, 0, 0x34, 11932); /* mode 2, 100 Hz */
+	w.rises = 0;
+	advance(c, SEC);
+	TRUE(w.rises >= 99 && w.rises <= 100);
+	pit_load(p, 0, 0x36, 1193); /* mode 3, 1000.15 Hz */
+	w.rises = 0;
+	advance(c, SEC);
+	EQ(w.rises, 1000);
+	/* one-shot by mode 0, as Linux's clock event device does it */
+	pit_load(p, 0, 0x30, 1193);
+	TRUE(!w.level);
+	w.rises = 0;
+	advance(c, 999000);
+	EQ(w.rises, 0);
+	advance(c, 2000);
+	EQ(w.rises, 1);
+	advance(c, SEC);
+	EQ(w.rises, 1);
+	pit_load(p, 0, 0x38, 100); /* mode 4: one strobe */
+	w.rises = 0;
+	advance(c, SEC);
+	EQ(w.rises, 1);
+	/* a host that comes late finds one edge, and the phase kept */
+	pit_load(p, 0, 0x34, 1000);
+	w.rises = 0;
+	atomic_store(&c->stopped_at_ns, clock_ns(c) + ticks_ns(10500));
+	clock_run_timers(c);
+	EQ(w.rises, 1);
+	advance(c, ticks_ns(501));
+	EQ(w.rises, 2);
+	pit_free(p);
+	EQ(c->nheap, 0);
+	free(c);
+}
+
+static void test_pit_counts(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	struct pit *p = pit_new(c, (struct irq_line){0});
+	uint16_t a;
+
+	pit_load(p, 0, 0x34, 0); /* 65536 */
+	advance(c, ticks_ns(1000));
+	EQ(pit_count(p, 0), 65536 - 1000);
+	out8(&pit_ops, p, 3, 0x00); /* latch */
+	advance(c, ticks_ns(500));
+	EQ(pit_count(p, 0), 65536 - 1000);
+	a = pit_count(p, 0);
+	TRUE(a >= 65536 - 1502 && a <= 65536 - 1499);
+	/* read-back: count and status of channel 0 */
+	out8(&pit_ops, p, 3, 0xc2);
+	EQ(in8(&pit_ops, p, 0), 0xb4);
+	a = pit_count(p, 0);
+	TRUE(a >= 65536 - 1502 && a <= 65536 - 1499);
+	out8(&pit_ops, p, 3, 0x34);
+	out8(&pit_ops, p, 3, 0xe2); /* status only: the count is null */
+	EQ(in8(&pit_ops, p, 0), 0xf4);
+	/* BCD */
+	pit_load(p, 0, 0x35, 0x1000);
+	advance(c, ticks_ns(1));
+	EQ(pit_count(p, 0), 0x0999);
+	/* one-byte access */
+	out8(&pit_ops, p, 3, 0x14);
+	out8(&pit_ops, p, 0, 100);
+	advance(c, ticks_ns(10));
+	TRUE(in8(&pit_ops, p, 0) <= 91 && in8(&pit_ops, p, 0) >= 89);
+	out8(&pit_ops, p, 3, 0x24);
+	out8(&pit_ops, p, 0, 2);
+	advance(c, ticks_ns(10));
+	EQ(in8(&pit_ops, p, 0), 1);
+	pit_free(p);
+	free(c);
+}
+
+static void test_pit_channel2(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	struct pit *p = pit_new(c, (struct irq_line){0});
+	unsigned toggles = 0;
+	bool last;
+	uint8_t msb;
+
+	/* pit_calibrate_tsc: mode 0, 10 ms */
+	out8(&pit_port61_ops, p, 0, (uint8_t)((in8(&pit_port61_ops, p, 0) & ~2) | 1));
+	pit_load(p, 2, 0x30, 11932);
+	TRUE(!out2(p));
+	advance(c, 9990000);
+	TRUE(!out2(p));
+	advance(c, 20000);
+	TRUE(out2(p));
+	/* quick_pit_calibrate: the high byte falls once in 256 ticks */
+	pit_load(p, 2, 0x30, 0xffff);
+	in8(&pit_ops, p, 2);
+	msb = in8(&pit_ops, p, 2);
+	EQ(msb, 0xff);
+	for (unsigned i = 0; i < 60; i++) {
+		advance(c, ticks_ns(256));
+		in8(&pit_ops, p, 2);
+		EQ(in8(&pit_ops, p, 2), --msb);
+	}
+	/* the gate stops mode 0 and lets it go on */
+	pit_load(p, 2, 0x30, 1000);
+	advance(c, ticks_ns(400));
+	out8(&pit_port61_ops, p, 0, 0);
+	advance(c, SEC);
+	TRUE(!out2(p));
+	TRUE(pit_count(p, 2) / 10 == 60 || pit_count(p, 2) / 10 == 59);
+	out8(&pit_port61_ops, p, 0, 1);
+	advance(c, ticks_ns(590));
+	TRUE(!out2(p));
+	advance(c, ticks_ns(15));
+	TRUE(out2(p));
+	/* mode 3: a square wave while the gate is open */
+	pit_load(p, 2, 0x36, 1000);
+	TRUE(out2(p));
+	advance(c, ticks_ns(510));
+	TRUE(!out2(p));
+	out8(&pit_port61_ops, p, 0, 0);
+	TRUE(out2(p));
+	/* mode 1: the gate triggers, and triggers again */
+	pit_load(p, 2, 0x32, 1000);
+	advance(c, SEC);
+	TRUE(out2(p));
+	out8(&pit_port61_ops, p, 0, 1);
+	TRUE(!out2(p));
+	advance(c, ticks_ns(900));
+	out8(&pit_port61_ops, p, 0, 0);
+	out8(&pit_port61_ops, p, 0, 1);
+	advance(c, ticks_ns(900));
+	TRUE(!out2(p));
+	advance(c, ticks_ns(110));
+	TRUE(out2(p));
+	/* mode 5: a strobe of one tick after the trigger */
+	out8(&pit_port61_ops, p, 0, 0);
+	pit_load(p, 2, 0x3a, 10);
+	out8(&pit_port61_ops, p, 0, 1);
+	advance(c, ticks_ns(10));
+	TRUE(!out2(p));
+	advance(c, ticks_ns(2));
+	TRUE(out2(p));
+	/* the refresh bit moves by itself, the latched bits stay */
+	out8(&pit_port61_ops, p, 0, 0xff);
+	EQ(in8(&pit_port61_ops, p, 0) & 0x0f, 0x0f);
+	last = in8(&pit_port61_ops, p, 0) & 0x10;
+	for (unsigned i = 0; i < 1000; i++) {
+		bool now;
+
+		advance(c, 1000);
+		now = in8(&pit_port61_ops, p, 0) & 0x10;
+		toggles += now != last;
+		last = now;
+	}
+	TRUE(toggles >= 65 && toggles <= 67);
+	pit_free(p);
+	free(c);
+}
+
+/* ---- RTC ---- */
+
+static uint8_t cmos_get(struct rtc *r, uint8_t i)
+{
+	out8(&rtc_ops, r, 0, i);
+	return in8(&rtc_ops, r, 1);
+}
+
+static void cmos_put(struct rtc *r, uint8_t i, uint8_t v)
+{
+	out8(&rtc_ops, r, 0, i);
+	out8(&rtc_ops, r, 1, v);
+}
+
+static void test_rtc_time(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	/* 2024-02-29 23:59:58.5 UTC, a Thursday */
+	struct wall wall = {c, 1709251198ll * (int64_t)SEC + 500000000};
+	struct wire w = {0};
+	struct rtc *r = rtc_new(c, line_to(&w), wall_now, &wall);
+
+	EQ(cmos_get(r, 0x0d), 0x80);
+	EQ(cmos_get(r, 0), 0x58);
+	EQ(cmos_get(r, 2), 0x59);
+	EQ(cmos_get(r, 4), 0x23);
+	EQ(cmos_get(r, 6), 5);
+	EQ(cmos_get(r, 7), 0x29);
+	EQ(cmos_get(r, 8), 0x02);
+	EQ(cmos_get(r, 9), 0x24);
+	EQ(cmos_get(r, 0x32), 0x20);
+	EQ(cmos_get(r, 0x0a) & 0x80, 0);
+	advance(c, 499800000); /* 200 us before the update */
+	EQ(cmos_get(r, 0x0a) & 0x80, 0x80);
+	advance(c, 200000);
+	EQ(cmos_get(r, 0x0a) & 0x80, 0);
+	EQ(cmos_get(r, 0), 0x59);
+	advance(c, SEC);
+	EQ(cmos_get(r, 0), 0);
+	EQ(cmos_get(r, 7), 1);
+	EQ(cmos_get(r, 8), 3);
+	/* 12 hours, binary */
+	cmos_put(r, 0x0b, 0x04);
+	EQ(cmos_get(r, 4), 12);
+	EQ(cmos_get(r, 9), 24);
+	advance(c, 13 * 3600 * SEC);
+	EQ(cmos_get(r, 4), 0x81);
+	/* mc146818_set_time: SET, divider reset, registers, and back */
+	cmos_put(r, 0x0b, 0x82);
+	cmos_put(r, 0x0a, 0x76);
+	cmos_put(r, 9, 0x31);
+	cmos_put(r, 8, 0x12);
+	cmos_put(r, 7, 0x31);
+	cmos_put(r, 4, 0x23);
+	cmos_put(r, 2, 0x59);
+	cmos_put(r, 0, 0x59);
+	cmos_put(r, 0x32, 0x19);
+	advance(c, 10 * SEC);
+	EQ(cmos_get(r, 0), 0x59); /* stands still */
+	cmos_put(r, 0x0b, 0x02);
+	cmos_put(r, 0x0a, 0x26);
+	advance(c, 490000000);
+	EQ(cmos_get(r, 0), 0x59);
+	advance(c, 20000000);
+	EQ(cmos_get(r, 0), 0x00);
+	EQ(cmos_get(r, 9), 0x32);
+	EQ(cmos_get(r, 0x32), 0x19);
+	EQ(cmos_get(r, 6), 6); /* 1932-01-01 was a Friday */
+	rtc_reset(r);
+	EQ(cmos_get(r, 9), 0x32);
+	/* RAM, sizes, NMI */
+	cmos_put(r, 0x40, 0xa5);
+	EQ(cmos_get(r, 0x40), 0xa5);
+	rtc_set_sizes(r, 3ull << 30, 1ull << 30, 2);
+	EQ(cmos_get(r, 0x15) | cmos_get(r, 0x16) << 8, 640);
+	EQ(cmos_get(r, 0x30) | cmos_get(r, 0x31) << 8, 0xffff);
+	EQ(cmos_get(r, 0x34) | cmos_get(r, 0x35) << 8, ((3ull << 30) - (16 << 20)) >> 16);
+	EQ(cmos_get(r, 0x5b) | cmos_get(r, 0x5c) << 8 | cmos_get(r, 0x5d) << 16, 1 << 14);
+	EQ(cmos_get(r, 0x5f), 1);
+	TRUE(!rtc_nmi_masked(r));
+	out8(&rtc_ops, r, 0, 0x8f);
+	TRUE(rtc_nmi_masked(r));
+	rtc_free(r);
+	EQ(c->nheap, 0);
+	free(c);
+}
+
+static void test_rtc_interrupts(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	struct wall wall = {c, 1709251198ll * (int64_t)SEC + 500000000};
+	struct wire w = {0};
+	struct rtc *r = rtc_new(c, line_to(&w), wall_now, &wall);
+	unsigned n = 0;
+
+	cmos_get(r, 0x0c);
+	advance(c, 2 * SEC);
+	EQ(w.rises, 0);
+	EQ(cmos_get(r, 0x0c), 0x70); /* flags without interrupts; midnight is the alarm's default */
+	EQ(cmos_get(r, 0x0c), 0);
+	cmos_put(r, 0x0b, 0x12); /* update-ended */
+	advance(c, 499 * MS);
+	TRUE(!w.level);
+	advance(c, 2 * MS);
+	TRUE(w.level);
+	EQ(cmos_get(r, 0x0c) & 0xb0, 0x90);
+	TRUE(!w.level);
+	advance(c, SEC);
+	EQ(w.rises, 2);
+	advance(c, 5 * SEC);
+	EQ(w.rises, 2); /* C has not been read */
+	cmos_get(r, 0x0c);
+	/* periodic, 1024 Hz */
+	cmos_put(r, 0x0b, 0x42);
+	w.rises = 0;
+	for (unsigned i = 0; i < 10000; i++) {
+		advance(c, MS / 10);
+		if (w.level) {
+			EQ(cmos_get(r, 0x0c) & 0xc0, 0xc0);
+			n++;
+		}
+	}
+	TRUE(n >= 1023 && n <= 1025);
+	/* alarm: it is about 00:00:09 now */
+	cmos_put(r, 0x0b, 0x22);
+	cmos_get(r, 0x0c);
+	cmos_put(r, 1, 0x30);
+	cmos_put(r, 3, 0x02);
+	cmos_put(r, 5, 0xc0); /* any hour */
+	w.rises = 0;
+	advance(c, 140 * SEC);
+	EQ(w.rises, 0);
+	advance(c, 4 * SEC);
+	EQ(w.rises, 1);
+	EQ(cmos_get(r, 2), 0x02);
+	TRUE(cmos_get(r, 0x0c) & 0x20);
+	advance(c, 3590 * SEC);
+	EQ(w.rises, 1);
+	advance(c, 20 * SEC);
+	EQ(w.rises, 2);
+	rtc_free(r);
+	free(c);
+}
+
+/* ---- 8042 ---- */
+
+static uint8_t kbc_take(struct tally *t, struct i8042 *k, uint8_t status)
+{
+	EQ(in8(&i8042_cmd_ops, k, 0) & 0x21, status);
+	return in8(&i8042_data_ops, k, 0);
+}
+
+static void aux_send(struct i8042 *k, uint8_t b)
+{
+	out8(&i8042_cmd_ops, k, 0, 0xd4);
+	out8(&i8042_data_ops, k, 0, b);
+}
+
+static void test_i8042(struct tally *t)
+{
+	struct wire kbd = {0}, aux = {0};
+	unsigned resets = 0;
+	bool a20 = true;
+	struct i8042_config cfg = {line_to(&kbd), line_to(&aux), &a20, count_call, &resets};
+	struct i8042 *k = i8042_new(&cfg);
+	uint8_t ctr;
+
+	EQ(in8(&i8042_cmd_ops, k, 0) & 0x03, 0);
+	out8(&i8042_cmd_ops, k, 0, 0x20);
+	ctr = kbc_take(t, k, 0x01);
+	EQ(ctr, 0x65);
+	out8(&i8042_cmd_ops, k, 0, 0xaa);
+	EQ(kbc_take(t, k, 0x01), 0x55);
+	out8(&i8042_cmd_ops, k, 0, 0x60);
+	out8(&i8042_data_ops, k, 0, 0x74); /* both off, no interrupts */
+	/* i8042_check_aux: loop, then the aux test */
+	out8(&i8042_cmd_ops, k, 0, 0xd3);
+	out8(&i8042_data_ops, k, 0, 0x5a);
+	EQ(kbc_take(t, k, 0x21), 0x5a);
+	out8(&i8042_cmd_ops, k, 0, 0xa9);
+	EQ(kbc_take(t, k, 0x01), 0);
+	out8(&i8042_cmd_ops, k, 0, 0xa8);
+	out8(&i8042_cmd_ops, k, 0, 0x20);
+	EQ(kbc_take(t, k, 0x01), 0x54);
+	out8(&i8042_cmd_ops, k, 0, 0xa7);
+	out8(&i8042_cmd_ops, k, 0, 0x20);
+	EQ(kbc_take(t, k, 0x01), 0x74);
+	/* the aux interrupt arrives */
+	out8(&i8042_cmd_ops, k, 0, 0x60);
+	out8(&i8042_data_ops, k, 0, 0x47);
+	kbd.rises = aux.rises = 0;
+	out8(&i8042_cmd_ops, k, 0, 0xd3);
+	out8(&i8042_data_ops, k, 0, 0xa5);
+	EQ(aux.rises, 1);
+	EQ(kbd.rises, 0);
+	EQ(kbc_take(t, k, 0x21), 0xa5);
+	TRUE(!aux.level);
+	/* keyboard: reset, identify (translated), LEDs, echo, nonsense */
+	out8(&i8042_data_ops, k, 0, 0xff);
+	EQ(kbc_take(t, k, 0x01), 0xfa);
+	EQ(kbc_take(t, k, 0x01), 0xaa);
+	EQ(kbd.rises, 2);
+	out8(&i8042_data_ops, k, 0, 0xf2);
+	EQ(kbc_take(t, k, 0x01), 0xfa);
+	EQ(kbc_take(t, k, 0x01), 0xab);
+	EQ(kbc_take(t, k, 0x01), 0x41);
+	out8(&i8042_data_ops, k, 0, 0xed);
+	EQ(kbc_take(t, k, 0x01), 0xfa);
+	out8(&i8042_data_ops, k, 0, 0x07);
+	EQ(kbc_take(t, k, 0x01), 0xfa);
+	out8(&i8042_data_ops, k, 0, 0xf0);
+	EQ(kbc_take(t, k, 0x01), 0xfa);
+	out8(&i8042_data_ops, k, 0, 0x00);
+	EQ(kbc_take(t, k, 0x01), 0xfa);
+	EQ(kbc_take(t, k, 0x01), 2);
+	out8(&i8042_data_ops, k, 0, 0xee);
+	EQ(kbc_take(t, k, 0x01), 0xee);
+	out8(&i8042_data_ops, k, 0, 0x01);
+	EQ(kbc_take(t, k, 0x01), 0xfe);
+	EQ(in8(&i8042_cmd_ops, k, 0) & 1, 0);
+	/* mouse */
+	aux_send(k, 0xff);
+	EQ(kbc_take(t, k, 0x21), 0xfa);
+	EQ(kbc_take(t, k, 0x21), 0xaa);
+	EQ(kbc_take(t, k, 0x21), 0x00);
+	aux_send(k, 0xf3);
+	EQ(kbc_take(t, k, 0x21), 0xfa);
+	aux_send(k, 200);
+	EQ(kbc_take(t, k, 0x21), 0xfa);
+	aux_send(k, 0xe9);
+	EQ(kbc_take(t, k, 0x21), 0xfa);
+	EQ(kbc_take(t, k, 0x21), 0);
+	EQ(kbc_take(t, k, 0x21), 2);
+	EQ(kbc_take(t, k, 0x21), 200);
+	/* A20, output port, reset */
+	out8(&i8042_cmd_ops, k, 0, 0xd1);
+	out8(&i8042_data_ops, k, 0, 0xdd);
+	TRUE(!a20);
+	out8(&i8042_cmd_ops, k, 0, 0xd0);
+	EQ(kbc_take(t, k, 0x01) & 3, 1);
+	out8(&i8042_cmd_ops, k, 0, 0xdf);
+	TRUE(a20);
+	out8(&i8042_cmd_ops, k, 0, 0xff);
+	EQ(resets, 0);
+	out8(&i8042_cmd_ops, k, 0, 0xfe);
+	EQ(resets, 1);
+	i8042_free(k);
+}
+
+/* ---- the small ones ---- */
+
+static void exit_called(void *ctx, uint32_t value)
+{
+	*(uint32_t *)ctx = value + 1;
+}
+
+static void test_small(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	unsigned resets = 0;
+	uint32_t exit_value = 0;
+	bool a20 = true;
+	struct port92 p92;
+	struct pciconf pci;
+	struct debugport dbg;
+	struct capture cap;
+
+	port92_init(&p92, &a20, count_call, &resets);
+	EQ(in8(&port92_ops, &p92, 0), 2);
+	out8(&port92_ops, &p92, 0, 0);
+	TRUE(!a20);
+	out8(&port92_ops, &p92, 0, 3);
+	out8(&port92_ops, &p92, 0, 3);
+	TRUE(a20);
+	EQ(resets, 1);
+
+	pciconf_init(&pci, count_call, &resets);
+	pciconf_ops.write(&pci, 3, 1, 1);
+	pciconf_ops.write(&pci, 0, 4, 0x80000000u);
+	EQ(pciconf_ops.read(&pci, 0, 4), 0x80000000u);
+	EQ((uint32_t)pciconf_ops.read(&pci, 4, 4), 0xffffffffu);
+	EQ((uint16_t)pciconf_ops.read(&pci, 6, 2), 0xffff);
+	out8(&pciconf_ops, &pci, 1, 0x02);
+	EQ(resets, 1);
+	out8(&pciconf_ops, &pci, 1, 0x06);
+	EQ(resets, 2);
+	EQ(pciconf_ops.read(&pci, 0, 4), 0x80000000u);
+
+	capture_init(&cap);
+	debugport_init(&dbg, c, exit_called, &exit_value);
+	dbg.console.chr = &cap.chr;
+	EQ(in8(&debugport_console_ops, &dbg, 0), 0xe9);
+	for (const char *s = "hello\nworld"; *s; s++)
+		out8(&debugport_console_ops, &dbg, 0, (uint8_t)*s);
+	EQ(cap.writes, 1);
+	advance(c, 2 * MS);
+	EQ(cap.writes, 2);
+	TRUE(cap.n == 11 && !memcmp(cap.text, "hello\nworld", 11));
+	out8(&debugport_post_ops, &dbg, 0, 0x55);
+	debugport_exit_ops.write(&dbg, 0, 4, 0x10);
+	EQ(exit_value, 0x11);
+	debugport_fini(&dbg);
+	free(c);
+}
+
+/* ---- ACPI ---- */
+
+static void test_acpi(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	struct wire sci = {0};
+	unsigned offs = 0;
+	struct acpi_pm_config cfg = {.smi_enable = 0xf1, .smi_disable = 0xf0, .power_off = count_call, .ctx = &offs};
+	struct acpi_pm *pm = acpi_pm_new(c, line_to(&sci), &cfg);
+
+	advance(c, SEC);
+	EQ(acpi_pm_ops.read(pm, 8, 4), PM_TIMER_HZ);
+	EQ(acpi_pm_ops.read(pm, 9, 1), PM_TIMER_HZ >> 8 & 0xff);
+	EQ(acpi_pm_ops.read(pm, 4, 2), 0);
+	out8(&acpi_smi_ops, pm, 0, 0xf1);
+	EQ(acpi_pm_ops.read(pm, 4, 2), 1);
+	/* power button */
+	acpi_pm_power_button(pm);
+	TRUE(!sci.level);
+	acpi_pm_ops.write(pm, 2, 2, 0x0100);
+	TRUE(sci.level);
+	EQ(acpi_pm_ops.read(pm, 0, 2), 0x0100);
+	acpi_pm_ops.write(pm, 0, 2, 0x0100);
+	TRUE(!sci.level);
+	/* timer carry: bit 31 changes after 600 s */
+	acpi_pm_ops.write(pm, 2, 2, 0x0001);
+	advance(c, 598 * SEC);
+	TRUE(!sci.level);
+	advance(c, 2 * SEC);
+	TRUE(sci.level);
+	acpi_pm_ops.write(pm, 0, 2, 0x0001);
+	TRUE(!sci.level);
+	advance(c, 600 * SEC);
+	TRUE(sci.level);
+	acpi_pm_ops.write(pm, 0, 4, 0x0001);
+	TRUE(!sci.level);
+	/* general-purpose events: real registers, no events */
+	acpi_pm_ops.write(pm, 0x22, 2, 0xffff);
+	EQ(acpi_pm_ops.read(pm, 0x20, 4), 0xffff0000u);
+	TRUE(!sci.level);
+	/* S5 by a full write and by the high byte */
+	acpi_pm_ops.write(pm, 4, 2, 0x0401);
+	acpi_pm_ops.write(pm, 4, 2, 0x2401);
+	EQ(offs, 0); /* another sleep type */
+	acpi_pm_ops.write(pm, 4, 2, 0x2001);
+	EQ(offs, 1);
+	EQ(acpi_pm_ops.read(pm, 4, 2), 1);
+	out8(&acpi_pm_ops, pm, 5, 0x20);
+	EQ(offs, 2);
+	acpi_pm_free(pm);
+	EQ(c->nheap, 0);
+	free(c);
+}
+
+int main(void)
+{
+	void (*const tests[])(struct tally *) = {
+		test_pic_basic, test_pic_slave,      test_pic_modes, test_pit_irq, test_pit_counts, test_pit_channel2,
+		test_rtc_time,  test_rtc_interrupts, test_i8042,     test_small,   test_acpi,
+	};
+	struct tally tally = {0};
+
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+		tests[i](&tally);
+	printf("%u passed, %u failed\n", tally.passed, tally.failed);
+	return tally.failed ? 1 : 0;
+}

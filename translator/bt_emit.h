@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The few host instructions that the translator writes itself. Register numbers are enum x86_gpr. */
+#ifndef STEELYARD_BT_EMIT_H
+#define STEELYARD_BT_EMIT_H
+
+#include "translator/emit.h"
+#include "translator/insn.h"
+
+#define S0 R_15
+#define S1 R_14
+
+enum alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
+enum cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
+
+static inline void e_rex(struct emit *e, bool w, unsigned reg, unsigned index, unsigned base, bool force)
+{
+	uint8_t rex = 0x40 | (w ? 8 : 0) | (reg > 7 ? 4 : 0) | (index > 7 ? 2 : 0) | (base > 7 ? 1 : 0);
+
+	if (rex != 0x40 || force)
+		emit8(e, rex);
+}
+/* op reg, %gs:[disp32] (direction by opcode) */
+static inline void e_gs_op(struct emit *e, bool w, uint8_t op, unsigned reg, int32_t disp)
+{
+	emit8(e, 0x65);
+	e_rex(e, w, reg, 0, 0, false);
+	emit8(e, op);
+	emit8(e, (uint8_t)((reg & 7) << 3 | 4));
+	emit8(e, 0x25);
+	emit32(e, (uint32_t)disp);
+}
+static inline void e_load_gs(struct emit *e, unsigned reg, int32_t disp)
+{
+	e_gs_op(e, true, 0x8b, reg, disp);
+}
+static inline void e_load_gs32(struct emit *e, unsigned reg, int32_t disp)
+{
+	e_gs_op(e, false, 0x8b, reg, disp);
+}
+static inline void e_store_gs(struct emit *e, unsigned reg, int32_t disp)
+{
+	e_gs_op(e, true, 0x89, reg, disp);
+}
+static inline void e_alu_gs(struct emit *e, bool w, enum alu op, unsigned reg, int32_t disp)
+{
+	e_gs_op(e, w, (uint8_t)(op << 3 | 3), reg, disp);
+}
+/* movl $imm, %gs:[disp] (w: sign-extended to 64 bits) */
+static inline void e_store_gs_imm(struct emit *e, bool w, int32_t disp, uint32_t imm)
+{
+	e_gs_op(e, w, 0xc7, 0, disp);
+	emit32(e, imm);
+}
+static inline void e_jmp_gs(struct emit *e, int32_t disp)
+{
+	e_gs_op(e, false, 0xff, 4, disp);
+}
+/* op reg, %gs:[disp32 + index*8] */
+static inline void e_gs_idx_op(struct emit *e, bool w, uint8_t op, unsigned reg, unsigned index, int32_t disp)
+{
+	emit8(e, 0x65);
+	e_rex(e, w, reg, index, 0, false);
+	emit8(e, op);
+	emit8(e, (uint8_t)((reg & 7) << 3 | 4));
+	emit8(e, (uint8_t)(0xc0 | (index & 7) << 3 | 5));
+	emit32(e, (uint32_t)disp);
+}
+static inline void e_mov_rr(struct emit *e, bool w, unsigned dst, unsigned src)
+{
+	e_rex(e, w, src, 0, dst, false);
+	emit8(e, 0x89);
+	emit8(e, (uint8_t)(0xc0 | (src & 7) << 3 | (dst & 7)));
+}
+static inline void e_alu_rr(struct emit *e, bool w, enum alu op, unsigned dst, unsigned src)
+{
+	e_rex(e, w, src, 0, dst, false);
+	emit8(e, (uint8_t)(op << 3 | 1));
+	emit8(e, (uint8_t)(0xc0 | (src & 7) << 3 | (dst & 7)));
+}
+static inline void e_alu_imm32(struct emit *e, bool w, enum alu op, unsigned dst, int32_t imm)
+{
+	e_rex(e, w, 0, 0, dst, false);
+	if (imm >= -128 && imm <= 127) {
+		emit8(e, 0x83);
+		emit8(e, (uint8_t)(0xc0 | op << 3 | (dst & 7)));
+		emit8(e, (uint8_t)imm);
+	} else {
+		emit8(e, 0x81);
+		emit8(e, (uint8_t)(0xc0 | op << 3 | (dst & 7)));
+		emit32(e, (uint32_t)imm);
+	}
+}
+/* dst = val, flags untouched */
+static inline void e_mov_imm(struct emit *e, unsigned dst, uint64_t val)
+{
+	if (val <= 0xffffffffu) {
+		e_rex(e, false, 0, 0, dst, false);
+		emit8(e, (uint8_t)(0xb8 | (dst & 7)));
+		emit32(e, (uint32_t)val);
+	} else if ((int64_t)val == (int32_t)val) {
+		e_rex(e, true, 0, 0, dst, false);
+		emit8(e, 0xc7);
+		emit8(e, (uint8_t)(0xc0 | (dst & 7)));
+		emit32(e, (uint32_t)val);
+	} else {
+		e_rex(e, true, 0, 0, dst, false);
+		emit8(e, (uint8_t)(0xb8 | (dst & 7)));
+		emit64(e, val);
+	}
+}
+/* op with ModRM/SIB for [base + index*scale + disp]; base/index may be NO_REG. Used for LEA and for loads/stores. */
+static inline void e_mem_op(struct emit *e, bool w, uint8_t op, unsigned reg, unsigned base, unsigned index, unsigned scale,
+			    int32_t disp)
+{
+	unsigned ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0, mod;
+
+	e_rex(e, w, reg, index == NO_REG ? 0 : index, base == NO_REG ? 0 : base, false);
+	emit8(e, op);
+	if (base == NO_REG) {
+		emit8(e, (uint8_t)((reg & 7) << 3 | 4));
+		emit8(e, (uint8_t)(ss << 6 | ((index == NO_REG ? 4 : index) & 7) << 3 | 5));
+		emit32(e, (uint32_t)disp);
+		return;
+	}
+	mod = disp == 0 && (base & 7) != R_BP ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;
+	if (index != NO_REG || (base & 7) == R_SP) {
+		emit8(e, (uint8_t)(mod << 6 | (reg & 7) << 3 | 4));
+		emit8(e, (uint8_t)(ss << 6 | ((index == NO_REG ? 4 : index) & 7) << 3 | (base & 7)));
+	} else {
+		emit8(e, (uint8_t)(mod << 6 | (reg & 7) << 3 | (base & 7)));
+	}
+	if (mod == 1)
+		emit8(e, (uint8_t)disp);
+	else if (mod == 2)
+		emit32(e, (uint32_t)disp);
+}
+static inline void e_lea(struct emit *e, bool w, unsigned reg, unsigned base, unsigned index, unsigned scale, int32_t disp)
+{
+	e_mem_op(e, w, 0x8d, reg, base, index, scale, disp);
+}
+/* jcc/jmp rel32 to a place not known yet: returns the address of the rel32 */
+static inline uint8_t *e_jcc32(struct emit *e, enum cc cc)
+{
+	emit8(e, 0x0f);
+	emit8(e, (uint8_t)(0x80 | cc));
+	emit32(e, 0);
+	return e->p - 4;
+}
+static inline uint8_t *e_jmp32(struct emit *e)
+{
+	emit8(e, 0xe9);
+	emit32(e, 0);
+	return e->p - 4;
+}
+static inline void e_patch32(struct emit *e, uint8_t *at, const uint8_t *to)
+{
+	if (!e->overflow)
+		*(int32_t *)at = (int32_t)(to - (at + 4));
+}
+/* host flags -> fl; S1 is clobbered */
+static inline void e_flags_save(struct emit *e, int32_t gs_fl)
+{
+	e_mov_rr(e, true, S1, R_AX);
+	emit8(e, 0x9f);			      /* lahf */
+	emit8(e, 0x0f), emit8(e, 0x90), emit8(e, 0xc0); /* seto %al */
+	emit8(e, 0x66);			      /* mov %ax, %gs:fl: 66 goes before 65 */
+	e_gs_op(e, false, 0x89, R_AX, gs_fl);
+	e_mov_rr(e, true, R_AX, S1);
+}
+/* fl -> host flags; S1 is clobbered */
+static inline void e_flags_load(struct emit *e, int32_t gs_fl)
+{
+	e_mov_rr(e, true, S1, R_AX);
+	emit8(e, 0x65), emit8(e, 0x0f), emit8(e, 0xb7), emit8(e, 0x04), emit8(e, 0x25); /* movzwl %gs:fl, %eax */
+	emit32(e, (uint32_t)gs_fl);
+	emit8(e, 0x04), emit8(e, 0x7f); /* add $0x7f, %al */
+	emit8(e, 0x9e);			/* sahf */
+	e_mov_rr(e, true, R_AX, S1);
+}
+/* n bytes of no-operation, n < 16 */
+static inline void e_nop(struct emit *e, unsigned n)
+{
+	static const uint8_t nop[9][9] = {
+		{ 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40, 0 }, { 0x0f, 0x1f, 0x44, 0, 0 },
+		{ 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+		{ 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+	};
+
+	while (n) {
+		unsigned k = n > 9 ? 9 : n;
+
+		emit_bytes(e, nop[k - 1], k);
+		n -= k;
+	}
+}
+
+#endif

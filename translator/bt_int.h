@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translator's own structures, shared by the bt_*.c files and nobody else.
+ *
+ * Host registers while translated code runs:
+ *   guest RAX..R13 (RSP included) are in the host's registers of the same name;
+ *   guest R14 and R15 live in vcpu->regs.gpr[]; host R14 (S1) and R15 (S0) are scratch;
+ *   GS base is the struct vcpu, with the path area (struct bt_cpu and its tables) behind it;
+ *   arithmetic flags are in the host's flags ("HOST") or, between a check that destroyed them and the next use, in
+ *   bt_cpu.fl ("MEM"); x87/SSE/AVX state is in the host's registers (vcpu->vec_live).
+ *
+ * No safepoints: a kick is a signal. Its handler finds the guest instruction that the host PC belongs to, takes the guest's
+ * registers out of the signal frame as they were at the start of that instruction (every instruction's host code is written
+ * so that it can be begun again up to its last step; the few others are single-stepped to their end) and leaves.
+ *
+ * Memory: each access instruction has a "site" per vCPU: a window of guest-linear addresses that is known to be RAM with the
+ * right permissions, as {bias, limit, host address}. The inline check is add/cmp/jae/add. Windows are filled on a miss and
+ * forgotten on TLB flushes; a window for writing never contains a page that holds translated code.
+ *
+ * Blocks lie in one guest page (or begin in one and end with an instruction that continues in the next). A direct jump
+ * inside a page is patched to the target block; one that leaves the page goes through a per-vCPU link slot, because the
+ * target's mapping can change under it: slots are forgotten on TLB flushes like windows.
+ *
+ * Threads: struct bt is shared by all vCPUs of a machine: bt->lock guards translation, hash insertion and links. Lookups
+ * read the hash without it. struct bt_cpu belongs to its vCPU's thread.
+ */
+#ifndef STEELYARD_BT_INT_H
+#define STEELYARD_BT_INT_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+
+#include "engine/vcpu.h"
+#include "engine/vm.h"
+#include "translator/codemap.h"
+#include "translator/emit.h"
+#include "translator/insn.h"
+#include "translator/interp.h"
+#include "translator/system.h"
+
+/* ---- block key: what the translation of the same bytes depends on ---- */
+#define BK_CODE64 (1u << 0)
+#define BK_USER (1u << 1)   /* CPL 3 */
+#define BK_FPU (1u << 2)    /* x87 may run: !EM, !TS */
+#define BK_SSE (1u << 3)    /* and legacy SSE: OSFXSR */
+#define BK_AVX (1u << 4)    /* and VEX vector instructions */
+#define BK_MMX (1u << 5)
+#define BK_FS_FLAT4G (1u << 6) /* 32-bit: FS is usable for any access at base + offset */
+#define BK_GS_FLAT4G (1u << 7)
+#define BK_AC (1u << 8)	    /* EFLAGS.AC counts (SMAP, supervisor) */
+
+#define BT_CACHE_BYTES (96ull << 20)
+#define BT_MAX_BLOCK_INSNS 64
+#define BT_HASH_BITS 16
+#define BT_JC_BITS 13
+#define BT_JC_SIZE (1u << BT_JC_BITS)
+#define BT_MAX_SITES (1u << 20)
+#define BT_MAX_SLOTS (1u << 19)
+#define BT_MAX_RECS (1u << 21)
+#define BT_MAX_LINKS (1u << 20)
+#define BT_MAX_BLOCKS (1u << 19)
+
+/* One memory-access instruction's window on one vCPU. */
+struct bt_site {
+	uint64_t bias;	/* host offset into the window = address expression + bias; constant addresses: unused */
+	uint64_t limit; /* 0: empty; else the first offset that does not fit */
+	uint64_t hva;	/* of the window's first byte; constant addresses: of the access itself, 0 when empty */
+	uint32_t len;	/* window length in bytes (0 when empty) */
+	uint8_t listed; /* bit k: in bt_cpu.sites[k] */
+	uint8_t write;
+	uint8_t fills;	/* saturating count of fills: how often this site missed */
+	uint8_t pad;
+	uint64_t gva;	/* of the window's first byte */
+	uint8_t *win;	/* host address of the window's first byte */
+	uint64_t pad2[2];
+};
+_Static_assert(sizeof(struct bt_site) == 64, "one site, one cache line");
+
+struct bt_list {
+	uint32_t *id;
+	unsigned n, cap;
+};
+
+/* The head of the path area. Generated code reaches every field at GS:[VCPU_PATH_AREA_OFFSET + offset]. */
+struct bt_cpu {
+	struct vcpu *self;
+	uint64_t host_rsp;
+	uint64_t target;	/* where bt_resume jumps */
+	uint64_t s0;		/* S0 at an exit, and to be loaded on resume */
+	uint64_t s1;		/* S1 likewise */
+	uint64_t tmp[4];
+	uint16_t fl;		/* arithmetic flags: AH of LAHF in the high byte, OF in bit 0 */
+	uint32_t arg;		/* SVC_* << 28 | id */
+	void *exit_host;	/* bt_exit_host, flags in the host's */
+	void *exit_mem;		/* bt_exit_mem, flags already in fl */
+	struct bt *bt;
+	struct interp *interp;
+	enum exit_reason pending; /* valid when have_pending */
+	bool have_pending;
+	bool host_fault;	/* v->fault was set by a signal in generated code: deliver it */
+	void *altstack;
+	char pending_text[120];
+	_Atomic uint32_t barrier_want, barrier_done; /* bt_barrier */
+	_Atomic bool live;		  /* a thread runs this vCPU on bt */
+	struct bt_list sites[2];	  /* filled: [0] in pages of this address space, [1] in global pages */
+	struct bt_list slots[2];
+	struct bt_list jumps[2];
+	uint64_t jc_key[BT_JC_SIZE];	  /* linear address, or 1 when empty (never equal: compared with mode folded in) */
+	uint64_t jc_host[BT_JC_SIZE];
+};
+/* the tables behind it */
+#define BT_SITES_OFFSET (VCPU_PATH_AREA_OFFSET + (1ull << 20))
+#define BT_SLOTS_OFFSET (BT_SITES_OFFSET + (uint64_t)BT_MAX_SITES * sizeof(struct bt_site))
+_Static_assert(BT_SLOTS_OFFSET + BT_MAX_SLOTS * 8 <= VCPU_PATH_AREA_OFFSET + VCPU_PATH_AREA_BYTES, "path area");
+_Static_assert(sizeof(struct bt_cpu) <= (1 << 20), "bt_cpu fits");
+
+static inline struct bt_cpu *bt_cpu(struct vcpu *v)
+{
+	return vcpu_path_area(v);
+}
+static inline struct bt_site *bt_sites(struct vcpu *v)
+{
+	return (struct bt_site *)((char *)v + BT_SITES_OFFSET);
+}
+static inline uint64_t *bt_slots(struct vcpu *v)
+{
+	return (uint64_t *)((char *)v + BT_SLOTS_OFFSET);
+}
+#define GS_CPU(field) ((int32_t)(VCPU_PATH_AREA_OFFSET + offsetof(struct bt_cpu, field)))
+#define GS_REGS(field) ((int32_t)(offsetof(struct vcpu, regs) + offsetof(struct x86_regs, field)))
+#define GS_GPR(n) ((int32_t)(GS_REGS(gpr) + 8 * (n)))
+#define GS_SITE(id, field) ((int32_t)(BT_SITES_OFFSET + (uint64_t)(id) * sizeof(struct bt_site) + offsetof(struct bt_site, field)))
+#define GS_SLOT(id) ((int32_t)(BT_SLOTS_OFFSET + (uint64_t)(id) * 8))
+
+/* ---- services: what generated code asks of C ---- */
+enum bt_svc {
+	SVC_DISPATCH, /* go to regs.rip */
+	SVC_LINK,     /* id: link; its target becomes regs.rip */
+	SVC_ACCESS,   /* id: record of a memory access whose window missed; S0 is the biased address */
+	SVC_CALLOUT,  /* id: record with a decoded instruction: run it, go on behind it */
+	SVC_END,      /* the same, but find the next block afresh */
+	SVC_STEP,     /* interpret the instruction at regs.rip, whatever it is */
+};
+#define SVC_ARG(kind, id) (((uint32_t)(kind) << 28) | (uint32_t)(id))
+
+/* host PC -> guest instruction, per block: ordered by host_off; an entry holds up to the next one */
+struct bt_mark {
+	uint16_t host_off;
+	uint16_t guest_off;
+	uint8_t flags; /* MARK_* */
+	uint8_t fix;   /* MARK_FIX: this host register's guest value is in S1 */
+};
+#define MARK_MEM (1u << 0)  /* flags are in fl */
+#define MARK_STEP (1u << 1) /* past the last restartable point: single-step out of here */
+#define MARK_FIX (1u << 2)
+
+struct bt_rec {
+	uint32_t block;	   /* index */
+	uint16_t guest_off;
+	uint8_t insn_len;
+	uint8_t size;	   /* of the access in bytes */
+	uint8_t acc;	   /* ACC_* */
+	uint32_t site;
+	uint32_t resume;   /* code-cache offset: continue with S0 = host address, or behind a callout */
+	uint32_t next;	   /* code-cache offset behind the instruction; 0: dispatch */
+	bool is_const;
+	bool addr32;	   /* 32-bit address arithmetic */
+	bool fl_mem;	   /* flags are in fl at this point (else they are dead or were saved by the exit stub) */
+	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
+	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
+	struct insn *insn; /* callouts */
+};
+
+struct bt_link {
+	uint32_t from;	      /* block index */
+	uint32_t patch;	      /* code-cache offset of the rel32, or 0 when it goes through a slot */
+	uint32_t stub;	      /* code-cache offset of the stub it goes to when not linked */
+	uint32_t slot;
+	uint64_t target;      /* RIP */
+	bool fl_mem;	      /* leaves with flags in fl */
+	uint32_t next_in;     /* next link into the same block, 0 ends (id 0 is not used) */
+	uint32_t to;	      /* block index it is linked to, 0: not (patched links only) */
+};
+
+struct bt_block {
+	uint64_t gpa;	    /* of the first instruction */
+	uint64_t gva;	    /* linear = RIP (flat code only) */
+	uint64_t gpa2_page; /* physical page of the last instruction's tail, UINT64_MAX: one page */
+	uint32_t key;
+	uint16_t guest_len;
+	uint16_t ninsns;
+	uint32_t host;	    /* code-cache offset of the entry with flags in HOST */
+	uint32_t host_mem;  /* entry with flags in MEM */
+	uint32_t host_end;
+	uint32_t nmarks;
+	struct bt_mark *marks;
+	_Atomic bool valid;
+	_Atomic uint32_t hash_next;
+	uint32_t page_next[2]; /* per-page lists: first and second page */
+	uint32_t links_in;
+};
+
+struct bt {
+	struct vm *vm;
+	pthread_mutex_t lock;
+	uint8_t *cache;		 /* BT_CACHE_BYTES, readable, writable, executable */
+	uint8_t *cache_next;
+	struct bt_block *block;	 /* [BT_MAX_BLOCKS], index 0 unused; ordered by host address */
+	uint32_t nblocks;
+	struct bt_rec *rec;
+	uint32_t nrecs;
+	struct bt_link *link;
+	uint32_t nlinks;
+	uint32_t nsites, nslots;
+	_Atomic uint32_t hash[1u << BT_HASH_BITS];
+	uint32_t *page_blocks;	 /* per RAM page: first block index */
+	uint64_t npages;
+	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
+	unsigned narena, cap_arena;
+	char *arena_p, *arena_end;
+	_Atomic uint32_t marks;	 /* counts pages that became code pages */
+};
+
+/* bt_cache.c */
+enum status bt_cache_init(struct bt *bt, struct error *e);
+void bt_cache_fini(struct bt *bt);
+void *bt_arena(struct bt *bt, uint64_t bytes);
+/* Block for the current state of v, translated when missing. NULL: a guest fault was set in v->fault (fetch), or *step is
+ * true: let the interpreter do the next instruction. global: its pages are mapped global. */
+struct bt_block *bt_find(struct vcpu *v, bool *step, bool *global);
+/* Host address to run at regs.rip with flags in fl; the jump cache first. NULL as bt_find. */
+void *bt_find_host(struct vcpu *v, bool *step);
+struct bt_block *bt_block_of_pc(struct bt *bt, uint32_t cache_off);
+/* Forgets every translation. Owner thread of v, outside generated code; stops the other vCPUs for it. */
+void bt_flush_cache(struct vcpu *v);
+void bt_written(void *bt, struct vcpu *v, uint64_t ram_off, uint64_t len); /* codemap callback */
+/* Links l to b on v: patches the jump or fills v's slot. */
+void bt_link_to(struct vcpu *v, struct bt_link *l, struct bt_block *b, bool global);
+uint32_t bt_key(const struct vcpu *v);
+/* Can this state run translated? (32- or 64-bit flat code, no single-stepping, DF clear, ...) */
+bool bt_can_run(const struct vcpu *v);
+static inline uint64_t bt_jc_value(uint64_t lin, uint32_t key)
+{
+	return lin ^ (uint64_t)key << 48;
+}
+static inline void *bt_host(const struct bt *bt, uint32_t off)
+{
+	return bt->cache + off;
+}
+
+/* bt_trans.c: translates at (lin, gpa). lock held. NULL: *step, or no room (flush and retry). */
+struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint64_t gpa, uint32_t key, bool *step);
+
+/* bt_mem.c */
+enum status bt_lists_init(struct bt_cpu *cpu, struct error *e);
+void bt_lists_fini(struct bt_cpu *cpu);
+void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global);
+void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */
+void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin); /* vcpu->tlb_flushed */
+void bt_forget_all(struct vcpu *v); /* windows, slots, jumps; slots become 0 */
+void bt_marked(void *bt, struct vcpu *v, uint64_t page); /* codemap callback */
+/* SVC_ACCESS. Returns the host address to go on at, or NULL to dispatch at regs.rip. */
+void *bt_access(struct vcpu *v, struct bt_rec *r);
+
+/* bt_run.c */
+void *bt_raise(struct vcpu *v);		    /* delivers v->fault; NULL */
+void *bt_pending(struct vcpu *v, enum xr x); /* XR_HLT, XR_SHUTDOWN, XR_CANNOT: leave run() with it; NULL */
+static inline uint64_t bt_rip_behind(const struct bt *bt, const struct bt_rec *r)
+{
+	const struct bt_block *b = &bt->block[r->block];
+	uint64_t rip = b->gva + r->guest_off + r->insn_len;
+
+	return b->key & BK_CODE64 ? rip : (uint32_t)rip;
+}
+uint64_t bt_service(struct vcpu *v, uint32_t arg);
+void bt_enter(void *host);
+void bt_leave(void);
+void bt_exit_host(void);
+void bt_exit_mem(void);
+extern const char bt_resume_from[], bt_resume_to[];
+
+static inline void bt_flags_pull(struct vcpu *v)
+{
+	uint16_t fl = bt_cpu(v)->fl;
+
+	v->regs.rflags = (v->regs.rflags & ~(uint64_t)FL_ARITH) | ((fl >> 8) & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF)) |
+			 ((fl & 1u) << 11);
+}
+static inline void bt_flags_push(struct vcpu *v)
+{
+	uint32_t f = (uint32_t)v->regs.rflags;
+
+	bt_cpu(v)->fl = (uint16_t)(((f & 0xd5) | 2) << 8 | ((f >> 11) & 1));
+}
+
+/* bt_signal.c */
+/* Every other vCPU of the machine has passed an instruction boundary and drained its stores when this returns. */
+void bt_barrier(struct vcpu *self);
+void bt_signals_install(void);
+enum status bt_signals_thread(struct vcpu *v, struct error *e);
+void bt_signals_thread_end(struct vcpu *v);
+#define BT_KICK_SIGNAL SIGUSR1
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What translated code remembers about guest memory on one vCPU: windows of its access instructions, link slots that leave
+ * a page, the jump cache. Everything here is a cache of page walks; a TLB flush forgets what it covers, and windows for
+ * writing are also forgotten when a page that they cover becomes a code page.
+ *
+ * What has been filled is listed, so that a flush costs what was filled since the last one.
+ */
+#include <sys/mman.h>
+
+#include "translator/bt_int.h"
+
+/* how far a window for writing looks for code pages on each side, in pages */
+#define WINDOW_SCAN 512
+
+static void list_add(struct bt_list *l, uint32_t id)
+{
+	if (l->n < l->cap)
+		l->id[l->n++] = id;
+}
+
+static enum status list_init(struct bt_list *l, unsigned cap, struct error *e)
+{
+	l->id = mmap(NULL, cap * sizeof(*l->id), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (l->id == MAP_FAILED) {
+		l->id = NULL;
+		return error_errno(e, ST_NO_MEMORY, "cannot map the translator's lists");
+	}
+	l->cap = cap;
+	l->n = 0;
+	return ST_OK;
+}
+
+enum status bt_lists_init(struct bt_cpu *cpu, struct error *e)
+{
+	for (unsigned k = 0; k < 2; k++) {
+		/* twice as many slots and jumps as there can be distinct ones: duplicates force an early flush at worst */
+		if (list_init(&cpu->sites[k], BT_MAX_SITES, e) || list_init(&cpu->slots[k], 2 * BT_MAX_SLOTS, e) ||
+		    list_init(&cpu->jumps[k], 8 * BT_JC_SIZE, e))
+			return ST_NO_MEMORY;
+	}
+	for (unsigned i = 0; i < BT_JC_SIZE; i++)
+		cpu->jc_key[i] = 1;
+	return ST_OK;
+}
+
+static void list_fini(struct bt_list *l)
+{
+	if (l->id)
+		munmap(l->id, l->cap * sizeof(*l->id));
+	l->id = NULL;
+}
+
+void bt_lists_fini(struct bt_cpu *cpu)
+{
+	for (unsigned k = 0; k < 2; k++) {
+		list_fini(&cpu->sites[k]);
+		list_fini(&cpu->slots[k]);
+		list_fini(&cpu->jumps[k]);
+	}
+}
+
+/* ---- forgetting ---- */
+
+static void site_empty(struct bt_site *s)
+{
+	s->limit = 0;
+	s->hva = 0;
+	s->len = 0;
+}
+
+static void forget_sites(struct vcpu *v, unsigned k)
+{
+	struct bt_list *l = &bt_cpu(v)->sites[k];
+	struct bt_site *site = bt_sites(v);
+
+	for (unsigned i = 0; i < l->n; i++) {
+		site_empty(&site[l->id[i]]);
+		site[l->id[i]].listed &= (uint8_t) ~(1u << k);
+	}
+	l->n = 0;
+}
+
+/* A slot's list entry is the slot's number; its stub is found through the link that owns it. */
+static void forget_slots(struct vcpu *v, unsigned k)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt_list *l = &cpu->slots[k];
+	struct bt *bt = cpu->bt;
+
+	for (unsigned i = 0; i < l->n; i++) {
+		struct bt_link *link = &bt->link[l->id[i]];
+
+		bt_slots(v)[link->slot] = (uint64_t)bt_host(bt, link->stub);
+	}
+	l->n = 0;
+}
+
+static void forget_jumps(struct vcpu *v, unsigned k)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt_list *l = &cpu->jumps[k];
+
+	for (unsigned i = 0; i < l->n; i++)
+		cpu->jc_key[l->id[i]] = 1;
+	l->n = 0;
+}
+
+static void forget(struct vcpu *v, unsigned k)
+{
+	forget_sites(v, k);
+	forget_slots(v, k);
+	forget_jumps(v, k);
+}
+
+static void forget_page(struct vcpu *v, uint64_t lin)
+{
+	struct bt_site *site = bt_sites(v);
+
+	for (unsigned k = 0; k < 2; k++) {
+		struct bt_list *l = &bt_cpu(v)->sites[k];
+
+		for (unsigned i = 0; i < l->n; i++) {
+			struct bt_site *s = &site[l->id[i]];
+
+			if (lin - s->gva < s->len || ((s->gva ^ lin) >> 12) == 0)
+				site_empty(s);
+		}
+		forget_slots(v, k);
+		forget_jumps(v, k);
+	}
+}
+
+void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin)
+{
+	switch (kind) {
+	case TLB_FLUSH_PAGE:
+		forget_page(v, lin);
+		break;
+	case TLB_FLUSH_ALL:
+		forget(v, 1);
+		/* fall through */
+	case TLB_FLUSH_LOCAL:
+		forget(v, 0);
+		break;
+	}
+}
+
+void bt_forget_all(struct vcpu *v)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+
+	for (unsigned k = 0; k < 2; k++) {
+		forget_sites(v, k);
+		cpu->slots[k].n = 0;
+		forget_jumps(v, k);
+	}
+}
+
+/* A page became a code page: nobody may write to it through a window from now on. */
+void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
+{
+	struct bt *bt = ctx;
+	const uint8_t *hva = bt->vm->mem.ram_hva + (page << 12);
+
+	atomic_fetch_add(&bt->marks, 1);
+	bt_barrier(self);
+	for (unsigned n = 0; n < bt->vm->ncpus; n++) {
+		struct vcpu *v = bt->vm->vcpu[n];
+		struct bt_cpu *cpu = bt_cpu(v);
+
+		if (!cpu->bt)
+			continue;
+		for (unsigned k = 0; k < 2; k++) {
+			for (unsigned i = 0; i < cpu->sites[k].n; i++) {
+				struct bt_site *s = &bt_sites(v)[cpu->sites[k].id[i]];
+
+				if (s->write && s->len && (uint64_t)(hva + 4095 - s->win) < s->len + 4095ull)
+					site_empty(s);
+			}
+		}
+	}
+	bt_barrier(self);
+}
+
+/* ---- filling ---- */
+
+void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	uint32_t i = (uint32_t)lin & (BT_JC_SIZE - 1);
+	struct bt_list *l = &cpu->jumps[global];
+
+	if (l->n == l->cap)
+		forget_jumps(v, global);
+	cpu->jc_key[i] = 1;
+	cpu->jc_host[i] = (uint64_t)bt_host(cpu->bt, b->host_mem);
+	cpu->jc_key[i] = bt_jc_value(lin, key);
+	list_add(l, i);
+	if (!b->valid)
+		cpu->jc_key[i] = 1;
+}
+
+/* lock held */
+void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt_list *l = &cpu->slots[global];
+
+	if (l->n == l->cap)
+		forget_slots(v, global);
+	bt_slots(v)[link->slot] = (uint64_t)host;
+	list_add(l, (uint32_t)(link - cpu->bt->link));
+}
+
+/* The part of the mapping around RAM offset `off` that one window may cover: [*lo, *hi) in RAM offsets. */
+static void window_range(const struct vm *vm, const struct mmu_page *p, uint64_t lin, uint64_t off, bool write, uint64_t *lo,
+			 uint64_t *hi)
+{
+	uint64_t before = lin - p->gva, after = p->size - before, piece_lo, piece_hi;
+
+	if (before > 0x3fffffff)
+		before = 0x3ffff000 | (before & 0xfff);
+	if (after > 0x40000000)
+		after = 0x40000000;
+	piece_lo = off < MEM_HOLE_START ? 0 : MEM_HOLE_START;
+	piece_hi = off < MEM_HOLE_START && vm->mem.ram_bytes > MEM_HOLE_START ? MEM_HOLE_START : vm->mem.ram_bytes;
+	*lo = off - piece_lo < before ? piece_lo : off - before;
+	*hi = piece_hi - off < after ? piece_hi : off + after;
+	if (write && p->size > 4096) {
+		const struct codemap *c = vm->codemap;
+		uint64_t first = off >> 12, a = first, b = first + 1;
+
+		while (a > *lo >> 12 && first - a < WINDOW_SCAN && !codemap_test(c, a - 1))
+			a--;
+		while (b < *hi >> 12 && b - first < WINDOW_SCAN && !codemap_test(c, b))
+			b++;
+		if (a << 12 > *lo)
+			*lo = a << 12;
+		if (b << 12 < *hi)
+			*hi = b << 12;
+	}
+}
+
+/* The interpreter does the whole instruction at regs.rip (which is r's). */
+static void *do_by_interpreter(struct vcpu *v, struct bt_rec *r)
+{
+	struct bt *bt = bt_cpu(v)->bt;
+	const struct bt_block *b = &bt->block[r->block];
+	uint64_t rip = v->regs.rip;
+	enum xr x;
+
+	v->count.bt_slow_access++;
+	bt_flags_pull(v);
+	x = interp_step(v, bt_cpu(v)->interp);
+	bt_flags_push(v);
+	if (x != XR_JUMP && x != XR_AGAIN)
+		return bt_pending(v, x);
+	if (x == XR_AGAIN || !r->next || !b->valid || v->int_shadow)
+		return NULL;
+	/* did it simply go on to the next instruction of the block? */
+	if (v->regs.rip == rip || v->regs.rip != bt_rip_behind(bt, r) || bt_key(v) != b->key || (v->regs.rflags & (FL_TF | FL_DF)))
+		return NULL;
+	return bt_host(bt, r->next);
+}
+
+void *bt_access(struct vcpu *v, struct bt_rec *r)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt *bt = cpu->bt;
+	struct bt_site *s = &bt_sites(v)[r->site];
+	uint64_t lin, off, lo, hi;
+	bool write = r->acc & ACC_WRITE;
+	struct mmu_page p;
+	uint32_t marks;
+
+	v->regs.rip = bt->block[r->block].gva + r->guest_off;
+	lin = r->is_const ? (uint64_t)r->disp : cpu->s0 - s->bias + (uint64_t)r->disp;
+	if (r->addr32) {
+		lin = (uint32_t)lin;
+	} else if ((uint64_t)((int64_t)(lin << 16) >> 16) != lin) {
+		fault_set_error(v, r->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+		return bt_raise(v);
+	}
+	if ((lin & 0xfff) + r->size > 4096)
+		return do_by_interpreter(v, r);
+again:
+	marks = atomic_load(&bt->marks);
+	if (!mmu_translate(v, lin, r->acc, &p))
+		return bt_raise(v);
+	off = mem_ram_offset(&v->vm->mem, p.gpa + (lin - p.gva));
+	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
+		return do_by_interpreter(v, r);
+	window_range(v->vm, &p, lin, off, write, &lo, &hi);
+	s->gva = lin - (off - lo);
+	s->len = (uint32_t)(hi - lo);
+	s->win = v->vm->mem.ram_hva + lo;
+	s->write = write;
+	if (!(s->listed & (1u << p.global))) {
+		s->listed |= (uint8_t)(1u << p.global);
+		list_add(&cpu->sites[p.global], r->site);
+	}
+	if (r->is_const) {
+		s->hva = (uint64_t)(s->win + (lin - s->gva));
+	} else {
+		s->bias = (uint64_t)r->disp - s->gva;
+		if (r->addr32)
+			s->bias = (uint32_t)s->bias;
+		s->hva = (uint64_t)s->win;
+		s->limit = s->len - r->size + 1u;
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	if (atomic_load(&bt->marks) != marks) {
+		site_empty(s);
+		goto again;
+	}
+	v->count.bt_site_fills++;
+	cpu->s0 = (uint64_t)(s->win + (lin - s->gva));
+	return bt_host(bt, r->resume);
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * In and out of translated code, and what generated code asks of C.
+ *
+ * bt_enter() -> resume: guest registers into the host's -> code -> exit_host/exit_mem: registers back into vcpu->regs, host
+ * stack -> bt_service() -> resume again, until a request or an exit is pending -> leave: bt_enter returns.
+ *
+ * While C runs below bt_service(), vcpu->regs is exact but for the arithmetic flags, which are in bt_cpu.fl
+ * (bt_flags_pull/push), and the vector state, which is still in the host's registers (vcpu_vec_sync).
+ */
+#include <asm/prctl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "translator/bt.h"
+#include "translator/bt_int.h"
+
+/* x87, SSE, AVX: what the guest can have (engine/cpuid.c offers no more) */
+#define XSAVE_MASK 7u
+
+#define G(n) [g##n] "i"(GS_GPR(n))
+#define GPR_OPERANDS G(0), G(1), G(2), G(3), G(4), G(5), G(6), G(7), G(8), G(9), G(10), G(11), G(12), G(13)
+
+/*
+ * The four ways between C and generated code. Not C functions: they are entered by jumps. A kick that arrives between
+ * bt_resume_from and bt_resume_to finds regs complete, so its handler only has to leave.
+ */
+__attribute__((naked, used)) void bt_enter(void *host __attribute__((unused)))
+{
+	__asm__ volatile("push %%rbx; push %%rbp; push %%r12; push %%r13; push %%r14; push %%r15\n"
+			 "mov %%rsp, %%gs:%c[hrsp]\n"
+			 "sub $8, %%rsp\n"
+			 "mov %%rdi, %%rax\n"
+			 ".globl bt_resume\n.hidden bt_resume\n"
+			 "bt_resume:\n"
+			 "test %%rax, %%rax\n"
+			 "jz bt_leave\n"
+			 ".globl bt_resume_from\n.hidden bt_resume_from\n"
+			 "bt_resume_from:\n"
+			 "cmpl $0, %%gs:%c[req]\n"
+			 "jne bt_leave\n"
+			 "mov %%rax, %%gs:%c[target]\n"
+			 "movzwl %%gs:%c[fl], %%eax\n"
+			 "add $0x7f, %%al\n"
+			 "sahf\n"
+			 "mov %%gs:%c[g1], %%rcx\n"
+			 "mov %%gs:%c[g2], %%rdx\n"
+			 "mov %%gs:%c[g3], %%rbx\n"
+			 "mov %%gs:%c[g4], %%rsp\n"
+			 "mov %%gs:%c[g5], %%rbp\n"
+			 "mov %%gs:%c[g6], %%rsi\n"
+			 "mov %%gs:%c[g7], %%rdi\n"
+			 "mov %%gs:%c[g8], %%r8\n"
+			 "mov %%gs:%c[g9], %%r9\n"
+			 "mov %%gs:%c[g10], %%r10\n"
+			 "mov %%gs:%c[g11], %%r11\n"
+			 "mov %%gs:%c[g12], %%r12\n"
+			 "mov %%gs:%c[g13], %%r13\n"
+			 "mov %%gs:%c[s1], %%r14\n"
+			 "mov %%gs:%c[s0], %%r15\n"
+			 "mov %%gs:%c[g0], %%rax\n"
+			 "jmp *%%gs:%c[target]\n"
+			 ".globl bt_resume_to\n.hidden bt_resume_to\n"
+			 "bt_resume_to:\n"
+			 "ud2\n"
+			 :
+			 : GPR_OPERANDS, [hrsp] "i"(GS_CPU(host_rsp)), [target] "i"(GS_CPU(target)), [fl] "i"(GS_CPU(fl)),
+			   [s0] "i"(GS_CPU(s0)), [s1] "i"(GS_CPU(s1)), [req] "i"(offsetof(struct vcpu, request)));
+}
+
+__attribute__((naked, used)) void bt_leave(void)
+{
+	__asm__ volatile("mov %%gs:%c[hrsp], %%rsp\n"
+			 "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n"
+			 "ret\n"
+			 :
+			 : [hrsp] "i"(GS_CPU(host_rsp)));
+}
+
+__attribute__((naked, used)) void bt_exit_host(void)
+{
+	__asm__ volatile("mov %%rax, %%gs:%c[g0]\n"
+			 "lahf\n"
+			 "seto %%al\n"
+			 "mov %%ax, %%gs:%c[fl]\n"
+			 "jmp 1f\n"
+			 ".globl bt_exit_mem\n.hidden bt_exit_mem\n"
+			 "bt_exit_mem:\n"
+			 "mov %%rax, %%gs:%c[g0]\n"
+			 "1:\n"
+			 "mov %%rcx, %%gs:%c[g1]\n"
+			 "mov %%rdx, %%gs:%c[g2]\n"
+			 "mov %%rbx, %%gs:%c[g3]\n"
+			 "mov %%rsp, %%gs:%c[g4]\n"
+			 "mov %%rbp, %%gs:%c[g5]\n"
+			 "mov %%rsi, %%gs:%c[g6]\n"
+			 "mov %%rdi, %%gs:%c[g7]\n"
+			 "mov %%r8, %%gs:%c[g8]\n"
+			 "mov %%r9, %%gs:%c[g9]\n"
+			 "mov %%r10, %%gs:%c[g10]\n"
+			 "mov %%r11, %%gs:%c[g11]\n"
+			 "mov %%r12, %%gs:%c[g12]\n"
+			 "mov %%r13, %%gs:%c[g13]\n"
+			 "mov %%r14, %%gs:%c[s1]\n"
+			 "mov %%r15, %%gs:%c[s0]\n"
+			 "mov %%gs:%c[hrsp], %%rsp\n"
+			 "sub $8, %%rsp\n"
+			 "mov %%gs:%c[self], %%rdi\n"
+			 "mov %%gs:%c[arg], %%esi\n"
+			 "call bt_service\n"
+			 "jmp bt_resume\n"
+			 :
+			 : GPR_OPERANDS, [hrsp] "i"(GS_CPU(host_rsp)), [fl] "i"(GS_CPU(fl)), [s0] "i"(GS_CPU(s0)),
+			   [s1] "i"(GS_CPU(s1)), [self] "i"(GS_CPU(self)), [arg] "i"(GS_CPU(arg)));
+}
+
+/* ---- vector state ---- */
+
+static void vec_save(struct vcpu *v)
+{
+	uint32_t mxcsr = 0x1f80;
+
+	__asm__ volatile("xsave %0" : "+m"(v->regs.xsave) : "a"(XSAVE_MASK), "d"(0) : "memory");
+	/* host code gets clean upper halves, masked exceptions and an empty x87 stack */
+	__asm__ volatile("vzeroupper; ldmxcsr %0; fninit" : : "m"(mxcsr));
+	v->vec_live = false;
+}
+
+static void vec_load(struct vcpu *v)
+{
+	if (v->vec_live)
+		return;
+	__asm__ volatile("xrstor %0" : : "m"(v->regs.xsave), "a"(XSAVE_MASK), "d"(0) : "memory");
+	v->vec_live = true;
+}
+
+/* ---- events ---- */
+
+void *bt_pending(struct vcpu *v, enum xr x)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+
+	cpu->have_pending = true;
+	cpu->pending = x == XR_HLT ? EXIT_HLT : x == XR_SHUTDOWN ? EXIT_SHUTDOWN : EXIT_CANNOT;
+	return NULL;
+}
+
+void *bt_raise(struct vcpu *v)
+{
+	v->count.bt_faults++;
+	bt_flags_pull(v);
+	if (event_exception(v, &v->fault) == XR_SHUTDOWN)
+		bt_pending(v, XR_SHUTDOWN);
+	bt_flags_push(v);
+	return NULL;
+}
+
+/* A decoded instruction at its place in a block. Returns where to go on, NULL to look up regs.rip. */
+static void *callout(struct vcpu *v, struct bt_rec *r, bool end)
+{
+	struct bt *bt = bt_cpu(v)->bt;
+	const struct bt_block *b = &bt->block[r->block];
+	enum xr x;
+
+	v->count.bt_callouts++;
+	v->regs.rip = b->gva + r->guest_off;
+	bt_flags_pull(v);
+	x = interp_exec(v, r->insn);
+	bt_flags_push(v);
+	switch (x) {
+	case XR_NEXT:
+	case XR_JUMP:
+		break;
+	case XR_AGAIN:
+		return NULL;
+	case XR_FAULT:
+		return bt_raise(v);
+	default:
+		return bt_pending(v, x);
+	}
+	if (end || !b->valid || v->regs.rip != bt_rip_behind(bt, r))
+		return NULL;
+	return bt_host(bt, r->next);
+}
+
+static void step(struct vcpu *v)
+{
+	enum xr x;
+
+	bt_flags_pull(v);
+	x = interp_step(v, bt_cpu(v)->interp);
+	bt_flags_push(v);
+	if (x != XR_JUMP && x != XR_AGAIN)
+		bt_pending(v, x);
+}
+
+/* Requests, interrupts, the shadow of STI: whatever lies between two blocks. true: go on in the guest. */
+static bool between(struct vcpu *v)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	uint32_t req = atomic_load(&v->request);
+
+	if (cpu->have_pending || (req & REQ_EXIT))
+		return false;
+	if (req) {
+		atomic_fetch_and(&v->request, ~(uint32_t)(REQ_EVENT | REQ_FLUSH));
+		if (req & REQ_FLUSH)
+			mmu_flush_all(v);
+		v->count.kicks++;
+	}
+	if (v->int_shadow) { /* one instruction behind STI, MOV SS, POP SS before anything else happens */
+		step(v);
+		return true;
+	}
+	if (vcpu_has_event(v)) {
+		enum xr x = XR_JUMP;
+
+		bt_flags_pull(v);
+		if (atomic_load(&v->nmi_pending) && !v->nmi_blocked) {
+			atomic_store(&v->nmi_pending, false);
+			x = event_nmi(v);
+		} else {
+			int vec = vcpu_take_interrupt(v);
+
+			if (vec >= 0)
+				x = event_interrupt(v, (uint8_t)vec);
+		}
+		bt_flags_push(v);
+		if (x == XR_SHUTDOWN)
+			bt_pending(v, x);
+	}
+	return true;
+}
+
+/* Finds code for regs.rip, stepping through what cannot be translated. NULL: leave (request or pending exit). */
+static void *dispatch(struct vcpu *v)
+{
+	for (;;) {
+		struct bt_cpu *cpu = bt_cpu(v);
+		bool do_step;
+		void *host;
+
+		if (!between(v) || cpu->have_pending)
+			return NULL;
+		if (v->int_shadow)
+			continue;
+		if (!bt_can_run(v)) {
+			step(v);
+			continue;
+		}
+		host = bt_find_host(v, &do_step);
+		if (host)
+			return host;
+		if (do_step)
+			step(v);
+		else
+			bt_raise(v);
+	}
+}
+
+static void *link_service(struct vcpu *v, struct bt_link *l)
+{
+	struct bt_block *b;
+	bool do_step, global;
+
+	v->regs.rip = l->target;
+	if (atomic_load(&v->request))
+		return NULL;
+	b = bt_find(v, &do_step, &global);
+	if (b) {
+		bt_link_to(v, l, b, global);
+		return bt_host(bt_cpu(v)->bt, b->host_mem);
+	}
+	if (do_step)
+		step(v);
+	else
+		bt_raise(v);
+	return NULL;
+}
+
+/* Called by bt_exit_*: returns the code to go on at, or 0 to leave bt_enter. */
+uint64_t bt_service(struct vcpu *v, uint32_t arg)
+{
+	struct bt *bt = bt_cpu(v)->bt;
+	uint32_t id = arg & 0x0fffffff;
+	void *host = NULL;
+
+	switch ((enum bt_svc)(arg >> 28)) {
+	case SVC_DISPATCH:
+		if (!(bt_key(v) & BK_CODE64))
+			v->regs.rip = (uint32_t)v->regs.rip;
+		break;
+	case SVC_LINK:
+		host = link_service(v, &bt->link[id]);
+		break;
+	case SVC_ACCESS:
+		host = bt_access(v, &bt->rec[id]);
+		break;
+	case SVC_CALLOUT:
+		host = callout(v, &bt->rec[id], false);
+		break;
+	case SVC_END:
+		host = callout(v, &bt->rec[id], true);
+		break;
+	case SVC_STEP:
+		step(v);
+		break;
+	}
+	if (!host)
+		host = dispatch(v);
+	if (host)
+		vec_load(v);
+	return (uint64_t)host;
+}
+
+/* ---- the path ---- */
+
+static void bt_run(struct vcpu *v, struct exit *x)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	void *host;
+
+	bt_flags_push(v);
+	cpu->have_pending = false;
+	for (;;) {
+		host = dispatch(v);
+		if (!host)
+			break;
+		vec_load(v);
+		bt_enter(host);
+		if (cpu->host_fault) {
+			cpu->host_fault = false;
+			bt_raise(v);
+		}
+		if (cpu->have_pending || (atomic_load(&v->request) & REQ_EXIT))
+			break;
+	}
+	bt_flags_pull(v);
+	vcpu_vec_sync(v);
+	if (cpu->have_pending) {
+		x->reason = cpu->pending;
+		x->text[0] = 0;
+		cpu->have_pending = false;
+		return;
+	}
+	x->reason = EXIT_KICK;
+}
+
+static enum status bt_available(struct error *e)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return error_errno(e, ST_UNSUPPORTED, "bt: this host does not allow memory that is both writable and executable "
+						      "(use --path interp)");
+	munmap(p, 4096);
+	return ST_OK;
+}
+
+static enum status bt_vm_init(struct vm *vm, struct error *e)
+{
+	struct bt *bt;
+	enum status st;
+
+	bt = mmap(NULL, sizeof(*bt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (bt == MAP_FAILED)
+		return error_errno(e, ST_NO_MEMORY, "bt: cannot map %zu bytes", sizeof(*bt));
+	bt->vm = vm;
+	vm->path_vm[PATH_BT] = bt;
+	st = bt_cache_init(bt, e);
+	if (st)
+		return st;
+	if (!vm->codemap) {
+		st = codemap_create(&vm->codemap, vm->mem.ram_bytes, e);
+		if (st)
+			return st;
+	}
+	vm->codemap->ctx = bt;
+	vm->codemap->written = bt_written;
+	vm->codemap->marked = bt_marked;
+	bt_signals_install();
+	return ST_OK;
+}
+
+static void bt_vm_fini(struct vm *vm)
+{
+	struct bt *bt = vm->path_vm[PATH_BT];
+
+	if (!bt)
+		return;
+	if (vm->codemap) {
+		vm->codemap->written = NULL;
+		vm->codemap->marked = NULL;
+	}
+	bt_cache_fini(bt);
+	munmap(bt, sizeof(*bt));
+	vm->path_vm[PATH_BT] = NULL;
+}
+
+static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	enum status st;
+
+	cpu->self = v;
+	cpu->exit_host = (void *)bt_exit_host;
+	cpu->exit_mem = (void *)bt_exit_mem;
+	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
+		return error_errno(e, ST_UNSUPPORTED, "bt: cannot set the GS base");
+	st = bt_lists_init(cpu, e);
+	if (st)
+		return st;
+	cpu->interp = interp_new(v);
+	if (!cpu->interp || (!v->mmu && mmu_init(v)))
+		return error_set(e, ST_NO_MEMORY, "bt: not enough memory for a vCPU");
+	v->vec_save = vec_save;
+	v->vec_live = false;
+	v->tlb_flushed = bt_tlb_flushed;
+	cpu->bt = v->vm->path_vm[PATH_BT];
+	st = bt_signals_thread(v, e);
+	if (st)
+		return st;
+	atomic_store(&cpu->live, true);
+	return ST_OK;
+}
+
+static void bt_vcpu_fini(struct vcpu *v)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+
+	atomic_store(&cpu->live, false);
+	bt_signals_thread_end(v);
+	v->tlb_flushed = NULL;
+	v->vec_save = NULL;
+	if (cpu->interp)
+		interp_free(cpu->interp);
+	cpu->interp = NULL;
+	cpu->bt = NULL;
+	bt_lists_fini(cpu);
+}
+
+static void bt_kick(struct vcpu *v)
+{
+	int tid = v->tid;
+
+	if (tid)
+		syscall(SYS_tgkill, getpid(), tid, BT_KICK_SIGNAL);
+}
+
+static void bt_mem_dirty(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	uint64_t off = mem_ram_offset(&vm->mem, gpa);
+
+	if (vm->codemap && off != UINT64_MAX && len)
+		codemap_written(vm->codemap, NULL, off, len);
+}
+
+const struct exec_ops bt_ops = {
+	.name = "bt",
+	.what = "binary translator, same ISA: runs on any x86-64 Linux without privileges",
+	.available = bt_available,
+	.vm_init = bt_vm_init,
+	.vm_fini = bt_vm_fini,
+	.vcpu_init = bt_vcpu_init,
+	.vcpu_fini = bt_vcpu_fini,
+	.run = bt_run,
+	.kick = bt_kick,
+	.mem_dirty = bt_mem_dirty,
+};

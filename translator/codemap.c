@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Code pages of a machine: one bit and one generation for each 4 KiB page of RAM. See codemap.h for the protocol.
+ *
+ * The arrays are anonymous mappings: pages of RAM that never hold code cost nothing.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "translator/codemap.h"
+
+static void *map_zeroed(uint64_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+enum status codemap_create(struct codemap **out, uint64_t ram_bytes, struct error *e)
+{
+	struct codemap *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return error_set(e, ST_NO_MEMORY, "not enough memory for the map of code pages");
+	c->npages = (ram_bytes + 4095) / 4096;
+	c->bits = map_zeroed((c->npages + 63) / 64 * 8);
+	c->gen = map_zeroed(c->npages * sizeof(*c->gen));
+	if (!c->bits || !c->gen) {
+		codemap_free(c);
+		return error_errno(e, ST_NO_MEMORY, "cannot map %llu bytes for the map of code pages",
+				   (unsigned long long)(c ? ram_bytes / 4096 * 4 : 0));
+	}
+	*out = c;
+	return ST_OK;
+}
+
+void codemap_free(struct codemap *c)
+{
+	if (!c)
+		return;
+	if (c->bits)
+		munmap((void *)c->bits, (c->npages + 63) / 64 * 8);
+	if (c->gen)
+		munmap((void *)c->gen, c->npages * sizeof(*c->gen));
+	free(c);
+}
+
+void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page)
+{
+	uint64_t bit = 1ull << (page & 63);
+
+	if (page >= c->npages || codemap_test(c, page))
+		return;
+	if (!(atomic_fetch_or(&c->bits[page >> 6], bit) & bit) && c->marked)
+		c->marked(c->ctx, v, page);
+}
+
+void codemap_clear(struct codemap *c, uint64_t page)
+{
+	if (page < c->npages)
+		atomic_fetch_and(&c->bits[page >> 6], ~(1ull << (page & 63)));
+}
+
+void codemap_written(struct codemap *c, struct vcpu *v, uint64_t off, uint64_t len)
+{
+	uint64_t first = off >> 12, last = (off + len - 1) >> 12;
+	bool any = false;
+
+	for (uint64_t p = first; p <= last && p < c->npages; p++) {
+		if (codemap_test(c, p)) {
+			atomic_fetch_add(&c->gen[p], 1);
+			any = true;
+		}
+	}
+	if (any && c->written)
+		c->written(c->ctx, v, off, len);
+}

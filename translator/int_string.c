@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * String instructions, with and without REP (SDM 2B REP).
+ *
+ * Registers are brought up to date element by element, or chunk by chunk where a chunk cannot fault, so that a fault or an
+ * interrupt in the middle finds the state that the manual describes. One call does a bounded amount of work and then returns
+ * XR_AGAIN; with TF set that amount is one element, because every element traps.
+ *
+ * REP MOVS and REP STOS going up run as the host's own REP over the part where both operands stay in one page of RAM:
+ * overlapping operands behave as they do on a processor because a processor does it.
+ */
+#include "translator/int_op.h"
+
+#define MAX_ELEMENTS 2048u	/* one at a time */
+#define MAX_CHUNK_BYTES 65536u	/* by the host's REP */
+
+static ALWAYS_INLINE void advance(struct vcpu *v, unsigned reg, const struct insn *i, int64_t by)
+{
+	/* 16-bit addresses keep the upper bits, 32-bit ones clear the upper half */
+	gpr_write(v, reg, i->addrsize, v->regs.gpr[reg] + (uint64_t)by);
+}
+
+static ALWAYS_INLINE int64_t step_of(const struct vcpu *v, const struct insn *i)
+{
+	return v->regs.rflags & FL_DF ? -(int64_t)i->opsize : (int64_t)i->opsize;
+}
+
+static ALWAYS_INLINE unsigned element_limit(const struct vcpu *v)
+{
+	return UNLIKELY(v->regs.rflags & FL_TF) ? 1 : MAX_ELEMENTS;
+}
+
+/* Elements that can be done at once at seg:off going up, at most max; *host: where. 0: go element by element. */
+static uint64_t chunk_at(struct vcpu *v, const struct insn *i, unsigned seg, uint64_t off, unsigned acc, uint64_t max,
+			 uint8_t **host)
+{
+	uint64_t bytes = PAGE_SIZE_4K, n, wrap = i->addrsize == 8 ? 0 : 1ull << (i->addrsize * 8);
+
+	*host = mem_hit(v, i->code_bits == 64, seg, off, 1, acc);
+	if (!*host)
+		return 0;
+	bytes -= (uintptr_t)*host & (PAGE_SIZE_4K - 1);
+	if (wrap && wrap - off < bytes)
+		bytes = wrap - off;
+	n = bytes / i->opsize;
+	return n < max ? n : max;
+}
+
+static ALWAYS_INLINE void host_movs(void *dst, const void *src, uint64_t n, unsigned size)
+{
+	switch (size) {
+	case 1:
+		asm volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	case 2:
+		asm volatile("rep movsw" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	case 4:
+		asm volatile("rep movsl" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	default:
+		asm volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+		break;
+	}
+}
+
+static ALWAYS_INLINE void host_stos(void *dst, uint64_t val, uint64_t n, unsigned size)
+{
+	switch (size) {
+	case 1:
+		asm volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(val) : "memory");
+		break;
+	case 2:
+		asm volatile("rep stosw" : "+D"(dst), "+c"(n) : "a"(val) : "memory");
+		break;
+	case 4:
+		asm volatile("rep stosl" : "+D"(dst), "+c"(n) : "a"(val) : "memory");
+		break;
+	default:
+		asm volatile("rep stosq" : "+D"(dst), "+c"(n) : "a"(val) : "memory");
+		break;
+	}
+}
+
+/* ---- one element ---- */
+
+static bool movs_one(struct vcpu *v, const struct insn *i)
+{
+	int64_t step = step_of(v, i);
+	uint64_t val;
+
+	if (!seg_read(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), i->opsize, &val) ||
+	    !seg_write(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), i->opsize, val))
+		return false;
+	advance(v, R_SI, i, step);
+	advance(v, R_DI, i, step);
+	return true;
+}
+
+static bool stos_one(struct vcpu *v, const struct insn *i)
+{
+	if (!seg_write(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), i->opsize, v->regs.gpr[R_AX]))
+		return false;
+	advance(v, R_DI, i, step_of(v, i));
+	return true;
+}
+
+static bool lods_one(struct vcpu *v, const struct insn *i)
+{
+	uint64_t val;
+
+	if (!seg_read(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), i->opsize, &val))
+		return false;
+	gpr_write(v, R_AX, i->opsize, val);
+	advance(v, R_SI, i, step_of(v, i));
+	return true;
+}
+
+static bool cmps_one(struct vcpu *v, const struct insn *i)
+{
+	int64_t step = step_of(v, i);
+	uint64_t a, b;
+
+	if (!seg_read(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), i->opsize, &a) ||
+	    !seg_read(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), i->opsize, &b))
+		return false;
+	alu2(ALU_CMP, i->opsize, a, b, &v->regs.rflags);
+	advance(v, R_SI, i, step);
+	advance(v, R_DI, i, step);
+	return true;
+}
+
+static bool scas_one(struct vcpu *v, const struct insn *i)
+{
+	uint64_t b;
+
+	if (!seg_read(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), i->opsize, &b))
+		return false;
+	alu2(ALU_CMP, i->opsize, v->regs.gpr[R_AX], b, &v->regs.rflags);
+	advance(v, R_DI, i, step_of(v, i));
+	return true;
+}
+
+/* ---- chunks: elements done (0: none possible) ---- */
+
+static uint64_t movs_chunk(struct vcpu *v, const struct insn *i, uint64_t max)
+{
+	uint8_t *src, *dst;
+	uint64_t n = chunk_at(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), ACC_READ, max, &src);
+
+	if (n)
+		n = chunk_at(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), ACC_WRITE, n, &dst);
+	if (!n)
+		return 0;
+	host_movs(dst, src, n, i->opsize);
+	tlb_note_write(v, dst, n * i->opsize);
+	advance(v, R_SI, i, (int64_t)(n * i->opsize));
+	advance(v, R_DI, i, (int64_t)(n * i->opsize));
+	return n;
+}
+
+static uint64_t stos_chunk(struct vcpu *v, const struct insn *i, uint64_t max)
+{
+	uint8_t *dst;
+	uint64_t n = chunk_at(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), ACC_WRITE, max, &dst);
+
+	if (!n)
+		return 0;
+	host_stos(dst, v->regs.gpr[R_AX], n, i->opsize);
+	tlb_note_write(v, dst, n * i->opsize);
+	advance(v, R_DI, i, (int64_t)(n * i->opsize));
+	return n;
+}
+
+/* ---- the repetition ---- */
+
+static ALWAYS_INLINE enum xr repeat(struct vcpu *v, const struct insn *i, bool (*one)(struct vcpu *, const struct insn *),
+				    uint64_t (*chunk)(struct vcpu *, const struct insn *, uint64_t), bool compares)
+{
+	unsigned budget = element_limit(v), chunk_budget = MAX_CHUNK_BYTES / i->opsize;
+	uint64_t cx, n;
+
+	if (!i->rep)
+		return one(v, i) ? XR_NEXT : XR_FAULT;
+	while ((cx = gpr_read(v, R_CX, i->addrsize)) != 0) {
+		n = 0;
+		if (chunk && !(v->regs.rflags & (FL_DF | FL_TF))) {
+			if (!chunk_budget)
+				return XR_AGAIN;
+			n = chunk(v, i, cx < chunk_budget ? cx : chunk_budget);
+			chunk_budget -= (unsigned)n;
+		}
+		if (!n) {
+			if (!budget--)
+				return XR_AGAIN;
+			if (!one(v, i))
+				return XR_FAULT;
+			n = 1;
+		}
+		gpr_write(v, R_CX, i->addrsize, cx - n);
+		if (compares && !(v->regs.rflags & FL_ZF) == (i->rep == 0xf3))
+			break;
+	}
+	return XR_NEXT;
+}
+
+enum xr int_movs(struct vcpu *v, const struct insn *i)
+{
+	return repeat(v, i, movs_one, movs_chunk, false);
+}
+
+enum xr int_stos(struct vcpu *v, const struct insn *i)
+{
+	return repeat(v, i, stos_one, stos_chunk, false);
+}
+
+enum xr int_lods(struct vcpu *v, const struct insn *i)
+{
+	return repeat(v, i, lods_one, NULL, false);
+}
+
+enum xr int_cmps(struct vcpu *v, const struct insn *i)
+{
+	return repeat(v, i, cmps_one, NULL, true);
+}
+
+enum xr int_scas(struct vcpu *v, const struct insn *i)
+{
+	return repeat(v, i, scas_one, NULL, true);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Fetching and decoding for the interpreter: see interp_cache.h.
+ *
+ * The order that makes self-modifying code safe: mark the page in the codemap, read its generation, then read its bytes.
+ * Whoever writes the page afterwards advances the generation.
+ */
+#include "translator/interp_cache.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <Zydis/Mnemonic.h>
+
+static void pool_reset(struct interp *in)
+{
+	in->pool_used = 0;
+	in->epoch++;
+	for (unsigned k = 0; k < RUN_HASH_SIZE; k++)
+		in->hash[k] = NULL;
+}
+
+struct interp *interp_new(struct vcpu *v)
+{
+	struct interp *in = calloc(1, sizeof(*in));
+
+	(void)v;
+	if (!in)
+		return NULL;
+	in->pool = mmap(NULL, RUN_POOL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (in->pool == MAP_FAILED) {
+		free(in);
+		return NULL;
+	}
+	pool_reset(in); /* epoch 1: an empty jump entry, key 0, never matches */
+	return in;
+}
+
+void interp_free(struct interp *in)
+{
+	if (!in)
+		return;
+	munmap(in->pool, RUN_POOL_BYTES);
+	free(in);
+}
+
+/* ---- decoding a run ---- */
+
+/* Does the run end behind i? At jumps that never fall through, and where mode, mappings or the shadow may change. */
+static bool ends_run(const struct insn *i)
+{
+	if (!i->row)
+		return true;
+	switch (i->row->bt) {
+	case BT_END:
+	case BT_JMP:
+	case BT_CALL:
+	case BT_RET:
+		return true;
+	case BT_CALLOUT:
+	case BT_OTHER:
+		return (i->row->flags & ISA_PRIV) || i->mnemonic == ZYDIS_MNEMONIC_STI || i->mnemonic == ZYDIS_MNEMONIC_HLT;
+	default:
+		return false;
+	}
+}
+
+static insn_fn *choose_fn(const struct insn *i)
+{
+	const uint32_t checked =
+		ISA_PRIV | ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX | ISA_NO64 | ISA_ONLY64 | ISA_NOREAL;
+	insn_fn *fn;
+
+	if (!i->row || (i->row->flags & checked) || i->enc != ENC_LEGACY ||
+	    (i->lock && (!(i->row->flags & ISA_LOCKABLE) || i->op[0].kind != OPK_MEM)))
+		return interp_exec_checked;
+	fn = int_fast(i);
+	return fn ? fn : i->row->exec;
+}
+
+static void decode_run(struct run *r, const uint8_t *page, unsigned off)
+{
+	uint8_t bytes[15];
+
+	while (r->n < RUN_MAX_INSNS && off < PAGE_SIZE_4K) {
+		struct dinsn *d = &r->insn[r->n];
+		unsigned room = (unsigned)PAGE_SIZE_4K - off, n = room < sizeof(bytes) ? room : sizeof(bytes);
+
+		/* once: another processor may be writing them */
+		for (unsigned k = 0; k < n; k++)
+			bytes[k] = ((const volatile uint8_t *)page)[off + k];
+		if (insn_decode(&d->i, bytes, n, r->bits) != DECODE_OK)
+			return;
+		d->fn = choose_fn(&d->i);
+		r->n++;
+		r->bytes += d->i.len;
+		off += d->i.len;
+		if (ends_run(&d->i))
+			return;
+	}
+}
+
+static struct run *run_make(struct vcpu *v, struct interp *in, uint64_t gpa, const uint8_t *page, unsigned bits)
+{
+	const uint64_t need = sizeof(struct run) + RUN_MAX_INSNS * sizeof(struct dinsn);
+	struct codemap *c = v->vm->codemap;
+	uint64_t ram = mem_ram_offset(&v->vm->mem, gpa);
+	struct run *r, **bucket;
+
+	if (in->pool_used + need > RUN_POOL_BYTES)
+		pool_reset(in);
+	r = (struct run *)(in->pool + in->pool_used);
+	*r = (struct run){.gpa = gpa, .bits = bits, .gen_now = &in->rom_gen};
+	if (ram != UINT64_MAX) {
+		if (!c || ram >> PAGE_SHIFT_4K >= c->npages)
+			return NULL;
+		codemap_mark(c, v, ram >> PAGE_SHIFT_4K);
+		r->gen_now = &c->gen[ram >> PAGE_SHIFT_4K];
+		r->gen = codemap_gen(c, ram >> PAGE_SHIFT_4K);
+	}
+	decode_run(r, page, gpa & (PAGE_SIZE_4K - 1));
+	if (!r->n)
+		return NULL;
+	in->pool_used += (sizeof(struct run) + r->n * sizeof(struct dinsn) + 63) & ~63ull;
+	bucket = &in->hash[(gpa ^ gpa >> 14) % RUN_HASH_SIZE];
+	r->next = *bucket;
+	*bucket = r;
+	return r;
+}
+
+/* Stale runs on the way are dropped from their bucket. */
+static struct run *run_by_gpa(struct interp *in, uint64_t gpa, unsigned bits)
+{
+	struct run **p = &in->hash[(gpa ^ gpa >> 14) % RUN_HASH_SIZE];
+
+	while (*p) {
+		struct run *r = *p;
+
+		if (!run_fresh(r)) {
+			*p = r->next;
+			continue;
+		}
+		if (r->gpa == gpa && r->bits == bits)
+			return r;
+		p = &r->next;
+	}
+	return NULL;
+}
+
+const struct run *interp_lookup(struct vcpu *v, struct interp *in, uint64_t lin, unsigned bits)
+{
+	unsigned acc = ACC_EXEC | (vcpu_cpl(v) == 3 ? ACC_USER : 0);
+	struct run_jump *j = &in->jump[(lin ^ lin >> 13) % RUN_JUMPS];
+	struct mmu_page page;
+	struct run *r;
+	uint64_t gpa;
+
+	if (bits == 64 && (uint64_t)((int64_t)(lin << 16) >> 16) != lin)
+		return NULL;
+	if (bits != 64 && v->regs.rip > v->regs.seg[SEG_CS].limit)
+		return NULL;
+	/* a fault here is found again, and reported, by interp_fetch */
+	if (!mmu_translate(v, lin, acc, &page) || !page.hva)
+		return NULL;
+	gpa = page.gpa + (lin - page.gva);
+	r = run_by_gpa(in, gpa, bits);
+	if (!r) {
+		vcpu_vec_sync(v);
+		r = run_make(v, in, gpa, page.hva, bits);
+	}
+	if (r)
+		*j = (struct run_jump){.lin = lin, .flush = v->count.tlb_flushes, .key = run_key(v, in, bits), .run = r};
+	return r;
+}
+
+/* ---- one instruction, cached or not ---- */
+
+const struct insn *interp_fetch(struct vcpu *v, struct interp *in)
+{
+	const struct run *r = interp_find(v, in);
+	unsigned bits = vcpu_code_bits(v), n = 15, got;
+	uint64_t lin = v->regs.rip;
+	bool limited = false;
+	uint8_t bytes[15];
+
+	if (r)
+		return &r->insn[0].i;
+	vcpu_vec_sync(v);
+	if (bits != 64) {
+		const struct x86_seg *cs = &v->regs.seg[SEG_CS];
+
+		if (v->regs.rip > cs->limit) {
+			fault_gp0(v);
+			return NULL;
+		}
+		if (cs->limit - v->regs.rip < 14) {
+			n = (unsigned)(cs->limit - v->regs.rip) + 1;
+			limited = true;
+		}
+		lin = (uint32_t)(cs->base + v->regs.rip);
+	}
+	got = mmu_fetch(v, lin, bytes, n, NULL);
+	if (!got)
+		return NULL;
+	switch (insn_decode(&in->scratch, bytes, got, bits)) {
+	case DECODE_OK:
+		return &in->scratch;
+	case DECODE_SHORT:
+		/* the missing byte's fault, or the limit's */
+		if (got == n && limited)
+			fault_gp0(v);
+		return NULL;
+	case DECODE_TOO_LONG:
+		fault_gp0(v);
+		return NULL;
+	default:
+		fault_set(v, VEC_UD);
+		return NULL;
+	}
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The interpreter's decoded code, private to interp.c and interp_cache.c.
+ *
+ * A run is a straight line of decoded instructions in one page of guest-physical memory. Runs are found by linear address in
+ * a direct-mapped table that any TLB flush outdates, and behind it by guest-physical address. A run is good as long as its
+ * page's generation in the codemap is the one it was decoded at.
+ */
+#ifndef STEELYARD_INTERP_CACHE_H
+#define STEELYARD_INTERP_CACHE_H
+
+#include "translator/int_op.h"
+#include "translator/interp.h"
+
+#define RUN_MAX_INSNS 32
+#define RUN_POOL_BYTES (48ull << 20) /* address space; everything is forgotten when it is used up */
+#define RUN_HASH_SIZE (1u << 14)
+#define RUN_JUMPS (1u << 13)
+
+struct dinsn {
+	insn_fn *fn; /* what runs it: a shape-specific handler, the row's function, or the checking wrapper */
+	struct insn i;
+};
+
+struct run {
+	struct run *next; /* same bucket */
+	uint64_t gpa;
+	const _Atomic uint32_t *gen_now; /* the page's generation */
+	uint32_t gen;
+	uint16_t n, bytes;
+	uint8_t bits;
+	struct dinsn insn[];
+};
+
+struct run_jump {
+	uint64_t lin;
+	uint64_t flush; /* v->count.tlb_flushes at the time */
+	uint64_t key;
+	struct run *run;
+};
+
+struct interp {
+	bool look;		     /* something may be pending */
+	_Atomic uint32_t rom_gen;    /* generation of pages that nobody can write: 0 for ever */
+	uint64_t epoch;		     /* counts pool resets: part of the jump key */
+	uint8_t *pool;
+	uint64_t pool_used;
+	struct insn scratch;	     /* what cannot be cached: page crossings, code in MMIO */
+	struct run *hash[RUN_HASH_SIZE];
+	struct run_jump jump[RUN_JUMPS];
+};
+
+static ALWAYS_INLINE bool run_fresh(const struct run *r)
+{
+	return atomic_load_explicit(r->gen_now, memory_order_relaxed) == r->gen;
+}
+
+static ALWAYS_INLINE uint64_t run_key(const struct vcpu *v, const struct interp *in, unsigned bits)
+{
+	return in->epoch << 8 | vcpu_cpl(v) << 7 | bits;
+}
+
+/* Slow half of interp_find. */
+const struct run *interp_lookup(struct vcpu *v, struct interp *in, uint64_t lin, unsigned bits);
+
+/* The run at CS:RIP, decoded when need be. NULL: no run can begin here (interp_fetch knows more); no fault is reported. */
+static ALWAYS_INLINE const struct run *interp_find(struct vcpu *v, struct interp *in)
+{
+	unsigned bits = vcpu_code_bits(v);
+	uint64_t lin = bits == 64 ? v->regs.rip : (uint32_t)(v->regs.seg[SEG_CS].base + v->regs.rip);
+	struct run_jump *j = &in->jump[(lin ^ lin >> 13) % RUN_JUMPS];
+	const struct run *r;
+
+	if (LIKELY(j->lin == lin && j->flush == v->count.tlb_flushes && j->key == run_key(v, in, bits) && run_fresh(j->run)))
+		r = j->run;
+	else
+		r = interp_lookup(v, in, lin, bits);
+	if (bits != 64 && r && v->regs.rip + r->bytes - 1 > v->regs.seg[SEG_CS].limit)
+		return NULL;
+	return r;
+}
+
+/* The instruction at CS:RIP, valid until the next call. NULL: v->fault. */
+const struct insn *interp_fetch(struct vcpu *v, struct interp *in);
+
+/* insn_precheck, then the row's function. */
+enum xr interp_exec_checked(struct vcpu *v, const struct insn *i);
+
+#endif
