@@ -47,7 +47,7 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 	snprintf(accel, sizeof(accel), "%s", p->accel);
 
 	char *own[] = { ev->self, "run", "--path", accel, "--memory", memory, "--cpus", "1", "--kernel", kernel, "--initrd", initrd,
-			"--append", append, "--serial", "stdio", "--timeout", timeout, NULL };
+			"--append", append, "--serial", "stdio", "--no-reboot", "--timeout", timeout, NULL };
 	char *qemu[] = { "qemu-system-x86_64", "-accel", accel, "-M", "pc", "-cpu", strcmp(p->accel, "kvm") ? "max" : "host", "-m", megabytes,
 			 "-smp", "1", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd",
 			 initrd, "-append", append, NULL };

@@ -275,7 +275,8 @@ static int quick_main(int argc, char **argv)
 	if (n > 0 && strrchr(ev->self, '/'))
 		snprintf(ev->guest_dir, sizeof(ev->guest_dir), "%.*s/guest/amd64", (int)(strrchr(ev->self, '/') - ev->self), ev->self);
 	optind = 2;
-	while (fine && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	opterr = 0;
+	while (fine && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		switch (c) {
 		case 'w':
 			free(workloads);
@@ -318,6 +319,8 @@ static int quick_main(int argc, char **argv)
 			rc = 0;
 			goto out;
 		default:
+			fprintf(stderr, "steelyard eval: %s %s; see steelyard eval quick --help\n", argv[optind - 1],
+				c == ':' ? "needs a value" : "is not an option");
 			fine = false;
 		}
 	}

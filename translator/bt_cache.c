@@ -311,12 +311,10 @@ static void link_remove(struct bt *bt, struct bt_link *l)
 		}
 	}
 	l->to = 0;
-	if (l->patch) {
-		patch_rel32(bt, l->patch, l->stub);
-	} else {
-		for (unsigned n = 0; n < bt->vm->ncpus; n++)
-			bt_slots(bt->vm->vcpu[n])[l->slot] = (uint64_t)bt_host(bt, l->stub);
-	}
+	if (l->patch)
+		patch_rel32(bt, l->patch, l->patch_stub);
+	for (unsigned n = 0; n < bt->vm->ncpus; n++)
+		bt_slots(bt->vm->vcpu[n])[l->slot] = (uint64_t)bt_host(bt, l->stub);
 }
 
 void bt_link_to(struct vcpu *v, struct bt_link *l, struct bt_block *b, bool global)
@@ -325,16 +323,16 @@ void bt_link_to(struct vcpu *v, struct bt_link *l, struct bt_block *b, bool glob
 	uint32_t idx = (uint32_t)(b - bt->block), to = l->fl_mem ? b->host_mem : b->host;
 
 	pthread_mutex_lock(&bt->lock);
-	if (b->valid && (!l->patch || b->gpa2_page == UINT64_MAX)) {
+	if (b->valid) {
 		if (l->to != idx) {
 			link_remove(bt, l);
 			l->to = idx;
 			l->next_in = b->links_in;
 			b->links_in = (uint32_t)(l - bt->link);
 		}
-		if (l->patch)
+		if (l->patch && b->gpa2_page == UINT64_MAX)
 			patch_rel32(bt, l->patch, to);
-		else
+		else /* the mapping of another page may change: the slot is forgotten with the TLB */
 			bt_slot_set(v, l, bt_host(bt, to), global);
 	}
 	pthread_mutex_unlock(&bt->lock);

@@ -174,8 +174,9 @@ struct bt_rec {
 
 struct bt_link {
 	uint32_t from;	      /* block index */
-	uint32_t patch;	      /* code-cache offset of the rel32, or 0 when it goes through a slot */
-	uint32_t stub;	      /* code-cache offset of the stub it goes to when not linked */
+	uint32_t patch;	      /* code-cache offset of the rel32; 0: the target is in another page, only the slot serves */
+	uint32_t patch_stub;  /* where the rel32 points when it is not patched: a jump through the slot */
+	uint32_t stub;	      /* what an empty slot points to: SVC_LINK */
 	uint32_t slot;
 	uint64_t target;      /* RIP */
 	bool fl_mem;	      /* leaves with flags in fl */

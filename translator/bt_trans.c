@@ -94,20 +94,18 @@ static void emit_goto(struct tctx *c, int cc, uint64_t target)
 	id = bt->nlinks++;
 	l = &bt->link[id];
 	*l = (struct bt_link){ .from = c->block_index, .target = target, .fl_mem = c->fl_mem };
+	l->slot = bt->nslots++;
 	if ((target ^ c->lin) >> 12 == 0 && c->gpa2_page == UINT64_MAX) {
 		align_rel32(c, cc < 0 ? 1 : 2);
 		uint8_t *rel = cc < 0 ? e_jmp32(&c->e) : e_jcc32(&c->e, (enum cc)cc);
 
 		l->patch = code_off(c, rel);
-		stub_add(c, rel, SVC_ARG(SVC_LINK, id), c->fl_mem, -1);
+		stub_add(c, rel, SVC_ARG(SVC_LINK, id), c->fl_mem, (int32_t)l->slot);
+	} else if (cc < 0) {
+		e_jmp_gs(&c->e, GS_SLOT(l->slot));
+		stub_add(c, NULL, SVC_ARG(SVC_LINK, id), c->fl_mem, (int32_t)l->slot);
 	} else {
-		l->slot = bt->nslots++;
-		if (cc < 0) {
-			e_jmp_gs(&c->e, GS_SLOT(l->slot));
-			stub_add(c, NULL, SVC_ARG(SVC_LINK, id), c->fl_mem, (int32_t)l->slot);
-		} else {
-			stub_add(c, e_jcc32(&c->e, (enum cc)cc), SVC_ARG(SVC_LINK, id), c->fl_mem, (int32_t)l->slot);
-		}
+		stub_add(c, e_jcc32(&c->e, (enum cc)cc), SVC_ARG(SVC_LINK, id), c->fl_mem, (int32_t)l->slot);
 	}
 }
 
@@ -961,7 +959,8 @@ static void emit_stubs(struct tctx *c)
 
 			/* past the branch decision: the boundary is the link's target, which only single-stepping reaches */
 			bt_mark(c, MARK_STEP, 0);
-			if (s->slot >= 0 && s->from)
+			l->patch_stub = code_off(c, c->e.p);
+			if (s->from)
 				e_jmp_gs(&c->e, GS_SLOT(s->slot));
 			l->stub = code_off(c, c->e.p);
 		} else {

@@ -19,39 +19,13 @@
 #include <Zydis/Mnemonic.h>
 
 #include "translator/interp_cache.h"
+#include "translator/vec.h"
 
 /* ---- checks that depend on mode ---- */
 
-static bool vector_denied(struct vcpu *v, uint32_t need, enum xr *x)
-{
-	const struct x86_regs *r = &v->regs;
-
-	if (need & ISA_FPU) {
-		if (r->cr0 & (CR0_EM | CR0_TS)) {
-			*x = fault_set(v, VEC_NM);
-			return true;
-		}
-		return false;
-	}
-	if ((need & ISA_AVX) && (!(r->cr4 & CR4_OSXSAVE) || (r->xcr0 & 6) != 6)) {
-		*x = fault_set(v, VEC_UD);
-		return true;
-	}
-	if (((need & (ISA_SSE | ISA_MMX)) && (r->cr0 & CR0_EM)) || ((need & ISA_SSE) && !(r->cr4 & CR4_OSFXSR))) {
-		*x = fault_set(v, VEC_UD);
-		return true;
-	}
-	if (r->cr0 & CR0_TS) {
-		*x = fault_set(v, VEC_NM);
-		return true;
-	}
-	return false;
-}
-
-enum xr insn_precheck(struct vcpu *v, const struct insn *i)
+static enum xr mode_check(struct vcpu *v, const struct insn *i)
 {
 	uint32_t fl;
-	enum xr x;
 
 	if (!i->row)
 		return fault_set(v, VEC_UD);
@@ -60,20 +34,26 @@ enum xr insn_precheck(struct vcpu *v, const struct insn *i)
 		return fault_set(v, VEC_UD);
 	if ((fl & ISA_ONLY64) && i->code_bits != 64)
 		return fault_set(v, VEC_UD);
-	if (((fl & ISA_NOREAL) || i->enc != ENC_LEGACY) && (vcpu_real_mode(v) || vcpu_v86(v)) && i->enc != ENC_OTHER)
+	if (((fl & ISA_NOREAL) || i->enc == ENC_VEX || i->enc == ENC_EVEX) && (vcpu_real_mode(v) || vcpu_v86(v)))
 		return fault_set(v, VEC_UD);
 	if (i->lock && (!(fl & ISA_LOCKABLE) || i->op[0].kind != OPK_MEM))
 		return fault_set(v, VEC_UD);
-	if ((fl & (ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX)) && vector_denied(v, fl, &x))
-		return x;
 	if ((fl & ISA_PRIV) && vcpu_cpl(v) != 0)
 		return fault_gp0(v);
 	return XR_NEXT;
 }
 
+enum xr insn_precheck(struct vcpu *v, const struct insn *i)
+{
+	enum xr x = mode_check(v, i);
+
+	return x == XR_NEXT ? vec_precheck(v, i) : x;
+}
+
+/* The functions of vector instructions do vec_precheck themselves. */
 enum xr interp_exec_checked(struct vcpu *v, const struct insn *i)
 {
-	enum xr x = insn_precheck(v, i);
+	enum xr x = mode_check(v, i);
 
 	return x == XR_NEXT ? i->row->exec(v, i) : x;
 }

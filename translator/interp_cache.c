@@ -67,11 +67,9 @@ static bool ends_run(const struct insn *i)
 
 static insn_fn *choose_fn(const struct insn *i)
 {
-	const uint32_t checked =
-		ISA_PRIV | ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX | ISA_NO64 | ISA_ONLY64 | ISA_NOREAL;
 	insn_fn *fn;
 
-	if (!i->row || (i->row->flags & checked) || i->enc != ENC_LEGACY ||
+	if (!i->row || (i->row->flags & (ISA_PRIV | ISA_NO64 | ISA_ONLY64 | ISA_NOREAL)) || i->enc != ENC_LEGACY ||
 	    (i->lock && (!(i->row->flags & ISA_LOCKABLE) || i->op[0].kind != OPK_MEM)))
 		return interp_exec_checked;
 	fn = int_fast(i);

@@ -83,7 +83,7 @@ static ALWAYS_INLINE const struct run *interp_find(struct vcpu *v, struct interp
 /* The instruction at CS:RIP, valid until the next call. NULL: v->fault. */
 const struct insn *interp_fetch(struct vcpu *v, struct interp *in);
 
-/* insn_precheck, then the row's function. */
+/* The checks of insn_precheck (those of vector instructions are in their functions), then the row's function. */
 enum xr interp_exec_checked(struct vcpu *v, const struct insn *i);
 
 #endif

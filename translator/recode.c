@@ -220,8 +220,8 @@ static bool not_recodable(const struct insn *i)
 		if (i->op[k].kind == OPK_REL || i->op[k].kind == OPK_FAR)
 			return true;
 	if (i->enc != ENC_LEGACY) {
-		if (i->map == 1)
-			return op == 0xf7 && i->enc == ENC_VEX; /* VMASKMOVDQU: memory at RDI */
+		if (i->map == 1) /* VMASKMOVDQU: memory at RDI; KCONCATH, KCONCATL of Knights Corner */
+			return i->enc == ENC_VEX && IN(op, 0xf7, 0x95, 0x97);
 		/* VSIB memory operands */
 		return i->map == 2 && ((op >= 0x90 && op <= 0x93) ||
 				       (i->enc == ENC_EVEX && ((op >= 0xa0 && op <= 0xa3) || op == 0xc6 || op == 0xc7)));
@@ -615,7 +615,7 @@ static bool recode_evex(struct emit *e, const struct insn *i, const struct recod
 		p0 |= 0xf0; /* eight registers of each kind */
 		p1 |= 0x40;
 		p2 |= 0x08;
-		if (gpr)
+		if (vex_w_is_size(map, p.opcode, p1 & 3, gpr))
 			p1 &= 0x7f;
 	}
 	p.mem = i->modrm < 0xc0;

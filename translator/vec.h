@@ -41,6 +41,10 @@
 #define MXCSR_INIT 0x1f80u
 #define MXCSR_FLAGS 0x3fu
 #define MXCSR_MASKS 0x1f80u
+#define MXCSR_UE (1u << 4)
+#define MXCSR_PE (1u << 5)
+#define MXCSR_UM (1u << 11)
+#define MXCSR_FTZ (1u << 15)
 #define MXCSR_MM (1u << 17) /* AMD: misaligned operands allowed */
 #define FSW_ES 0x80
 #define FSW_B 0x8000
@@ -77,6 +81,7 @@ struct vec {
 	uint32_t avx_offset;
 	uint32_t mxcsr_mask;
 	bool fx;
+	bool sha_unaligned;   /* AMD's SHA instructions take unaligned memory operands, Intel's do not */
 	uint8_t *code;	      /* VEC_STUBS stubs, executable */
 	struct vec_stub_key key[VEC_STUBS];
 };
@@ -102,10 +107,15 @@ uint8_t *vec_upper(struct vcpu *v, bool write);
 void vec_read_reg(struct vcpu *v, unsigned n, uint8_t buf[32]);
 /* bytes 16: upper half untouched; 32: all of it. */
 void vec_write_reg(struct vcpu *v, unsigned n, const uint8_t *buf, unsigned bytes);
+/* Changes TOP: the data registers stay where they are, the image's stack order turns. */
+void vec_set_top(uint8_t *image, unsigned top);
 /* Sets ES and B from the flags and masks (SDM 1 8.1.3.3). */
 void vec_update_es(uint8_t *image);
 /* The memory operand's offset in its segment, and its linear address with rights and alignment checked. */
 bool vec_mem_aligned(struct vcpu *v, const struct insn *i, unsigned n, unsigned align, unsigned acc, uint64_t *off);
+
+/* May n bytes at seg:off be written? false: v->fault. Nothing is written. */
+bool vec_probe_write(struct vcpu *v, unsigned seg, uint64_t off, unsigned n);
 
 static inline uint16_t vec_get16(const uint8_t *p)
 {
@@ -154,7 +164,7 @@ static inline void vec_zero(void *dst, unsigned n)
 
 /* ---- interpreter functions: rows of isa_vec.def ---- */
 insn_fn vec_exec;
-insn_fn vec_fxsave, vec_fxrstor, vec_xsave, vec_xrstor, vec_ldmxcsr;
+insn_fn vec_fxsave, vec_fxrstor, vec_xsave, vec_xrstor, vec_ldmxcsr, vec_stmxcsr;
 insn_fn vec_fnstenv, vec_fldenv, vec_fnsave, vec_frstor;
 insn_fn vec_maskmov_bytes, vec_maskmov_lanes, vec_gather;
 

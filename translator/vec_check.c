@@ -51,6 +51,7 @@ static void probe_host(struct vec *c)
 		if (host_cpuid(feature_rows[k].leaf, feature_rows[k].subleaf, r) &&
 		    ((r[feature_rows[k].reg] >> feature_rows[k].bit) & 1))
 			c->features |= 1ull << feature_rows[k].feature;
+	c->sha_unaligned = host_cpuid(0, 0, r) && (r[1] == 0x68747541 || r[1] == 0x6f677948); /* Auth, Hygo */
 	c->fx = !(c->features & (1ull << IF_XSAVE));
 	if (!c->fx) {
 		__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));

@@ -13,9 +13,10 @@
  *  - SIMD exceptions are all masked while the instruction runs. If it raised one that the guest has not masked, the result is
  *    thrown away and the guest gets its flags and #XM (#UD without CR4.OSXMMEXCPT).
  *
- * Deviations: an unmasked underflow is found only when the result is also inexact, as a masked one is (SDM 1 4.9.1.5); with
- * several SIMD exceptions at once MXCSR gets the flags that come before the operation when one of these is unmasked, and all
- * of them otherwise.
+ * Deviations, all of them about MXCSR flags beside those of the exception that is delivered: with several SIMD exceptions at
+ * once, MXCSR gets the flags that come before the operation when one of these is unmasked, and all of them otherwise; the
+ * precision flag beside an unmasked overflow or underflow is that of the masked result; DPPS and DPPD, which round more than
+ * once, do not stop after their first step.
  */
 #include <stddef.h>
 #include <Zydis/Mnemonic.h>
@@ -80,7 +81,7 @@ static bool aligned_move(uint16_t mnemonic)
 	}
 }
 
-static void classify_mem(struct vec_mem *m, const struct insn *i, uint32_t mxcsr)
+static void classify_mem(struct vec_mem *m, const struct insn *i, const struct vec *c, uint32_t mxcsr)
 {
 	*m = (struct vec_mem){0};
 	for (unsigned k = 0; k < i->nops && k < INSN_MAX_OPS; k++) {
@@ -91,6 +92,8 @@ static void classify_mem(struct vec_mem *m, const struct insn *i, uint32_t mxcsr
 		m->load = k > 0 || !(i->row->flags & ISA_DST_WRITE);
 	}
 	if (m->bytes < 16 || m->bytes > 32)
+		return;
+	if (i->row->flags >> ISA_NEEDS_SHIFT == IF_SHA && c->sha_unaligned)
 		return;
 	if (aligned_move(i->mnemonic))
 		m->align = m->bytes;
@@ -273,7 +276,7 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 		vec_update_es(x);
 	}
 	mxcsr = vec_get32(x + XS_MXCSR);
-	classify_mem(&mem, i, mxcsr);
+	classify_mem(&mem, i, c, mxcsr);
 	if (mem.bytes > sizeof(c->bounce))
 		return XR_CANNOT;
 	if (mem.bytes) {
@@ -303,26 +306,33 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 	run.init = c->init;
 	run.mask = c->mask;
 	run.fx = c->fx;
-	load_state(v, c, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS);
+	/* Masked underflow is tiny and inexact, unmasked underflow tiny alone: with FTZ every tiny result is reported, and
+	 * where there is none FTZ changes nothing. */
+	load_state(v, c, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS | (mxcsr & MXCSR_UM ? 0 : MXCSR_FTZ));
 	vec_enter(&run);
 
 	if (i->row->flags & ISA_FPU) {
 		raised = 0;
 	} else {
 		raised = vec_get32(c->out + XS_MXCSR) & MXCSR_FLAGS;
+		if ((raised & ~(mxcsr >> 7) & MXCSR_UE) && !(mxcsr & MXCSR_FTZ)) {
+			/* FTZ has set PE too: ask again without it */
+			load_state(v, c, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS);
+			vec_enter(&run);
+			raised = (raised & ~MXCSR_PE) | (vec_get32(c->out + XS_MXCSR) & MXCSR_PE);
+		}
 		if (raised & ~(mxcsr >> 7))
 			return simd_fault(v, mxcsr, raised);
 	}
 	if (mem.store) {
 		bool written = !(i->row->flags & ISA_FPU) || !(vec_get16(c->out + XS_FSW) & FSW_ES);
 
-		/* an x87 store whose exception is unmasked leaves memory alone */
+		/* an x87 store whose exception is unmasked leaves memory alone, but looks for the page */
 		for (unsigned k = 0; !written && k < mem.bytes; k++)
 			written = c->bounce[k] != pattern[k];
-		if (written && !mem_store(v, i->seg, ea, c->bounce, mem.bytes))
+		if (written ? !mem_store(v, i->seg, ea, c->bounce, mem.bytes) : !vec_probe_write(v, i->seg, ea, mem.bytes))
 			return XR_FAULT;
 	}
-	/* STMXCSR has seen the masked value */
 	take_state(v, c, mxcsr | raised);
 	if ((i->row->flags & ISA_FPU) && !x87_control(i->mnemonic))
 		set_pointers(v, i, v->regs.xsave, ea);

@@ -2,6 +2,7 @@
 /*
  * The register image in v->regs.xsave as something to read and write, and its value after RESET.
  */
+#include "translator/mmu.h"
 #include "translator/system.h"
 #include "translator/vec.h"
 
@@ -83,6 +84,18 @@ void vec_write_reg(struct vcpu *v, unsigned n, const uint8_t *buf, unsigned byte
 		vec_copy(up + 16 * (n & 15), buf + 16, 16);
 }
 
+void vec_set_top(uint8_t *image, unsigned top)
+{
+	uint16_t fsw = vec_get16(image + XS_FSW);
+	unsigned shift = (top - (fsw >> 11)) & 7;
+	uint8_t old[128];
+
+	vec_copy(old, image + XS_ST, sizeof(old));
+	for (unsigned k = 0; k < 8; k++)
+		vec_copy(image + XS_ST + 16 * k, old + 16 * ((k + shift) & 7), 16);
+	vec_put16(image + XS_FSW, (uint16_t)((fsw & ~0x3800) | (top & 7) << 11));
+}
+
 void vec_update_es(uint8_t *image)
 {
 	uint16_t fsw = vec_get16(image + XS_FSW) & ~(FSW_ES | FSW_B);
@@ -106,4 +119,20 @@ bool vec_mem_aligned(struct vcpu *v, const struct insn *i, unsigned n, unsigned 
 		return false;
 	}
 	return true;
+}
+
+bool vec_probe_write(struct vcpu *v, unsigned seg, uint64_t off, unsigned n)
+{
+	struct mmu_page pg;
+	unsigned acc = ACC_WRITE | (vcpu_cpl(v) == 3 ? ACC_USER : 0);
+	uint64_t lin, last;
+
+	if (!seg_linear(v, seg, off, n, ACC_WRITE, &lin))
+		return false;
+	if (!mmu_translate(v, lin, acc, &pg))
+		return false;
+	last = lin + n - 1;
+	if (!vcpu_long_mode(v))
+		last = (uint32_t)last;
+	return (lin >> 12) == (last >> 12) || mmu_translate(v, last, acc, &pg);
 }

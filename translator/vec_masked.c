@@ -9,41 +9,19 @@
  */
 #include <Zydis/Mnemonic.h>
 
-#include "translator/mmu.h"
 #include "translator/system.h"
 #include "translator/vec.h"
-
-static unsigned user_flag(const struct vcpu *v)
-{
-	return vcpu_cpl(v) == 3 ? ACC_USER : 0;
-}
 
 static uint64_t trunc_addr(uint64_t off, const struct insn *i)
 {
 	return i->addrsize == 8 ? off : i->addrsize == 4 ? (uint32_t)off : (uint16_t)off;
 }
 
-/* May n bytes at seg:off be written? */
-static bool probe_write(struct vcpu *v, unsigned seg, uint64_t off, unsigned n)
-{
-	struct mmu_page pg;
-	uint64_t lin, last;
-
-	if (!seg_linear(v, seg, off, n, ACC_WRITE, &lin))
-		return false;
-	if (!mmu_translate(v, lin, ACC_WRITE | user_flag(v), &pg))
-		return false;
-	last = lin + n - 1;
-	if (!vcpu_long_mode(v))
-		last = (uint32_t)last;
-	return (lin >> 12) == (last >> 12) || mmu_translate(v, last, ACC_WRITE | user_flag(v), &pg);
-}
-
 /* MASKMOVQ, (V)MASKMOVDQU: bytes whose mask byte has its top bit set, to DS:RDI (or another segment). */
 enum xr vec_maskmov_bytes(struct vcpu *v, const struct insn *i)
 {
 	bool mmx = i->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ;
-	unsigned n = mmx ? 8 : 16, src = NO_REG, mask = NO_REG;
+	unsigned n = mmx ? 8 : 16, src, mask, top = 0;
 	uint8_t s[32], m[32], *x;
 	uint64_t off;
 	enum xr r = vec_precheck(v, i);
@@ -58,9 +36,10 @@ enum xr vec_maskmov_bytes(struct vcpu *v, const struct insn *i)
 		r = vec_check_pending(v);
 		if (r != XR_NEXT)
 			return r;
-		vec_copy(s, x + XS_ST + 16 * src, 8);
-		vec_copy(m, x + XS_ST + 16 * mask, 8);
-		/* an MMX instruction makes every register valid and the top zero: the registers turn with it */
+		/* the image keeps the registers in stack order: MMn is ST((n - TOP) mod 8) */
+		top = (vec_get16(x + XS_FSW) >> 11) & 7;
+		vec_copy(s, x + XS_ST + 16 * ((src - top) & 7), 8);
+		vec_copy(m, x + XS_ST + 16 * ((mask - top) & 7), 8);
 	} else {
 		if (i->enc == ENC_VEX && i->code_bits == 64) {
 			const uint8_t *p = i->raw + i->vex_off;
@@ -74,29 +53,17 @@ enum xr vec_maskmov_bytes(struct vcpu *v, const struct insn *i)
 		vec_read_reg(v, src, s);
 		vec_read_reg(v, mask, m);
 	}
-	if (mmx) {
-		unsigned top = (vec_get16(x + XS_FSW) >> 11) & 7;
-
-		vec_copy(s, x + XS_ST + 16 * ((src - top) & 7), 8);
-		vec_copy(m, x + XS_ST + 16 * ((mask - top) & 7), 8);
-	}
 	off = trunc_addr(v->regs.gpr[R_DI], i);
 	for (unsigned k = 0; k < n; k++)
-		if ((m[k] & 0x80) && !probe_write(v, i->seg, trunc_addr(off + k, i), 1))
+		if ((m[k] & 0x80) && !vec_probe_write(v, i->seg, trunc_addr(off + k, i), 1))
 			return XR_FAULT;
 	for (unsigned k = 0; k < n; k++)
 		if ((m[k] & 0x80) && !mem_store(v, i->seg, trunc_addr(off + k, i), s + k, 1))
 			return XR_FAULT;
 	if (mmx) {
-		/* the registers are kept in stack order: TOP = 0 turns them round (SDM 1 9.5.1) */
-		unsigned top = (vec_get16(x + XS_FSW) >> 11) & 7;
-		uint8_t old[128];
-
+		/* every MMX instruction sets TOP to 0 and all tags to valid (SDM 1 9.5.1) */
 		x = vec_image(v);
-		vec_copy(old, x + XS_ST, 128);
-		for (unsigned k = 0; k < 8; k++)
-			vec_copy(x + XS_ST + 16 * ((k + top) & 7), old + 16 * k, 16);
-		vec_put16(x + XS_FSW, vec_get16(x + XS_FSW) & ~0x3800);
+		vec_set_top(x, 0);
 		x[XS_FTW] = 0xff;
 	}
 	return XR_NEXT;
@@ -125,7 +92,7 @@ enum xr vec_maskmov_lanes(struct vcpu *v, const struct insn *i)
 	if (store) {
 		vec_read_reg(v, i->op[2].reg, data);
 		for (unsigned k = 0; k < bytes; k += size)
-			if ((mask[k + size - 1] & 0x80) && !probe_write(v, i->seg, trunc_addr(ea + k, i), size))
+			if ((mask[k + size - 1] & 0x80) && !vec_probe_write(v, i->seg, trunc_addr(ea + k, i), size))
 				return XR_FAULT;
 		for (unsigned k = 0; k < bytes; k += size)
 			if ((mask[k + size - 1] & 0x80) && !mem_store(v, i->seg, trunc_addr(ea + k, i), data + k, size))

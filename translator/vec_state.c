@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The instructions that move the state as a whole: FXSAVE, FXRSTOR, the XSAVE family, LDMXCSR.
+ * The instructions that move the state as a whole: FXSAVE, FXRSTOR, the XSAVE family, LDMXCSR, STMXCSR.
  *
  * They work on the image in v->regs.xsave, whose standard format is the one that the guest sees for its own areas: the
  * component offsets in the guest's CPUID 0DH are the host's.
  *
- * Deviations: XSAVEOPT is XSAVE (the optimizations are permitted, not required, SDM 1 13.9); x87 and SSE count as in use
- * always; FCS and FDS are stored as zero, as processors with CPUID.7.0:EBX[13] do; instruction and operand pointers are
+ * Deviations: XSAVEOPT has the init optimization alone (the others are permitted, not required, SDM 1 13.9); x87 and SSE
+ * count as in use always; FCS and FDS are stored as zero, as processors with CPUID.7.0:EBX[13] do; instruction and operand pointers are
  * stored only when an x87 exception is pending, as AMD's processors do.
  */
 #include <Zydis/Mnemonic.h>
@@ -141,6 +141,12 @@ static bool compacts(const struct insn *i)
 	return i->mnemonic == ZYDIS_MNEMONIC_XSAVEC || i->mnemonic == ZYDIS_MNEMONIC_XSAVEC64;
 }
 
+/* Components in their initial state are not written. */
+static bool init_optimized(const struct insn *i)
+{
+	return compacts(i) || i->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT || i->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT64;
+}
+
 enum xr vec_xsave(struct vcpu *v, const struct insn *i)
 {
 	uint64_t off, rfbm, in_use, bv = 0;
@@ -172,7 +178,7 @@ enum xr vec_xsave(struct vcpu *v, const struct insn *i)
 	}
 	if ((rfbm & XC_SSE) && !store_bytes(v, i, off + XS_XMM, x + XS_XMM, xmm_bytes(i)))
 		return XR_FAULT;
-	if ((rfbm & XC_AVX) && (up || !compact)) {
+	if ((rfbm & XC_AVX) && (up || !init_optimized(i))) {
 		/* the first extended component of a compacted area lies right behind the header */
 		uint64_t at = off + (compact ? XS_HEADER_END : v->vec->avx_offset);
 
@@ -284,4 +290,15 @@ enum xr vec_ldmxcsr(struct vcpu *v, const struct insn *i)
 	x = vec_image(v);
 	vec_put32(x + XS_MXCSR, val);
 	return XR_NEXT;
+}
+
+enum xr vec_stmxcsr(struct vcpu *v, const struct insn *i)
+{
+	uint32_t val;
+	enum xr r = vec_precheck(v, i);
+
+	if (r != XR_NEXT)
+		return r;
+	val = vec_get32(vec_image(v) + XS_MXCSR);
+	return mem_store(v, i->seg, insn_ea(v, i), &val, 4) ? XR_NEXT : XR_FAULT;
 }

@@ -109,6 +109,7 @@ static void env_in(const struct vcpu *v, uint8_t *x, const uint8_t *e, unsigned 
 	}
 	/* bit 6 of FCW reads as one on every processor; bits 7, 13-15 as zero */
 	vec_put16(x + XS_FCW, (vec_get16(e) & 0x1f3f) | 0x40);
+	vec_set_top(x, vec_get16(e + w) >> 11);
 	vec_put16(x + XS_FSW, vec_get16(e + w));
 	x[XS_FTW] = abridged;
 	x[XS_FTW + 1] = 0;
@@ -177,6 +178,7 @@ enum xr vec_fnsave(struct vcpu *v, const struct insn *i)
 	if (!mem_store(v, i->seg, off, b, 54) || !mem_store(v, i->seg, off + 54, b + 54, total - 54))
 		return XR_FAULT;
 	x = vec_image(v);
+	vec_set_top(x, 0);
 	vec_zero(x, XS_MXCSR); /* FNINIT, which leaves the data registers alone but for their tags */
 	vec_put16(x + XS_FCW, FCW_INIT);
 	return XR_NEXT;

@@ -23,16 +23,6 @@
 
 #include "engine/exec.h"
 #include "tests/diff/diff.h"
-#include "translator/interp.h"
-#if __has_include("translator/bt.h") && !defined(DIFF_NO_BT)
-#include "translator/bt.h"
-#define BT_OPS (&bt_ops)
-#else
-#define BT_OPS NULL
-#endif
-
-/* The library wants a table of paths. */
-const struct exec_ops *const exec_paths[PATH_COUNT] = {[PATH_INTERP] = &interp_ops, [PATH_BT] = BT_OPS};
 
 #define MAX_PATHS 3
 #define HANG_SECONDS 60
@@ -381,20 +371,20 @@ static int usage(void)
 static bool add_paths(struct test *t, const char *names)
 {
 	if (strstr(names, "interp"))
-		t->path[t->npaths++] = (struct path){.name = "interp", .ops = &interp_ops};
+		t->path[t->npaths++] = (struct path){.name = "interp", .ops = exec_paths[PATH_INTERP]};
 	if (strstr(names, "bt")) {
-		if (!BT_OPS) {
+		if (!exec_paths[PATH_BT]) {
 			printf("note: this build has no bt\n");
 			return true;
 		}
-		t->path[t->npaths++] = (struct path){.name = "bt", .ops = BT_OPS};
+		t->path[t->npaths++] = (struct path){.name = "bt", .ops = exec_paths[PATH_BT]};
 	}
 	return true;
 }
 
 int main(int argc, char **argv)
 {
-	struct test t = {.n = 100000, .seed = 1, .mode32 = true, .mode64 = true, .reports = 12};
+	struct test t = {.n = 1000000, .seed = 1, .golden = "tests/golden", .mode32 = true, .mode64 = true, .reports = 12};
 	const char *paths = "interp,bt";
 	int status = 0;
 

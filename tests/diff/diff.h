@@ -71,8 +71,14 @@ struct dcase {
 	uint8_t len;
 	uint8_t code[SLOT_BYTES];
 	uint32_t fl_undef;  /* flags that the manual leaves undefined after this case */
+	uint8_t loose;	    /* LOOSE_* */
+	uint8_t undef_reg;  /* this register's bits undef_bits are undefined after the case */
+	uint32_t undef_bits;
 	bool vec;	    /* the vector state matters (it is always compared, but random only then) */
 };
+/* What the manual leaves to the processor when an instruction faults in the middle: */
+#define LOOSE_VEC 1u  /* vector state: how far a gather got; whether an MMX instruction has made the x87 tags valid */
+#define LOOSE_ADDR 2u /* which of several accesses faults first, and what earlier ones have written */
 #define FORM_GOLDEN 0xffffffffu
 
 struct dout {

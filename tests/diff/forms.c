@@ -235,7 +235,8 @@ static void encode_mem(const struct form_table *t, const struct form *f, struct 
 	}
 	if (a->addr_bytes == 2)
 		e->alias = ALIAS_LOW;
-	else if (t->mode == 64 && a->addr_bytes == 8 && rng_chance(r, 3))
+	/* a far call to 32-bit code may push with the new mode's stack pointer: 32 bits */
+	else if (t->mode == 64 && a->addr_bytes == 8 && !(f->row->attr & A_FAR) && rng_chance(r, 3))
 		e->alias = ALIAS_HIGH;
 	if (a->addr_bytes == 2) {
 		encode_mem16(r, e, reg, m);

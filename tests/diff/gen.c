@@ -321,7 +321,8 @@ static void solve_operands(struct work *w)
 			target &= ~63ull;
 		if (row->attr & A_BITOFF && c->window == WIN_MIDDLE)
 			target = case_window_gva(c) + 96 + rng_below(w->r, 8) * 8;
-		if (c->mode == 64 && e->addr.addr_bytes == 8 && rng_chance(w->r, 100))
+		if (c->mode == 64 && e->addr.addr_bytes == 8 && !(row->attr & A_ALIGN) && !(c->in.rflags & FL_AC) &&
+		    rng_chance(w->r, 100))
 			target = 0x1234000000000000 | rng_next(w->r) >> 20;
 		solve_address(w, &target);
 	}
@@ -480,6 +481,8 @@ static void gen_sequence_cases(const struct form_table *t, struct rng *r, struct
 
 		fill_registers(c, r, t->mode);
 		c->vec = false;
+		c->loose = 0;
+		c->undef_bits = 0;
 		plain_vectors(&c->in, c->seed);
 		c->alias = t->mode == 64 && rng_chance(r, 2) ? ALIAS_HIGH : ALIAS_NORMAL;
 		c->window = (uint8_t)(rng_chance(r, 4) ? random_window(r) : WIN_MIDDLE);
@@ -520,6 +523,12 @@ void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigne
 		c->alias = e.alias;
 		c->window = e.addr.fixed ? e.window : (uint8_t)random_window(&r);
 		c->vec = (f->row->attr & A_VEC) != 0;
+		c->loose = f->row->attr & (A_VSIB | A_MMX) ? LOOSE_VEC : 0;
+		if (f->row->attr & (A_FAR | A_RDI) || f->row->imm == IENT || (f->row->attr & A_STR && f->row->op == 0xa6))
+			c->loose |= LOOSE_ADDR;
+		c->undef_reg = e.reg;
+		/* LAR: the limit's bits 19-16 (SDM 2A LAR) */
+		c->undef_bits = f->row->enc == LEG && f->row->map == 1 && f->row->op == 2 ? 0xf0000 : 0;
 		if (c->vec) {
 			random_vectors(&r, &c->in);
 			if (rng_chance(&r, 2))
@@ -527,7 +536,8 @@ void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigne
 		} else {
 			plain_vectors(&c->in, seed);
 		}
-		if (rng_chance(&r, 64) && !(f->row->attr & A_VEC))
+		/* whether #AC or #PF comes first is the processor's choice too */
+		if (rng_chance(&r, 64) && c->window == WIN_MIDDLE && !(f->row->attr & A_VEC))
 			c->in.rflags |= FL_AC;
 		solve_operands(&w);
 		c->fl_undef = f->row->undef;

@@ -140,7 +140,8 @@ static void on_exception(int sig, siginfo_t *si, void *context)
 	uc->uc_mcontext.fpregs->mxcsr = 0x1f80;
 }
 
-/* EFLAGS.AC may be set by a case and survives the delivery of a signal: compiled code must not run with it. */
+/* AC, NT and ID may be set by a case and survive the delivery of a signal: compiled code must not run with AC, and the
+ * next case would inherit the others, which a signal return does not write. */
 void native_signal_entry(int sig, siginfo_t *si, void *context);
 void native_handler(int sig, siginfo_t *si, void *context);
 void native_handler(int sig, siginfo_t *si, void *context)
@@ -151,7 +152,7 @@ __asm__(".pushsection .text\n"
 	".globl native_signal_entry\n"
 	"native_signal_entry:\n"
 	"	pushfq\n"
-	"	andl $~0x40000, (%rsp)\n"
+	"	andl $~0x244000, (%rsp)\n"
 	"	popfq\n"
 	"	jmp native_handler\n"
 	".popsection\n");

@@ -44,6 +44,7 @@ send kill %1; fg; echo gone\r
 expect gone
 expect /root #
 send cat\r
+sleep 700
 send one line\r
 expect one line
 expect one line
