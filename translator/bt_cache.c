@@ -363,6 +363,14 @@ static void invalidate(struct bt *bt, struct bt_block *b)
 	}
 }
 
+void bt_retranslate(struct bt *bt, struct bt_block *b)
+{
+	pthread_mutex_lock(&bt->lock);
+	if (b->valid)
+		invalidate(bt, b);
+	pthread_mutex_unlock(&bt->lock);
+}
+
 /* Blocks of one page that overlap [gpa, gpa + len); true: blocks are left. */
 static bool invalidate_page(struct bt *bt, uint64_t page, uint64_t gpa, uint64_t len, uint64_t *dropped)
 {

@@ -65,6 +65,22 @@ static inline void e_gs_idx_op(struct emit *e, bool w, uint8_t op, unsigned reg,
 	emit8(e, (uint8_t)(0xc0 | (index & 7) << 3 | 5));
 	emit32(e, (uint32_t)disp);
 }
+/* op reg, %gs:disp32(base), base not RSP or R12 */
+static inline void e_gs_base_op(struct emit *e, bool w, uint8_t op, unsigned reg, unsigned base, int32_t disp)
+{
+	emit8(e, 0x65);
+	e_rex(e, w, reg, 0, base, false);
+	emit8(e, op);
+	emit8(e, (uint8_t)(0x80 | (reg & 7) << 3 | (base & 7)));
+	emit32(e, (uint32_t)disp);
+}
+static inline void e_shr_imm(struct emit *e, bool w, unsigned reg, uint8_t n)
+{
+	e_rex(e, w, 0, 0, reg, false);
+	emit8(e, 0xc1);
+	emit8(e, (uint8_t)(0xe8 | (reg & 7)));
+	emit8(e, n);
+}
 static inline void e_mov_rr(struct emit *e, bool w, unsigned dst, unsigned src)
 {
 	e_rex(e, w, src, 0, dst, false);

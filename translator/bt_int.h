@@ -69,13 +69,25 @@ struct bt_site {
 	uint32_t len;	/* window length in bytes (0 when empty) */
 	uint8_t listed; /* bit k: in bt_cpu.sites[k] */
 	uint8_t write;
-	uint8_t fills;	/* saturating count of fills: how often this site missed */
-	uint8_t pad;
+	uint16_t jumps;	/* how often the window moved to a page that is not the next one */
 	uint64_t gva;	/* of the window's first byte */
 	uint8_t *win;	/* host address of the window's first byte */
-	uint64_t pad2[2];
+	uint64_t pad[2];
 };
 _Static_assert(sizeof(struct bt_site) == 64, "one site, one cache line");
+
+/* The inline soft TLB, for accesses whose window moves all the time: one table for each kind of access and privilege.
+ * An empty entry's page has another index, so that no address can match it. */
+#define BT_TLB_BITS 11
+#define BT_TLB_SIZE (1u << BT_TLB_BITS)
+struct bt_tlb_entry {
+	uint64_t page;	/* linear address of the 4 KiB page */
+	uint8_t *hva;
+};
+enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
+/* A window that jumped this often makes its instruction use the inline TLB when it is translated next. */
+#define BT_JUMPS_MAX 200
+#define BT_WILD_BITS 16
 
 struct bt_list {
 	uint32_t *id;
@@ -106,6 +118,8 @@ struct bt_cpu {
 	struct bt_list sites[2];	  /* filled: [0] in pages of this address space, [1] in global pages */
 	struct bt_list slots[2];
 	struct bt_list jumps[2];
+	struct bt_list tlbs[2];	 /* filled TLB entries: table * BT_TLB_SIZE + index */
+	struct bt_tlb_entry tlb[2 * BT_TLB_PRIVS][BT_TLB_SIZE]; /* reads, then writes */
 	uint64_t jc_key[BT_JC_SIZE];	  /* linear address, or 1 when empty (never equal: compared with mode folded in) */
 	uint64_t jc_host[BT_JC_SIZE];
 };
@@ -165,6 +179,7 @@ struct bt_rec {
 	uint32_t resume;   /* code-cache offset: continue with S0 = host address, or behind a callout */
 	uint32_t next;	   /* code-cache offset behind the instruction; 0: dispatch */
 	bool is_const;
+	bool inline_tlb;
 	bool addr32;	   /* 32-bit address arithmetic */
 	bool fl_mem;	   /* flags are in fl at this point (else they are dead or were saved by the exit stub) */
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
@@ -220,6 +235,7 @@ struct bt {
 	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
 	unsigned narena, cap_arena;
 	char *arena_p, *arena_end;
+	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
 	_Atomic uint32_t marks;	 /* counts pages that became code pages */
 };
 
@@ -245,6 +261,14 @@ static inline uint64_t bt_jc_value(uint64_t lin, uint32_t key)
 {
 	return lin ^ (uint64_t)key << 48;
 }
+static inline uint8_t *bt_wild(struct bt *bt, uint64_t gpa)
+{
+	return &bt->wild[(gpa ^ gpa >> BT_WILD_BITS) & ((1u << BT_WILD_BITS) - 1)];
+}
+static inline unsigned bt_tlb_table(uint32_t key, bool write)
+{
+	return (write ? BT_TLB_PRIVS : 0) + (key & BK_USER ? BT_TLB_USER : key & BK_AC ? BT_TLB_AC : BT_TLB_SUPER);
+}
 static inline void *bt_host(const struct bt *bt, uint32_t off)
 {
 	return bt->cache + off;
@@ -259,6 +283,7 @@ void bt_lists_fini(struct bt_cpu *cpu);
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global);
 void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */
 void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin); /* vcpu->tlb_flushed */
+void bt_retranslate(struct bt *bt, struct bt_block *b); /* forgets one block */
 void bt_forget_all(struct vcpu *v); /* windows, slots, jumps; slots become 0 */
 void bt_marked(void *bt, struct vcpu *v, uint64_t page); /* codemap callback */
 /* SVC_ACCESS. Returns the host address to go on at, or NULL to dispatch at regs.rip. */

@@ -31,14 +31,21 @@ static enum status list_init(struct bt_list *l, unsigned cap, struct error *e)
 	return ST_OK;
 }
 
+static void tlb_empty(struct bt_cpu *cpu, unsigned i)
+{
+	cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].page = (uint64_t)((i + 2) % BT_TLB_SIZE) << 12;
+}
+
 enum status bt_lists_init(struct bt_cpu *cpu, struct error *e)
 {
 	for (unsigned k = 0; k < 2; k++) {
 		/* twice as many slots and jumps as there can be distinct ones: duplicates force an early flush at worst */
 		if (list_init(&cpu->sites[k], BT_MAX_SITES, e) || list_init(&cpu->slots[k], 2 * BT_MAX_SLOTS, e) ||
-		    list_init(&cpu->jumps[k], 8 * BT_JC_SIZE, e))
+		    list_init(&cpu->jumps[k], 8 * BT_JC_SIZE, e) || list_init(&cpu->tlbs[k], 32 * BT_TLB_SIZE, e))
 			return ST_NO_MEMORY;
 	}
+	for (unsigned i = 0; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
+		tlb_empty(cpu, i);
 	for (unsigned i = 0; i < BT_JC_SIZE; i++)
 		cpu->jc_key[i] = 1;
 	return ST_OK;
@@ -57,6 +64,7 @@ void bt_lists_fini(struct bt_cpu *cpu)
 		list_fini(&cpu->sites[k]);
 		list_fini(&cpu->slots[k]);
 		list_fini(&cpu->jumps[k]);
+		list_fini(&cpu->tlbs[k]);
 	}
 }
 
@@ -106,8 +114,19 @@ static void forget_jumps(struct vcpu *v, unsigned k)
 	l->n = 0;
 }
 
+static void forget_tlb(struct vcpu *v, unsigned k)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt_list *l = &cpu->tlbs[k];
+
+	for (unsigned i = 0; i < l->n; i++)
+		tlb_empty(cpu, l->id[i]);
+	l->n = 0;
+}
+
 static void forget(struct vcpu *v, unsigned k)
 {
+	forget_tlb(v, k);
 	forget_sites(v, k);
 	forget_slots(v, k);
 	forget_jumps(v, k);
@@ -128,6 +147,12 @@ static void forget_page(struct vcpu *v, uint64_t lin)
 		}
 		forget_slots(v, k);
 		forget_jumps(v, k);
+	}
+	for (unsigned t = 0; t < 2 * BT_TLB_PRIVS; t++) {
+		unsigned i = lin >> 12 & (BT_TLB_SIZE - 1);
+
+		if (bt_cpu(v)->tlb[t][i].page >> 12 == lin >> 12)
+			tlb_empty(bt_cpu(v), t * BT_TLB_SIZE + i);
 	}
 }
 
@@ -152,6 +177,7 @@ void bt_forget_all(struct vcpu *v)
 
 	for (unsigned k = 0; k < 2; k++) {
 		forget_sites(v, k);
+		forget_tlb(v, k);
 		cpu->slots[k].n = 0;
 		forget_jumps(v, k);
 	}
@@ -171,6 +197,9 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 
 		if (!cpu->bt)
 			continue;
+		for (unsigned i = BT_TLB_PRIVS * BT_TLB_SIZE; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
+			if (cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].hva == hva)
+				tlb_empty(cpu, i);
 		for (unsigned k = 0; k < 2; k++) {
 			for (unsigned i = 0; i < cpu->sites[k].n; i++) {
 				struct bt_site *s = &bt_sites(v)[cpu->sites[k].id[i]];
@@ -264,18 +293,58 @@ static void *do_by_interpreter(struct vcpu *v, struct bt_rec *r)
 	return bt_host(bt, r->next);
 }
 
+static void tlb_fill(struct vcpu *v, uint32_t key, bool write, uint64_t lin, uint8_t *hva, bool global)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	unsigned t = bt_tlb_table(key, write), i = lin >> 12 & (BT_TLB_SIZE - 1);
+	struct bt_list *l = &cpu->tlbs[global];
+
+	if (l->n == l->cap)
+		forget_tlb(v, global);
+	cpu->tlb[t][i] = (struct bt_tlb_entry){ .page = lin & ~0xfffull, .hva = (uint8_t *)((uint64_t)hva & ~0xfffull) };
+	list_add(l, t * BT_TLB_SIZE + i);
+}
+
+static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_page *p, uint64_t lin, uint64_t off)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt_site *s = &bt_sites(v)[r->site];
+	uint64_t lo, hi;
+
+	window_range(v->vm, p, lin, off, r->acc & ACC_WRITE, &lo, &hi);
+	s->gva = lin - (off - lo);
+	s->len = (uint32_t)(hi - lo);
+	s->win = v->vm->mem.ram_hva + lo;
+	s->write = r->acc & ACC_WRITE;
+	if (!(s->listed & (1u << p->global))) {
+		s->listed |= (uint8_t)(1u << p->global);
+		list_add(&cpu->sites[p->global], r->site);
+	}
+	if (r->is_const) {
+		s->hva = (uint64_t)(s->win + (lin - s->gva));
+	} else {
+		s->bias = (uint64_t)r->disp - s->gva;
+		if (r->addr32)
+			s->bias = (uint32_t)s->bias;
+		s->hva = (uint64_t)s->win;
+		s->limit = s->len - r->size + 1u;
+	}
+	v->count.bt_site_fills++;
+}
+
 void *bt_access(struct vcpu *v, struct bt_rec *r)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
 	struct bt *bt = cpu->bt;
+	struct bt_block *b = &bt->block[r->block];
 	struct bt_site *s = &bt_sites(v)[r->site];
-	uint64_t lin, off, lo, hi;
+	uint64_t lin, off;
 	bool write = r->acc & ACC_WRITE;
 	struct mmu_page p;
 	uint32_t marks;
 
-	v->regs.rip = bt->block[r->block].gva + r->guest_off;
-	lin = r->is_const ? (uint64_t)r->disp : cpu->s0 - s->bias + (uint64_t)r->disp;
+	v->regs.rip = b->gva + r->guest_off;
+	lin = r->is_const ? (uint64_t)r->disp : r->inline_tlb ? cpu->s0 : cpu->s0 - s->bias + (uint64_t)r->disp;
 	if (r->addr32) {
 		lin = (uint32_t)lin;
 	} else if ((uint64_t)((int64_t)(lin << 16) >> 16) != lin) {
@@ -291,30 +360,24 @@ again:
 	off = mem_ram_offset(&v->vm->mem, p.gpa + (lin - p.gva));
 	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
 		return do_by_interpreter(v, r);
-	window_range(v->vm, &p, lin, off, write, &lo, &hi);
-	s->gva = lin - (off - lo);
-	s->len = (uint32_t)(hi - lo);
-	s->win = v->vm->mem.ram_hva + lo;
-	s->write = write;
-	if (!(s->listed & (1u << p.global))) {
-		s->listed |= (uint8_t)(1u << p.global);
-		list_add(&cpu->sites[p.global], r->site);
-	}
-	if (r->is_const) {
-		s->hva = (uint64_t)(s->win + (lin - s->gva));
+	if (r->inline_tlb) {
+		tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
 	} else {
-		s->bias = (uint64_t)r->disp - s->gva;
-		if (r->addr32)
-			s->bias = (uint32_t)s->bias;
-		s->hva = (uint64_t)s->win;
-		s->limit = s->len - r->size + 1u;
+		if (!r->is_const && s->len && lin - s->gva - s->len >= 4096 && s->gva - lin > 4096 && ++s->jumps == BT_JUMPS_MAX) {
+			*bt_wild(bt, b->gpa + r->guest_off) = 1;
+			bt_retranslate(bt, b);
+			return NULL;
+		}
+		site_fill(v, r, &p, lin, off);
 	}
 	atomic_signal_fence(memory_order_seq_cst);
 	if (atomic_load(&bt->marks) != marks) {
-		site_empty(s);
+		if (r->inline_tlb)
+			tlb_empty(cpu, bt_tlb_table(b->key, write) * BT_TLB_SIZE + (lin >> 12 & (BT_TLB_SIZE - 1)));
+		else
+			site_empty(s);
 		goto again;
 	}
-	v->count.bt_site_fills++;
-	cpu->s0 = (uint64_t)(s->win + (lin - s->gva));
+	cpu->s0 = (uint64_t)(v->vm->mem.ram_hva + off);
 	return bt_host(bt, r->resume);
 }

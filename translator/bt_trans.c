@@ -144,16 +144,52 @@ static bool seg_has_base(const struct tctx *c, unsigned seg)
 	return seg == SEG_FS || seg == SEG_GS;
 }
 
-/* S0 = host address of the operand [seg: base + index*scale + disp], checked for `size` bytes; the flags' live part has
- * been saved by the caller. S1 is used only when both base and index are spilled registers. */
+/* S0 = linear address of [seg: base + index*scale + disp]. S1 is used only when both registers are spilled. With a site,
+ * the site's bias is added in place of disp as far as possible. */
+static bool emit_linear(struct tctx *c, const struct bt_rec *r, bool window, unsigned base, unsigned index, unsigned scale,
+			int64_t disp, unsigned addrsize)
+{
+	struct emit *e = &c->e;
+	bool w = c->code64, fold = window && (!c->code64 || addrsize == 8);
+	int32_t segbase = GS_REGS(seg) + (int32_t)(r->seg * sizeof(struct x86_seg) + offsetof(struct x86_seg, base));
+	int32_t bias = GS_SITE(r->site, bias), d = fold ? 0 : (int32_t)disp;
+	bool biased = false;
+
+	if (c->code64 && (base == R_14 || base == R_15)) {
+		e_load_gs(e, S0, GS_GPR(base));
+		base = S0;
+	}
+	if (c->code64 && (index == R_14 || index == R_15)) {
+		unsigned to = base == S0 ? S1 : S0;
+
+		e_load_gs(e, to, GS_GPR(index));
+		index = to;
+	}
+	if (fold && index == NO_REG && base != S0) { /* the load of the bias is off the address's path */
+		e_gs_op(e, w, 0x8b, S0, bias);
+		biased = true;
+		if (base != NO_REG)
+			e_alu_rr(e, w, ALU_ADD, S0, base);
+	} else if (base == NO_REG && index == NO_REG) {
+		e_mov_imm(e, S0, addrsize == 8 ? (uint64_t)disp : (uint32_t)disp);
+	} else if (base != S0 || index != NO_REG || d) {
+		e_lea(e, c->code64 && addrsize == 8, S0, base, index, scale, d);
+	}
+	if (window && !biased)
+		e_alu_gs(e, w, ALU_ADD, S0, bias);
+	if (seg_has_base(c, r->seg))
+		e_alu_gs(e, w, ALU_ADD, S0, segbase);
+	return fold;
+}
+
+/* S0 = host address of the operand, checked for `size` bytes; the flags' live part has been saved by the caller. S1 is
+ * lost unless s1_busy. */
 static void emit_window(struct tctx *c, unsigned acc, unsigned size, unsigned seg, unsigned base, unsigned index,
-			unsigned scale, int64_t disp, unsigned addrsize)
+			unsigned scale, int64_t disp, unsigned addrsize, bool s1_busy)
 {
 	struct emit *e = &c->e;
 	struct bt_rec *r;
 	uint32_t id, site;
-	bool w = c->code64;
-	int32_t segbase = GS_REGS(seg) + (int32_t)(seg * sizeof(struct x86_seg) + offsetof(struct x86_seg, base));
 	uint8_t *slow;
 
 	if (c->bt->nsites == BT_MAX_SITES) {
@@ -176,40 +212,20 @@ static void emit_window(struct tctx *c, unsigned acc, unsigned size, unsigned se
 		emit8(e, 0x85);
 		emit8(e, 0xc0 | (S0 & 7) << 3 | (S0 & 7));
 		slow = e_jcc32(e, CC_E);
+	} else if (!s1_busy && *bt_wild(c->bt, c->gpa + c->guest_off) && size <= 64) {
+		int32_t table = GS_CPU(tlb) + (int32_t)(bt_tlb_table(c->key, acc & ACC_WRITE) * sizeof(struct bt_tlb_entry) * BT_TLB_SIZE);
+
+		r->inline_tlb = true;
+		emit_linear(c, r, false, base, index, scale, disp, addrsize);
+		e_mov_rr(e, false, S1, S0);
+		e_shr_imm(e, false, S1, 8);
+		e_alu_imm32(e, false, ALU_AND, S1, (BT_TLB_SIZE - 1) << 4);
+		e_gs_base_op(e, true, ALU_SUB << 3 | 3, S0, S1, table);
+		e_alu_imm32(e, true, ALU_CMP, S0, 4096 - (int32_t)size);
+		slow = e_jcc32(e, CC_A);
+		e_gs_base_op(e, true, ALU_ADD << 3 | 3, S0, S1, table + 8);
 	} else {
-		bool fold = !c->code64 || addrsize == 8;
-		int32_t d = fold ? 0 : (int32_t)disp;
-
-		if (base == R_14 || base == R_15) {
-			e_load_gs(e, S0, GS_GPR(base));
-			base = S0;
-		}
-		if (index == R_14 || index == R_15) {
-			unsigned to = base == S0 ? S1 : S0;
-
-			e_load_gs(e, to, GS_GPR(index));
-			index = to;
-		}
-		if (!fold || index != NO_REG) {
-			e_lea(e, c->code64 && addrsize == 8, S0, base, index, scale, d);
-			e_alu_gs(e, w, ALU_ADD, S0, GS_SITE(site, bias));
-		} else if (base == S0) {
-			e_alu_gs(e, w, ALU_ADD, S0, GS_SITE(site, bias));
-		} else if (base != NO_REG) {
-			if (w)
-				e_load_gs(e, S0, GS_SITE(site, bias));
-			else
-				e_load_gs32(e, S0, GS_SITE(site, bias));
-			e_alu_rr(e, w, ALU_ADD, S0, base);
-		} else { /* segment base and displacement only */
-			if (w)
-				e_load_gs(e, S0, GS_SITE(site, bias));
-			else
-				e_load_gs32(e, S0, GS_SITE(site, bias));
-		}
-		if (seg_has_base(c, seg))
-			e_alu_gs(e, w, ALU_ADD, S0, segbase);
-		r->disp = fold ? disp : 0;
+		r->disp = emit_linear(c, r, true, base, index, scale, disp, addrsize) ? disp : 0;
 		e_alu_gs(e, true, ALU_CMP, S0, GS_SITE(site, limit));
 		slow = e_jcc32(e, CC_AE);
 		e_alu_gs(e, true, ALU_ADD, S0, GS_SITE(site, hva));
@@ -225,12 +241,12 @@ static void emit_operand(struct tctx *c, const struct insn *i, unsigned acc, uns
 
 	if (i->rip_rel)
 		disp += (int64_t)(c->lin + c->guest_off + i->len);
-	emit_window(c, acc, size, i->seg, i->base, i->index, i->scale, disp, i->addrsize);
+	emit_window(c, acc, size, i->seg, i->base, i->index, i->scale, disp, i->addrsize, false);
 }
 
 static void emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp)
 {
-	emit_window(c, acc, c->code64 ? 8 : 4, SEG_SS, base, NO_REG, 1, disp, c->code64 ? 8 : 4);
+	emit_window(c, acc, c->code64 ? 8 : 4, SEG_SS, base, NO_REG, 1, disp, c->code64 ? 8 : 4, true);
 }
 
 static void emit_sp_add(struct tctx *c, int32_t n)
@@ -965,6 +981,13 @@ static void emit_stubs(struct tctx *c)
 			l->stub = code_off(c, c->e.p);
 		} else {
 			bt_mark(c, 0, 0);
+			if (kind == SVC_ACCESS && c->bt->rec[id].inline_tlb) {
+				const struct bt_rec *r = &c->bt->rec[id];
+
+				e_gs_base_op(&c->e, true, ALU_ADD << 3 | 3, S0, S1,
+					     GS_CPU(tlb) + (int32_t)(bt_tlb_table(c->key, r->acc & ACC_WRITE) *
+								     sizeof(struct bt_tlb_entry) * BT_TLB_SIZE));
+			}
 		}
 		emit_service(c, s->arg, s->mem);
 	}

@@ -79,6 +79,7 @@ struct dcase {
 /* What the manual leaves to the processor when an instruction faults in the middle: */
 #define LOOSE_VEC 1u  /* vector state: how far a gather got; whether an MMX instruction has made the x87 tags valid */
 #define LOOSE_ADDR 2u /* which of several accesses faults first, and what earlier ones have written */
+#define LOOSE_GPR 4u  /* registers that POPA has already popped */
 #define FORM_GOLDEN 0xffffffffu
 
 struct dout {

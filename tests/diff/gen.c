@@ -522,13 +522,9 @@ void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigne
 		fill_registers(c, &r, t->mode);
 		c->alias = e.alias;
 		c->window = e.addr.fixed ? e.window : (uint8_t)random_window(&r);
+		if (f->row->attr & A_RDI) /* bytes that the mask leaves out may fault or not */
+			c->window = WIN_MIDDLE;
 		c->vec = (f->row->attr & A_VEC) != 0;
-		c->loose = f->row->attr & (A_VSIB | A_MMX) ? LOOSE_VEC : 0;
-		if (f->row->attr & (A_FAR | A_RDI) || f->row->imm == IENT || (f->row->attr & A_STR && f->row->op == 0xa6))
-			c->loose |= LOOSE_ADDR;
-		c->undef_reg = e.reg;
-		/* LAR: the limit's bits 19-16 (SDM 2A LAR) */
-		c->undef_bits = f->row->enc == LEG && f->row->map == 1 && f->row->op == 2 ? 0xf0000 : 0;
 		if (c->vec) {
 			random_vectors(&r, &c->in);
 			if (rng_chance(&r, 2))
@@ -536,8 +532,18 @@ void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigne
 		} else {
 			plain_vectors(&c->in, seed);
 		}
+		c->loose = f->row->attr & (A_VSIB | A_MMX) ? LOOSE_VEC : 0;
+		if (f->row->attr & (A_FAR | A_RDI) || f->row->imm == IENT || (f->row->attr & A_STR && f->row->op == 0xa6))
+			c->loose |= LOOSE_ADDR;
+		if (f->row->attr & A_NDS && f->row->rm == ME) /* masked moves */
+			c->loose |= LOOSE_ADDR;
+		if (f->row->op == 0x61 && f->row->attr & A_STACK)
+			c->loose |= LOOSE_GPR;
+		c->undef_reg = e.reg;
+		/* LAR: the limit's bits 19-16 (SDM 2A LAR) */
+		c->undef_bits = f->row->enc == LEG && f->row->map == 1 && f->row->op == 2 ? 0xf0000 : 0;
 		/* whether #AC or #PF comes first is the processor's choice too */
-		if (rng_chance(&r, 64) && c->window == WIN_MIDDLE && !(f->row->attr & A_VEC))
+		if (rng_chance(&r, 64) && c->window == WIN_MIDDLE && !c->loose && !(f->row->attr & A_VEC))
 			c->in.rflags |= FL_AC;
 		solve_operands(&w);
 		c->fl_undef = f->row->undef;
