@@ -61,7 +61,8 @@ struct linux_image {
 	uint64_t initrd_max;  /* highest address an initrd may occupy */
 	uint64_t cmdline_max;
 	bool kernel64;
-	uint64_t reserve_end; /* the kernel uses memory up to here before it has read the memory map */
+	/* the kernel uses memory from reserve_start to reserve_end before it has read the memory map */
+	uint64_t reserve_start, reserve_end;
 };
 
 static enum status parse(struct linux_image *k, const struct boot_file *f, struct error *e)
@@ -136,6 +137,7 @@ static enum status load_unpacked(struct vm *vm, struct linux_image *k, bool *loa
 		*loaded = true;
 		*is64 = img.elf64;
 		*entry = img.entry_phys;
+		k->reserve_start = img.start;
 		k->reserve_end = img.end;
 	}
 	free(elf);
@@ -152,6 +154,7 @@ static enum status load_packed(struct vm *vm, struct linux_image *k, uint64_t *e
 	if (s != ST_OK)
 		return s;
 	*entry = LOW_TOP + (k->kernel64 ? 0x200 : 0);
+	k->reserve_start = LOW_TOP;
 	k->reserve_end = LOW_TOP + size;
 	if (k->version >= 0x020a) {
 		uint64_t pref = get64(d + HDR_PREF_ADDRESS), init = get32(d + HDR_INIT_SIZE);
@@ -165,7 +168,21 @@ static enum status load_packed(struct vm *vm, struct linux_image *k, uint64_t *e
 	return ST_OK;
 }
 
-/* ---- the initrd: as high as it may be, so that it is out of the kernel's way ---- */
+/* ---- the initrd ---- */
+
+/* As high as it may be, out of the kernel's way; in a small machine below the kernel, where there is room up to 16 MiB. */
+static bool place_initrd(const struct linux_image *k, uint64_t top, uint64_t size, uint64_t *gpa)
+{
+	const uint64_t page = ~(PAGE_SIZE_4K - 1);
+
+	if (size <= top && ((top - size) & page) >= k->reserve_end)
+		*gpa = (top - size) & page;
+	else if (k->reserve_start <= top && size <= k->reserve_start && ((k->reserve_start - size) & page) >= LOW_TOP)
+		*gpa = (k->reserve_start - size) & page;
+	else
+		return false;
+	return true;
+}
 
 static enum status load_initrd(struct vm *vm, const struct linux_image *k, uint64_t *gpa, uint64_t *size, struct error *e)
 {
@@ -180,13 +197,12 @@ static enum status load_initrd(struct vm *vm, const struct linux_image *k, uint6
 		return s;
 	if (top > k->initrd_max + 1)
 		top = k->initrd_max + 1;
-	if (*size > top || ((top - *size) & ~(PAGE_SIZE_4K - 1)) < k->reserve_end)
+	if (!place_initrd(k, top, *size, gpa))
 		return error_set(e, ST_TOO_BIG,
-				 "the initrd '%s' (%llu MiB) does not fit above the kernel, which ends at %llu MiB of %llu: "
+				 "the initrd '%s' (%llu MiB) does not fit beside the kernel, which ends at %llu MiB of %llu: "
 				 "give more --memory or a smaller initrd",
 				 vm->cfg.initrd, (unsigned long long)((*size + 0xfffff) >> 20),
 				 (unsigned long long)((k->reserve_end + 0xfffff) >> 20), (unsigned long long)(top >> 20));
-	*gpa = (top - *size) & ~(PAGE_SIZE_4K - 1);
 	return boot_file_to_ram(vm, vm->cfg.initrd, "the initrd", *gpa, *size, e);
 }
 

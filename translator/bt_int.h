@@ -72,7 +72,9 @@ struct bt_site {
 	uint16_t jumps;	/* how often the window moved to a page that is not the next one */
 	uint64_t gva;	/* of the window's first byte */
 	uint8_t *win;	/* host address of the window's first byte */
-	uint64_t pad[2];
+	uint32_t next, prev; /* windows for writing: list of their region (BT_REGION_SHIFT), site + 1, 0 ends */
+	uint32_t region;     /* + 1; 0: in no list */
+	uint32_t pad;
 };
 _Static_assert(sizeof(struct bt_site) == 64, "one site, one cache line");
 
@@ -88,6 +90,10 @@ enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 /* A window that jumped this often makes its instruction use the inline TLB when it is translated next. */
 #define BT_JUMPS_MAX 200
 #define BT_WILD_BITS 16
+/* Windows for writing stay inside one region of RAM, so that a page that becomes a code page finds those that cover it. */
+#define BT_REGION_SHIFT 21
+/* Pages that slots and jumps of this vCPU lead to, as a filter for INVLPG: by hash of the linear page. */
+#define BT_EXEC_FILTER_BITS 14
 
 struct bt_list {
 	uint32_t *id;
@@ -118,6 +124,10 @@ struct bt_cpu {
 	struct bt_list sites[2];	  /* filled: [0] in pages of this address space, [1] in global pages */
 	struct bt_list slots[2];
 	struct bt_list jumps[2];
+	pthread_spinlock_t regions_lock; /* leaf: region[] and the lists that it heads; the owner and bt_marked */
+	uint32_t *region;		 /* first site + 1 of each region of RAM */
+	uint64_t global_lowest;		 /* lowest linear address of a global window since the last full flush */
+	uint64_t exec_filter[1u << (BT_EXEC_FILTER_BITS - 6)];
 	struct bt_list tlbs[2];	 /* filled TLB entries: table * BT_TLB_SIZE + index */
 	struct bt_tlb_entry tlb[2 * BT_TLB_PRIVS][BT_TLB_SIZE]; /* reads, then writes */
 	uint64_t jc_key[BT_JC_SIZE];	  /* linear address, or 1 when empty (never equal: compared with mode folded in) */
@@ -278,8 +288,8 @@ static inline void *bt_host(const struct bt *bt, uint32_t off)
 struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint64_t gpa, uint32_t key, bool *step);
 
 /* bt_mem.c */
-enum status bt_lists_init(struct bt_cpu *cpu, struct error *e);
-void bt_lists_fini(struct bt_cpu *cpu);
+enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e);
+void bt_lists_fini(struct bt_cpu *cpu, uint64_t ram_bytes);
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global);
 void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */
 void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin); /* vcpu->tlb_flushed */

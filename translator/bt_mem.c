@@ -10,9 +10,6 @@
 
 #include "translator/bt_int.h"
 
-/* how far a window for writing looks for code pages on each side, in pages */
-#define WINDOW_SCAN 512
-
 static void list_add(struct bt_list *l, uint32_t id)
 {
 	if (l->n < l->cap)
@@ -36,8 +33,19 @@ static void tlb_empty(struct bt_cpu *cpu, unsigned i)
 	cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].page = (uint64_t)((i + 2) % BT_TLB_SIZE) << 12;
 }
 
-enum status bt_lists_init(struct bt_cpu *cpu, struct error *e)
+static uint64_t regions_bytes(uint64_t ram_bytes)
 {
+	return ((ram_bytes >> BT_REGION_SHIFT) + 1) * sizeof(uint32_t);
+}
+
+enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e)
+{
+	pthread_spin_init(&cpu->regions_lock, PTHREAD_PROCESS_PRIVATE);
+	cpu->region = mmap(NULL, regions_bytes(ram_bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cpu->region == MAP_FAILED) {
+		cpu->region = NULL;
+		return error_errno(e, ST_NO_MEMORY, "cannot map the translator's lists");
+	}
 	for (unsigned k = 0; k < 2; k++) {
 		/* twice as many slots and jumps as there can be distinct ones: duplicates force an early flush at worst */
 		if (list_init(&cpu->sites[k], BT_MAX_SITES, e) || list_init(&cpu->slots[k], 2 * BT_MAX_SLOTS, e) ||
@@ -46,6 +54,7 @@ enum status bt_lists_init(struct bt_cpu *cpu, struct error *e)
 	}
 	for (unsigned i = 0; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
 		tlb_empty(cpu, i);
+	cpu->global_lowest = UINT64_MAX;
 	for (unsigned i = 0; i < BT_JC_SIZE; i++)
 		cpu->jc_key[i] = 1;
 	return ST_OK;
@@ -58,8 +67,11 @@ static void list_fini(struct bt_list *l)
 	l->id = NULL;
 }
 
-void bt_lists_fini(struct bt_cpu *cpu)
+void bt_lists_fini(struct bt_cpu *cpu, uint64_t ram_bytes)
 {
+	if (cpu->region)
+		munmap(cpu->region, regions_bytes(ram_bytes));
+	cpu->region = NULL;
 	for (unsigned k = 0; k < 2; k++) {
 		list_fini(&cpu->sites[k]);
 		list_fini(&cpu->slots[k]);
@@ -75,6 +87,39 @@ static void site_empty(struct bt_site *s)
 	s->limit = 0;
 	s->hva = 0;
 	s->len = 0;
+}
+
+/* regions_lock held */
+static void region_remove(struct vcpu *v, struct bt_site *s)
+{
+	struct bt_site *site = bt_sites(v);
+
+	if (!s->region)
+		return;
+	if (s->prev)
+		site[s->prev - 1].next = s->next;
+	else
+		bt_cpu(v)->region[s->region - 1] = s->next;
+	if (s->next)
+		site[s->next - 1].prev = s->prev;
+	s->region = s->next = s->prev = 0;
+}
+
+static void region_insert(struct vcpu *v, struct bt_site *s, uint64_t ram_off)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	uint32_t id = (uint32_t)(s - bt_sites(v)), region = (uint32_t)(ram_off >> BT_REGION_SHIFT);
+
+	if (s->region == region + 1)
+		return;
+	pthread_spin_lock(&cpu->regions_lock);
+	region_remove(v, s);
+	s->region = region + 1;
+	s->next = cpu->region[region];
+	if (s->next)
+		bt_sites(v)[s->next - 1].prev = id + 1;
+	cpu->region[region] = id + 1;
+	pthread_spin_unlock(&cpu->regions_lock);
 }
 
 static void forget_sites(struct vcpu *v, unsigned k)
@@ -132,21 +177,39 @@ static void forget(struct vcpu *v, unsigned k)
 	forget_jumps(v, k);
 }
 
+static bool exec_filter_test(const struct bt_cpu *cpu, uint64_t page)
+{
+	unsigned h = (unsigned)((page ^ page >> BT_EXEC_FILTER_BITS) & ((1u << BT_EXEC_FILTER_BITS) - 1));
+
+	return cpu->exec_filter[h >> 6] >> (h & 63) & 1;
+}
+
+static void exec_filter_set(struct bt_cpu *cpu, uint64_t page)
+{
+	unsigned h = (unsigned)((page ^ page >> BT_EXEC_FILTER_BITS) & ((1u << BT_EXEC_FILTER_BITS) - 1));
+
+	cpu->exec_filter[h >> 6] |= 1ull << (h & 63);
+}
+
 static void forget_page(struct vcpu *v, uint64_t lin)
 {
 	struct bt_site *site = bt_sites(v);
+	bool code = exec_filter_test(bt_cpu(v), lin >> 12);
 
 	for (unsigned k = 0; k < 2; k++) {
 		struct bt_list *l = &bt_cpu(v)->sites[k];
+		unsigned n = k && lin < bt_cpu(v)->global_lowest ? 0 : l->n;
 
-		for (unsigned i = 0; i < l->n; i++) {
+		for (unsigned i = 0; i < n; i++) {
 			struct bt_site *s = &site[l->id[i]];
 
 			if (lin - s->gva < s->len || ((s->gva ^ lin) >> 12) == 0)
 				site_empty(s);
 		}
-		forget_slots(v, k);
-		forget_jumps(v, k);
+		if (code) {
+			forget_slots(v, k);
+			forget_jumps(v, k);
+		}
 	}
 	for (unsigned t = 0; t < 2 * BT_TLB_PRIVS; t++) {
 		unsigned i = lin >> 12 & (BT_TLB_SIZE - 1);
@@ -164,6 +227,9 @@ void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin)
 		break;
 	case TLB_FLUSH_ALL:
 		forget(v, 1);
+		bt_cpu(v)->global_lowest = UINT64_MAX;
+		for (unsigned i = 0; i < ARRAY_LEN(bt_cpu(v)->exec_filter); i++)
+			bt_cpu(v)->exec_filter[i] = 0;
 		/* fall through */
 	case TLB_FLUSH_LOCAL:
 		forget(v, 0);
@@ -181,6 +247,9 @@ void bt_forget_all(struct vcpu *v)
 		cpu->slots[k].n = 0;
 		forget_jumps(v, k);
 	}
+	/* the sites themselves are given back to the host */
+	for (uint64_t i = 0; i <= v->vm->mem.ram_bytes >> BT_REGION_SHIFT; i++)
+		cpu->region[i] = 0;
 }
 
 /* A page became a code page: nobody may write to it through a window from now on. */
@@ -200,14 +269,14 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 		for (unsigned i = BT_TLB_PRIVS * BT_TLB_SIZE; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
 			if (cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].hva == hva)
 				tlb_empty(cpu, i);
-		for (unsigned k = 0; k < 2; k++) {
-			for (unsigned i = 0; i < cpu->sites[k].n; i++) {
-				struct bt_site *s = &bt_sites(v)[cpu->sites[k].id[i]];
+		pthread_spin_lock(&cpu->regions_lock);
+		for (uint32_t i = cpu->region[page >> (BT_REGION_SHIFT - 12)]; i; i = bt_sites(v)[i - 1].next) {
+			struct bt_site *s = &bt_sites(v)[i - 1];
 
-				if (s->write && s->len && (uint64_t)(hva + 4095 - s->win) < s->len + 4095ull)
-					site_empty(s);
-			}
+			if (s->len && (uint64_t)(hva + 4095 - s->win) < s->len + 4095ull)
+				site_empty(s);
 		}
+		pthread_spin_unlock(&cpu->regions_lock);
 	}
 	bt_barrier(self);
 }
@@ -225,6 +294,9 @@ void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block
 	cpu->jc_key[i] = 1;
 	cpu->jc_host[i] = (uint64_t)bt_host(cpu->bt, b->host_mem);
 	cpu->jc_key[i] = bt_jc_value(lin, key);
+	exec_filter_set(cpu, lin >> 12);
+	if (b->gpa2_page != UINT64_MAX)
+		exec_filter_set(cpu, (lin >> 12) + 1);
 	list_add(l, i);
 	if (!b->valid)
 		cpu->jc_key[i] = 1;
@@ -239,6 +311,8 @@ void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, b
 	if (l->n == l->cap)
 		forget_slots(v, global);
 	bt_slots(v)[link->slot] = (uint64_t)host;
+	exec_filter_set(cpu, link->target >> 12);
+	exec_filter_set(cpu, (link->target >> 12) + 1);
 	list_add(l, (uint32_t)(link - cpu->bt->link));
 }
 
@@ -259,10 +333,12 @@ static void window_range(const struct vm *vm, const struct mmu_page *p, uint64_t
 	if (write && p->size > 4096) {
 		const struct codemap *c = vm->codemap;
 		uint64_t first = off >> 12, a = first, b = first + 1;
+		uint64_t region = off >> BT_REGION_SHIFT, start = region << (BT_REGION_SHIFT - 12);
+		uint64_t end = (region + 1) << (BT_REGION_SHIFT - 12);
 
-		while (a > *lo >> 12 && first - a < WINDOW_SCAN && !codemap_test(c, a - 1))
+		while (a > *lo >> 12 && a > start && !codemap_test(c, a - 1))
 			a--;
-		while (b < *hi >> 12 && b - first < WINDOW_SCAN && !codemap_test(c, b))
+		while (b < *hi >> 12 && b < end && !codemap_test(c, b))
 			b++;
 		if (a << 12 > *lo)
 			*lo = a << 12;
@@ -316,6 +392,10 @@ static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_p
 	s->len = (uint32_t)(hi - lo);
 	s->win = v->vm->mem.ram_hva + lo;
 	s->write = r->acc & ACC_WRITE;
+	if (s->write)
+		region_insert(v, s, off);
+	if (p->global && s->gva < cpu->global_lowest)
+		cpu->global_lowest = s->gva;
 	if (!(s->listed & (1u << p->global))) {
 		s->listed |= (uint8_t)(1u << p->global);
 		list_add(&cpu->sites[p->global], r->site);

@@ -409,7 +409,7 @@ static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
 	cpu->exit_mem = (void *)bt_exit_mem;
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
 		return error_errno(e, ST_UNSUPPORTED, "bt: cannot set the GS base");
-	st = bt_lists_init(cpu, e);
+	st = bt_lists_init(cpu, v->vm->mem.ram_bytes, e);
 	if (st)
 		return st;
 	cpu->interp = interp_new(v);
@@ -438,7 +438,7 @@ static void bt_vcpu_fini(struct vcpu *v)
 		interp_free(cpu->interp);
 	cpu->interp = NULL;
 	cpu->bt = NULL;
-	bt_lists_fini(cpu);
+	bt_lists_fini(cpu, v->vm->mem.ram_bytes);
 }
 
 static void bt_kick(struct vcpu *v)

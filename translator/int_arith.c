@@ -106,16 +106,16 @@ enum xr int_not(struct vcpu *v, const struct insn *i)
 /* ---- multiplication ---- */
 
 #define MUL_HOST(name, sfx, mod)                                                                                \
-	asm(name #sfx " %" #mod "3\n\tmov %%rax, %2\n\tseto %%al\n\tlahf"                                      \
-	    : "=&a"(ax), "=&d"(hi), "=&r"(lo)                                                                   \
-	    : "r"(b), "0"(a)                                                                                    \
+	asm(GIVE_FLAGS "mov %4, %%rax\n\t" name #sfx " %" #mod "3\n\tmov %%rax, %2" TAKE_FLAGS                  \
+	    : "+&a"(ax), "=&d"(hi), "=&r"(lo)                                                                   \
+	    : "r"(b), "r"(a)                                                                                    \
 	    : "cc")
 
 /* DX:AX = AX * operand 0; 8 bits: AX = AL * operand. */
 static ALWAYS_INLINE enum xr mul_wide(struct vcpu *v, const struct insn *i, bool is_signed)
 {
 	unsigned n = i->op[0].bytes;
-	uint64_t a = gpr_read(v, R_AX, n), b, ax, hi = 0, lo;
+	uint64_t a = gpr_read(v, R_AX, n), b, ax = ax_of_flags(v->regs.rflags), hi, lo;
 
 	if (!op_read(v, i, 0, &b))
 		return XR_FAULT;
@@ -168,20 +168,20 @@ enum xr int_imul_one(struct vcpu *v, const struct insn *i)
 enum xr int_imul(struct vcpu *v, const struct insn *i)
 {
 	unsigned n = i->op[0].bytes;
-	uint64_t a, b, ax;
+	uint64_t a, b, ax = ax_of_flags(v->regs.rflags);
 
 	if (!op_read(v, i, 1, &b))
 		return XR_FAULT;
 	a = i->nops >= 3 ? i->imm[0] : opreg_read(v, &i->op[0]);
 	switch (n) {
 	case 2:
-		asm("imulw %w2, %w1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");
+		asm(GIVE_FLAGS "imulw %w2, %w1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");
 		break;
 	case 4:
-		asm("imull %k2, %k1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");
+		asm(GIVE_FLAGS "imull %k2, %k1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");
 		break;
 	default:
-		asm("imulq %q2, %q1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");
+		asm(GIVE_FLAGS "imulq %q2, %q1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");
 		break;
 	}
 	opreg_write(v, &i->op[0], a);

@@ -120,20 +120,20 @@ enum xr int_btx_string(struct vcpu *v, const struct insn *i)
 #define HOST_SCAN(name)                                                                                        \
 	switch (i->op[0].bytes) {                                                                              \
 	case 2:                                                                                                \
-		asm(name "w %w2, %w1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                        \
+		asm(GIVE_FLAGS name "w %w2, %w1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");             \
 		break;                                                                                         \
 	case 4:                                                                                                \
-		asm(name "l %k2, %k1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                        \
+		asm(GIVE_FLAGS name "l %k2, %k1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");             \
 		break;                                                                                         \
 	default:                                                                                               \
-		asm(name "q %q2, %q1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                        \
+		asm(GIVE_FLAGS name "q %q2, %q1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");             \
 		break;                                                                                         \
 	}
 
 #define SCAN(fn, name)                                              \
 	enum xr fn(struct vcpu *v, const struct insn *i)            \
 	{                                                           \
-		uint64_t ax, b, a = opreg_read(v, &i->op[0]);       \
+		uint64_t ax = ax_of_flags(v->regs.rflags), b, a = opreg_read(v, &i->op[0]); \
                                                                     \
 		if (!op_read(v, i, 1, &b))                          \
 			return XR_FAULT;                            \
@@ -149,7 +149,7 @@ SCAN(int_popcnt, "popcnt")
 /* A source of zero leaves the destination alone, its upper half included. */
 static ALWAYS_INLINE enum xr bit_scan(struct vcpu *v, const struct insn *i, bool forward)
 {
-	uint64_t ax, b, a = v->regs.gpr[i->op[0].reg];
+	uint64_t ax = ax_of_flags(v->regs.rflags), b, a = v->regs.gpr[i->op[0].reg];
 
 	if (!op_read(v, i, 1, &b))
 		return XR_FAULT;

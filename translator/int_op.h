@@ -87,6 +87,12 @@ static ALWAYS_INLINE uint64_t flags_of_ax(uint64_t ax)
 {
 	return (ax >> 8 & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF)) | (ax & 1) << 11;
 }
+/* AX for GIVE_FLAGS: for instructions whose undefined flags are old flags on some processors. */
+static ALWAYS_INLINE uint64_t ax_of_flags(uint64_t fl)
+{
+	return (fl & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF)) << 8 | (fl >> 11 & 1);
+}
+#define GIVE_FLAGS "addb $0x7f, %%al\n\tsahf\n\t"
 #define TAKE_FLAGS "\n\tseto %%al\n\tlahf"
 
 /* Condition codes 0-15 of Jcc, SETcc, CMOVcc (SDM 1 appendix B). */

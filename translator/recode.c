@@ -2,17 +2,17 @@
 /*
  * Re-encoding: the same operation, other registers, another address, always 64-bit code.
  *
- * An instruction is taken apart into the fields that its encoding gives it (ModRM.reg, ModRM.rm, VEX.vvvv, the low opcode
- * bits), each field is classified once - opcode extension, general register, byte register, something else - and then the
- * fields are put together again with new numbers. Prefixes are not copied: whichever of them carry meaning are computed
- * from the source's effective operand size and from the opcode, because 66 says "16 bits" in 32- and 64-bit code, "32 bits"
- * in 16-bit code, and is part of the opcode for most of the vector instructions (SDM 2A 2.1.1, 2.1.2).
+ * An instruction is taken apart into the fields that its encoding gives it (ModRM.reg, ModRM.rm, VEX.vvvv, the low
+ * opcode bits), each field is classified once - opcode extension, general register, byte register, something else - and
+ * then the fields are put together again with new numbers. Prefixes are not copied: whichever of them carry meaning are
+ * computed from the source's effective operand size and from the opcode, because 66 says "16 bits" in 32- and 64-bit
+ * code, "32 bits" in 16-bit code, and is part of the opcode for most of the vector instructions (SDM 2A 2.1.1, 2.1.2).
  *
  * Registers that an instruction uses without naming them in a field (CL of a shift, DX:AX of MUL) cannot move: such an
  * instruction is recoded only under a mapping that leaves those registers where they are.
  *
- * Some encodings that 64-bit mode has not got have an equivalent there: INC/DEC 40-4F (FF /0, /1), group 82 (80), XCHG with
- * the accumulator (87 /r), and the accumulator's MOV with an absolute address (88-8B).
+ * Some encodings that 64-bit mode has not got have an equivalent there: INC/DEC 40-4F (FF /0, /1), group 82 (80), XCHG
+ * with the accumulator (87 /r), and the accumulator's MOV with an absolute address (88-8B).
  */
 #include "translator/recode.h"
 
@@ -20,22 +20,22 @@
 
 /* What a field of the encoding names. */
 enum field_kind {
-	F_FIXED,  /* opcode extension or no meaning: copied */
-	F_GPR,	  /* general register: mapped */
-	F_BYTE,	  /* byte register: mapped, AH..BH or SPL..DIL by the presence of REX */
-	F_OTHER,  /* vector, MMX, segment, mask register: keeps its number */
+	F_FIXED, /* opcode extension or no meaning: copied */
+	F_GPR,   /* general register: mapped */
+	F_BYTE,  /* byte register: mapped, AH..BH or SPL..DIL by the presence of REX */
+	F_OTHER, /* vector, MMX, segment, mask register: keeps its number */
 };
 
 /* The new instruction in parts, before it is written. */
 struct parts {
 	uint8_t opcode;
-	uint8_t map;		   /* legacy: 0-3 */
+	uint8_t map; /* legacy: 0-3 */
 	bool pfx66, pfxf2, pfxf3, lock;
 	bool w;
-	bool modrm;		   /* has a ModRM byte */
-	bool mem;		   /* its r/m is the memory operand */
+	bool modrm;                /* has a ModRM byte */
+	bool mem;                  /* its r/m is the memory operand */
 	uint8_t mod3_reg, mod3_rm; /* numbers, 0-31; mod3_rm when !mem */
-	bool opreg;		   /* register in the low opcode bits: mod3_rm */
+	bool opreg;                /* register in the low opcode bits: mod3_rm */
 	bool need_rex, no_rex;
 	bool evex;
 };
@@ -69,8 +69,9 @@ static bool reg_is_extension(unsigned map, uint8_t op, enum insn_enc enc)
 		return map == 2 && op == 0xf3;
 	}
 	if (map == 0)
-		return IN(op, 0x80, 0x81, 0x82, 0x83, 0x8f, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd1, 0xd2, 0xd3, 0xf6, 0xf7, 0xfe,
-			  0xff) || (op >= 0xd8 && op <= 0xdf);
+		return IN(op, 0x80, 0x81, 0x82, 0x83, 0x8f, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd1, 0xd2, 0xd3, 0xf6, 0xf7,
+			  0xfe, 0xff) ||
+		       (op >= 0xd8 && op <= 0xdf);
 	if (map == 1)
 		return IN(op, 0x00, 0x01, 0x0d, 0x71, 0x72, 0x73, 0xae, 0xba, 0xc7) || (op >= 0x18 && op <= 0x1f) ||
 		       (op >= 0x90 && op <= 0x9f);
@@ -151,15 +152,26 @@ static uint32_t implicit_gprs(const struct insn *i)
 		if (op < 0x40 && (op & 6) == 4)
 			return BIT(R_AX);
 		switch (op) {
-		case 0x50 ... 0x5f: case 0x68: case 0x6a: case 0x8f: case 0x9c: case 0x9d:
+		case 0x50 ... 0x5f:
+		case 0x68:
+		case 0x6a:
+		case 0x8f:
+		case 0x9c:
+		case 0x9d:
 			return BIT(R_SP);
-		case 0x98: case 0x9e: case 0x9f: case 0xa8: case 0xa9:
+		case 0x98:
+		case 0x9e:
+		case 0x9f:
+		case 0xa8:
+		case 0xa9:
 			return BIT(R_AX);
 		case 0x99:
 			return BIT(R_AX) | BIT(R_DX);
-		case 0xc8: case 0xc9:
+		case 0xc8:
+		case 0xc9:
 			return BIT(R_SP) | BIT(R_BP);
-		case 0xd2: case 0xd3:
+		case 0xd2:
+		case 0xd3:
 			return BIT(R_CX);
 		case 0xf6:
 			return ext >= 4 ? BIT(R_AX) : 0;
@@ -174,17 +186,23 @@ static uint32_t implicit_gprs(const struct insn *i)
 		}
 	case 1:
 		switch (op) {
-		case 0x30 ... 0x37: case 0xa2:
+		case 0x30 ... 0x37:
+		case 0xa2:
 			return BIT(R_AX) | BIT(R_BX) | BIT(R_CX) | BIT(R_DX);
-		case 0xa0: case 0xa1: case 0xa8: case 0xa9:
+		case 0xa0:
+		case 0xa1:
+		case 0xa8:
+		case 0xa9:
 			return BIT(R_SP);
-		case 0xa5: case 0xad:
+		case 0xa5:
+		case 0xad:
 			return BIT(R_CX);
 		case 0xae: /* XSAVE, XRSTOR, XSAVEOPT; TPAUSE, UMWAIT */
-			return (!reg_form && ext >= 4 && ext <= 6) || (reg_form && ext == 6 && (i->pfx66 || i->pfxf2)) ?
-				       BIT(R_AX) | BIT(R_DX) :
-				       0;
-		case 0xb0: case 0xb1:
+			return (!reg_form && ext >= 4 && ext <= 6) || (reg_form && ext == 6 && (i->pfx66 || i->pfxf2))
+				       ? BIT(R_AX) | BIT(R_DX)
+				       : 0;
+		case 0xb0:
+		case 0xb1:
 			return BIT(R_AX);
 		case 0xc7: /* CMPXCHG8B; XRSTORS, XSAVEC, XSAVES */
 			if (reg_form)
@@ -195,7 +213,8 @@ static uint32_t implicit_gprs(const struct insn *i)
 		}
 	case 3:
 		switch (op) {
-		case 0x60: case 0x61: /* PCMPESTRM, PCMPESTRI */
+		case 0x60:
+		case 0x61: /* PCMPESTRM, PCMPESTRI */
 			return BIT(R_AX) | BIT(R_DX) | (op == 0x61 ? BIT(R_CX) : 0);
 		case 0x63: /* PCMPISTRI */
 			return BIT(R_CX);
@@ -223,8 +242,9 @@ static bool not_recodable(const struct insn *i)
 		if (i->map == 1) /* VMASKMOVDQU: memory at RDI; KCONCATH, KCONCATL of Knights Corner */
 			return i->enc == ENC_VEX && IN(op, 0xf7, 0x95, 0x97);
 		/* VSIB memory operands */
-		return i->map == 2 && ((op >= 0x90 && op <= 0x93) ||
-				       (i->enc == ENC_EVEX && ((op >= 0xa0 && op <= 0xa3) || op == 0xc6 || op == 0xc7)));
+		return i->map == 2 &&
+		       ((op >= 0x90 && op <= 0x93) ||
+			(i->enc == ENC_EVEX && ((op >= 0xa0 && op <= 0xa3) || op == 0xc6 || op == 0xc7)));
 	}
 	switch (i->map) {
 	case 0:
@@ -233,7 +253,8 @@ static bool not_recodable(const struct insn *i)
 		if (op < 0x40 && (op & 6) == 6)
 			return true;
 		/* one push or pop moves 8 or 2 bytes in 64-bit code */
-		if ((op >= 0x50 && op <= 0x5f) || IN(op, 0x68, 0x6a, 0x8f, 0x9c, 0x9d, 0xc8, 0xc9) || (op == 0xff && ext == 6))
+		if ((op >= 0x50 && op <= 0x5f) || IN(op, 0x68, 0x6a, 0x8f, 0x9c, 0x9d, 0xc8, 0xc9) ||
+		    (op == 0xff && ext == 6))
 			return i->code_bits != 64 && i->stacksize != 2;
 		if (op == 0x63)
 			return i->code_bits != 64; /* ARPL */
@@ -242,14 +263,18 @@ static bool not_recodable(const struct insn *i)
 			return true;
 		if ((op == 0xc6 || op == 0xc7) && ext == 7) /* XABORT, XBEGIN */
 			return true;
-		return IN(op, 0x60, 0x61, 0x62, 0x6c, 0x6d, 0x6e, 0x6f, 0x9a, 0xc4, 0xc5, 0xce, 0xd4, 0xd5, 0xd6, 0xd7, 0xf4) ||
+		return IN(op, 0x60, 0x61, 0x62, 0x6c, 0x6d, 0x6e, 0x6f, 0x9a, 0xc4, 0xc5, 0xce, 0xd4, 0xd5, 0xd6, 0xd7,
+			  0xf4) ||
 		       (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf) || (op >= 0xe0 && op <= 0xef) ||
 		       IN(op, 0xc2, 0xc3, 0xca, 0xcb, 0xcc, 0xcd, 0xcf) || (op == 0xff && ext >= 2 && ext <= 5);
 	case 1:
 		if (op == 0x01)
-			return ext != 4 && ext != 6; /* SMSW, LMSW only: descriptor tables have their size from the mode */
-		if (op == 0xc7) /* VMX; RDPID, whose register has the width of the mode */
+			return ext != 4 &&
+			       ext != 6; /* SMSW, LMSW only: descriptor tables have their size from the mode */
+		if (op == 0xc7)          /* VMX; RDPID, whose register has the width of the mode */
 			return reg_form ? ext == 7 && i->pfxf3 && i->code_bits != 64 : ext >= 6;
+		if (op == 0xae) /* UMONITOR: a register holds an address of the mode's size */
+			return reg_form && ext == 6 && i->pfxf3;
 		if (op == 0x78 || op == 0x79)
 			return !i->pfx66 && !i->pfxf2; /* VMREAD, VMWRITE */
 		return IN(op, 0x05, 0x07, 0x0f, 0x34, 0x35, 0x37, 0xa6, 0xa7, 0xaa) || (op >= 0x20 && op <= 0x27) ||
@@ -274,7 +299,10 @@ static void operand_kinds(const struct insn *i, bool *gpr, bool *other)
 		case OPK_GPR:
 			*gpr = true;
 			break;
-		case OPK_MEM: case OPK_IMM: case OPK_REL: case OPK_FAR:
+		case OPK_MEM:
+		case OPK_IMM:
+		case OPK_REL:
+		case OPK_FAR:
 			break;
 		default:
 			*other = true;
@@ -518,7 +546,8 @@ static bool recode_legacy(struct emit *e, const struct insn *i, const struct rec
 /* W chooses the size of a general register or memory operand and is ignored outside 64-bit mode (SDM 2A 2.3.5.3). */
 static bool vex_w_is_size(unsigned map, uint8_t op, unsigned pp, bool gpr)
 {
-	return gpr || (map == 1 && (op == 0x2a || op == 0x2c || op == 0x2d || op == 0x6e || (op == 0x7e && pp == 1))) ||
+	return gpr || (map == 1 && pp >= 2 && (op == 0x78 || op == 0x79 || op == 0x7b)) ||
+	       (map == 1 && (op == 0x2a || op == 0x2c || op == 0x2d || op == 0x6e || (op == 0x7e && pp == 1))) ||
 	       (map == 3 && (op == 0x16 || op == 0x22));
 }
 
@@ -541,9 +570,9 @@ static bool recode_vex(struct emit *e, const struct insn *i, const struct recode
 		if (vex_w_is_size(map, p.opcode, pp, gpr))
 			p.w = false;
 		/* the fourth register is imm8[7:4]; bit 7 is ignored here, but not in 64-bit mode */
-		if (map == 3 && i->imm_len == 1 && ((p.opcode >= 0x48 && p.opcode <= 0x4c) || (p.opcode >= 0x5c && p.opcode <= 0x5f) ||
-						    (p.opcode >= 0x68 && p.opcode <= 0x6f) ||
-						    (p.opcode >= 0x78 && p.opcode <= 0x7f)))
+		if (map == 3 && i->imm_len == 1 &&
+		    ((p.opcode >= 0x48 && p.opcode <= 0x4c) || (p.opcode >= 0x5c && p.opcode <= 0x5f) ||
+		     (p.opcode >= 0x68 && p.opcode <= 0x6f) || (p.opcode >= 0x78 && p.opcode <= 0x7f)))
 			imm_mask = 0x7f;
 	}
 	if (i->modrm_off) {
@@ -567,7 +596,8 @@ static bool recode_vex(struct emit *e, const struct insn *i, const struct recode
 		if (!map_field(&p, r, reg, n_reg, false, &p.mod3_reg) ||
 		    (!p.mem && !map_field(&p, r, rm, n_rm, false, &p.mod3_rm)))
 			return false;
-		/* BMI: vvvv names a general register in map 2; RORX (map 3) and the conversions of map 1 leave it unused */
+		/* BMI: vvvv names a general register in map 2; RORX (map 3) and the conversions of map 1 leave it
+		 * unused */
 		if (gpr && !other && map == 2) {
 			if (!map_field(&p, r, F_GPR, vvvv, false, &new_vvvv))
 				return false;
@@ -629,7 +659,8 @@ static bool recode_evex(struct emit *e, const struct insn *i, const struct recod
 	}
 	if (gpr && (!other || !in_reg))
 		rm = F_GPR;
-	if (!map_field(&p, r, reg, n_reg, false, &p.mod3_reg) || (!p.mem && !map_field(&p, r, rm, n_rm, false, &p.mod3_rm)))
+	if (!map_field(&p, r, reg, n_reg, false, &p.mod3_reg) ||
+	    (!p.mem && !map_field(&p, r, rm, n_rm, false, &p.mod3_rm)))
 		return false;
 	if (p.mem) {
 		if (!base_ok(r))

@@ -2,9 +2,10 @@
 /*
  * x87, MMX, SSE and AVX for the interpreter: checks, the register image, and stubs that run on the host processor.
  *
- * The registers live in v->regs.xsave, an XSAVE area in the standard format (SDM 1 13.4). XSTATE_BV in it is to be believed:
- * a component whose bit is clear is in its initial state whatever its bytes say; vec_image() makes the bytes say so too.
- * While the translator runs, the registers are in the host's (vcpu->vec_live); everything here begins with vcpu_vec_sync().
+ * The registers live in v->regs.xsave, an XSAVE area in the standard format (SDM 1 13.4). XSTATE_BV in it is to be
+ * believed: a component whose bit is clear is in its initial state whatever its bytes say; vec_image() makes the bytes
+ * say so too. While the translator runs, the registers are in the host's (vcpu->vec_live); everything here begins with
+ * vcpu_vec_sync().
  *
  * Owner thread only.
  */
@@ -53,12 +54,12 @@
 struct vec_run {
 	uint64_t gpr[16]; /*   0: in and out; RSP's is not used */
 	uint64_t rflags;  /* 128: in and out */
-	void *stub;	  /* 136 */
-	void *in;	  /* 144: state to start with */
-	void *out;	  /* 152: where the state goes */
-	void *init;	  /* 160: an image of the initial state, for the host afterwards */
-	uint32_t mask;	  /* 168: components to load and save */
-	uint32_t fx;	  /* 172: the host has no XSAVE: FXSAVE does */
+	void *stub;       /* 136 */
+	void *in;         /* 144: state to start with */
+	void *out;        /* 152: where the state goes */
+	void *init;       /* 160: an image of the initial state, for the host afterwards */
+	uint32_t mask;    /* 168: components to load and save */
+	uint32_t fx;      /* 172: the host has no XSAVE: FXSAVE does */
 };
 void vec_enter(struct vec_run *r);
 
@@ -76,13 +77,13 @@ struct vec {
 	uint8_t out[VEC_AREA_BYTES] __attribute__((aligned(64)));
 	uint8_t init[VEC_AREA_BYTES] __attribute__((aligned(64)));
 	uint8_t bounce[64] __attribute__((aligned(64)));
-	uint64_t features;    /* 1 << enum isa_feature */
-	uint32_t mask;	      /* XC_*: what the host manages */
+	uint64_t features; /* 1 << enum isa_feature */
+	uint32_t mask;     /* XC_*: what the host manages */
 	uint32_t avx_offset;
 	uint32_t mxcsr_mask;
 	bool fx;
-	bool sha_unaligned;   /* AMD's SHA instructions take unaligned memory operands, Intel's do not */
-	uint8_t *code;	      /* VEC_STUBS stubs, executable */
+	bool sha_unaligned; /* AMD's SHA instructions take unaligned memory operands, Intel's do not */
+	uint8_t *code;      /* VEC_STUBS stubs, executable */
 	struct vec_stub_key key[VEC_STUBS];
 };
 
@@ -93,8 +94,9 @@ void vec_free(struct vcpu *v);
 /* RESET state (SDM 3A table 9-1): FCW 0040H, MXCSR 1F80H, everything else zero, XCR0 = 1. */
 void vec_reset(struct vcpu *v);
 
-/* #UD and #NM by encoding, operands, CR0, CR4, XCR0 and the host's features; the registers' contents are not looked at, so
- * the answer holds for as long as those do. XR_NEXT or XR_FAULT. For instructions without a row of isa_vec.def: XR_NEXT. */
+/* #UD and #NM by encoding, operands, CR0, CR4, XCR0 and the host's features; the registers' contents are not looked at,
+ * so the answer holds for as long as those do. XR_NEXT or XR_FAULT. For instructions without a row of isa_vec.def:
+ * XR_NEXT. */
 enum xr vec_precheck(struct vcpu *v, const struct insn *i);
 /* #MF when an unmasked x87 exception is pending: before every waiting instruction (SDM 1 8.6). vec_image() first. */
 enum xr vec_check_pending(struct vcpu *v);

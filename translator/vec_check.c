@@ -2,11 +2,11 @@
 /*
  * May this x87/MMX/SSE/AVX instruction run now? (SDM 3A table 2-2 and 13.1; SDM 2A 2.4 for VEX; SDM 2B for each one.)
  *
- * What decides is the encoding and the operands, not the mnemonic alone: PADDB on MMX registers looks at CR0.EM and CR0.TS,
- * on XMM registers at CR4.OSFXSR too, and its EVEX form does not exist on the guest's processor.
+ * What decides is the encoding and the operands, not the mnemonic alone: PADDB on MMX registers looks at CR0.EM and
+ * CR0.TS, on XMM registers at CR4.OSFXSR too, and its EVEX form does not exist on the guest's processor.
  *
- * Deviation: a feature is there when the host has it; a guest that executes an instruction which its CPUID does not show gets
- * the result instead of #UD, as on real processors whose CPUID is masked by a hypervisor.
+ * Deviation: a feature is there when the host has it; a guest that executes an instruction which its CPUID does not
+ * show gets the result instead of #UD, as on real processors whose CPUID is masked by a hypervisor.
  */
 #include "translator/vec.h"
 
@@ -27,12 +27,24 @@ static const struct {
 	uint8_t bit;
 	uint32_t leaf, subleaf;
 } feature_rows[] = {
-	{IF_SSE3, 2, 0, 1, 0},		{IF_SSSE3, 2, 9, 1, 0},	     {IF_SSE41, 2, 19, 1, 0},
-	{IF_SSE42, 2, 20, 1, 0},	{IF_SSE4A, 2, 6, 0x80000001u, 0}, {IF_AES, 2, 25, 1, 0},
-	{IF_PCLMUL, 2, 1, 1, 0},	{IF_SHA, 1, 29, 7, 0},	     {IF_GFNI, 2, 8, 7, 0},
-	{IF_AVX, 2, 28, 1, 0},		{IF_AVX2, 1, 5, 7, 0},	     {IF_FMA, 2, 12, 1, 0},
-	{IF_F16C, 2, 29, 1, 0},		{IF_VAES, 2, 9, 7, 0},	     {IF_VPCLMUL, 2, 10, 7, 0},
-	{IF_AVX_VNNI, 0, 4, 7, 1},	{IF_XSAVE, 2, 27, 1, 0},     {IF_XSAVEC, 0, 1, 0xd, 1},
+	{IF_SSE3, 2, 0, 1, 0},
+	{IF_SSSE3, 2, 9, 1, 0},
+	{IF_SSE41, 2, 19, 1, 0},
+	{IF_SSE42, 2, 20, 1, 0},
+	{IF_SSE4A, 2, 6, 0x80000001u, 0},
+	{IF_AES, 2, 25, 1, 0},
+	{IF_PCLMUL, 2, 1, 1, 0},
+	{IF_SHA, 1, 29, 7, 0},
+	{IF_GFNI, 2, 8, 7, 0},
+	{IF_AVX, 2, 28, 1, 0},
+	{IF_AVX2, 1, 5, 7, 0},
+	{IF_FMA, 2, 12, 1, 0},
+	{IF_F16C, 2, 29, 1, 0},
+	{IF_VAES, 2, 9, 7, 0},
+	{IF_VPCLMUL, 2, 10, 7, 0},
+	{IF_AVX_VNNI, 0, 4, 7, 1},
+	{IF_XSAVE, 2, 27, 1, 0},
+	{IF_XSAVEC, 0, 1, 0xd, 1},
 	{IF_XSAVEOPT, 0, 0, 0xd, 1},
 };
 
@@ -63,8 +75,8 @@ static void probe_host(struct vec *c)
 		c->avx_offset = r[1];
 	else
 		c->mask &= ~XC_AVX;
-	avx = 1ull << IF_AVX | 1ull << IF_AVX2 | 1ull << IF_FMA | 1ull << IF_F16C | 1ull << IF_VAES | 1ull << IF_VPCLMUL |
-	      1ull << IF_AVX_VNNI;
+	avx = 1ull << IF_AVX | 1ull << IF_AVX2 | 1ull << IF_FMA | 1ull << IF_F16C | 1ull << IF_VAES |
+	      1ull << IF_VPCLMUL | 1ull << IF_AVX_VNNI;
 	if (!(c->mask & XC_AVX))
 		c->features &= ~avx;
 	if (c->features & (1ull << IF_AVX))
@@ -136,7 +148,8 @@ static bool host_runs(const struct vec *c, const struct insn *i)
 	case IF_GFNI:
 		return HAVE(IF_GFNI) && (i->enc != ENC_VEX || HAVE(IF_AVX));
 	case IF_AVX:
-		if ((i->mnemonic == ZYDIS_MNEMONIC_VBROADCASTSS || i->mnemonic == ZYDIS_MNEMONIC_VBROADCASTSD) && !i->has_mem)
+		if ((i->mnemonic == ZYDIS_MNEMONIC_VBROADCASTSS || i->mnemonic == ZYDIS_MNEMONIC_VBROADCASTSD) &&
+		    !i->has_mem)
 			return HAVE(IF_AVX2);
 		return HAVE(IF_AVX);
 	default:
@@ -186,6 +199,7 @@ enum xr vec_check_pending(struct vcpu *v)
 {
 	const uint8_t *x = v->regs.xsave;
 
-	/* With CR0.NE clear the error goes out on FERR# and comes back as IRQ 13 on a PC; the exception stands for both. */
+	/* With CR0.NE clear the error goes out on FERR# and comes back as IRQ 13 on a PC; the exception stands for
+	 * both. */
 	return vec_get16(x + XS_FSW) & ~vec_get16(x + XS_FCW) & 0x3f ? fault_set(v, VEC_MF) : XR_NEXT;
 }

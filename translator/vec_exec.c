@@ -2,21 +2,22 @@
 /*
  * One x87, MMX, SSE or AVX instruction, executed by the host processor on the guest's state.
  *
- * recode_insn() writes the instruction again with its memory operand in a bounce buffer; the stub (that and a RET) is kept
- * by the instruction's bytes. vec_enter() loads the guest's vector state from a copy of the image, calls the stub with the
- * guest's general registers and saves the state to a second copy; only when everything has gone well - no unmasked SIMD
- * exception, the store has reached guest memory - is that copy taken over. So every fault leaves the state as it was.
+ * recode_insn() writes the instruction again with its memory operand in a bounce buffer; the stub (that and a RET) is
+ * kept by the instruction's bytes. vec_enter() loads the guest's vector state from a copy of the image, calls the stub
+ * with the guest's general registers and saves the state to a second copy; only when everything has gone well - no
+ * unmasked SIMD exception, the store has reached guest memory - is that copy taken over. So every fault leaves the
+ * state as it was.
  *
  * No exception may reach the host:
- *  - a waiting x87 instruction is not started while an exception is pending: #MF instead. One that raises an exception itself
- *    only sets ES; the host's own state is loaded by XRSTOR, which does not wait;
- *  - SIMD exceptions are all masked while the instruction runs. If it raised one that the guest has not masked, the result is
- *    thrown away and the guest gets its flags and #XM (#UD without CR4.OSXMMEXCPT).
+ *  - a waiting x87 instruction is not started while an exception is pending: #MF instead. One that raises an exception
+ * itself only sets ES; the host's own state is loaded by XRSTOR, which does not wait;
+ *  - SIMD exceptions are all masked while the instruction runs. If it raised one that the guest has not masked, the
+ * result is thrown away and the guest gets its flags and #XM (#UD without CR4.OSXMMEXCPT).
  *
- * Deviations, all of them about MXCSR flags beside those of the exception that is delivered: with several SIMD exceptions at
- * once, MXCSR gets the flags that come before the operation when one of these is unmasked, and all of them otherwise; the
- * precision flag beside an unmasked overflow or underflow is that of the masked result; DPPS and DPPD, which round more than
- * once, do not stop after their first step.
+ * Deviations, all of them about MXCSR flags beside those of the exception that is delivered: with several SIMD
+ * exceptions at once, MXCSR gets the flags that come before the operation when one of these is unmasked, and all of
+ * them otherwise; the precision flag beside an unmasked overflow or underflow is that of the masked result; DPPS and
+ * DPPD, which round more than once, do not stop after their first step.
  */
 #include <stddef.h>
 #include <Zydis/Mnemonic.h>
@@ -97,14 +98,16 @@ static void classify_mem(struct vec_mem *m, const struct insn *i, const struct v
 		return;
 	if (aligned_move(i->mnemonic))
 		m->align = m->bytes;
-	else if (i->enc == ENC_LEGACY && (i->row->flags & ISA_SSE) && !unaligned_legacy(i->mnemonic) && !(mxcsr & MXCSR_MM))
+	else if (i->enc == ENC_LEGACY && (i->row->flags & ISA_SSE) && !unaligned_legacy(i->mnemonic) &&
+		 !(mxcsr & MXCSR_MM))
 		m->align = 16;
 }
 
 /* ---- stubs ---- */
 
-/* Where the guest's registers are in the stub: at home, but RSP's content is in R8 and the bounce buffer's address in RSI
- * or, when RSI is an operand, in RDI. No vector instruction names more than one general register in its encoding. */
+/* Where the guest's registers are in the stub: at home, but RSP's content is in R8 and the bounce buffer's address in
+ * RSI or, when RSI is an operand, in RDI. No vector instruction names more than one general register in its encoding.
+ */
 static void choose_registers(const struct insn *i, struct recode *r)
 {
 	recode_identity(r);
@@ -169,7 +172,8 @@ static void load_state(const struct vcpu *v, struct vec *c, uint32_t mxcsr)
 static void take_state(struct vcpu *v, struct vec *c, uint32_t mxcsr)
 {
 	uint8_t *x = v->regs.xsave;
-	uint64_t bv = vec_get64(x + XS_XSTATE_BV), got = c->fx ? XC_X87 | XC_SSE : vec_get64(c->out + XS_XSTATE_BV) & c->mask;
+	uint64_t bv = vec_get64(x + XS_XSTATE_BV),
+		 got = c->fx ? XC_X87 | XC_SSE : vec_get64(c->out + XS_XSTATE_BV) & c->mask;
 
 	/* XSAVE has written the bytes of x87 and SSE even where they are in the initial state */
 	vec_copy(x, c->out, XS_MXCSR);
@@ -272,7 +276,8 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 		res = vec_check_pending(v);
 		if (res != XR_NEXT)
 			return res;
-		/* after AND with the masks nothing is pending: ES must agree, or the processor would see an exception */
+		/* after AND with the masks nothing is pending: ES must agree, or the processor would see an exception
+		 */
 		vec_update_es(x);
 	}
 	mxcsr = vec_get32(x + XS_MXCSR);
@@ -306,8 +311,8 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 	run.init = c->init;
 	run.mask = c->mask;
 	run.fx = c->fx;
-	/* Masked underflow is tiny and inexact, unmasked underflow tiny alone: with FTZ every tiny result is reported, and
-	 * where there is none FTZ changes nothing. */
+	/* Masked underflow is tiny and inexact, unmasked underflow tiny alone: with FTZ every tiny result is reported,
+	 * and where there is none FTZ changes nothing. */
 	load_state(v, c, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS | (mxcsr & MXCSR_UM ? 0 : MXCSR_FTZ));
 	vec_enter(&run);
 
@@ -321,8 +326,11 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 			vec_enter(&run);
 			raised = (raised & ~MXCSR_PE) | (vec_get32(c->out + XS_MXCSR) & MXCSR_PE);
 		}
-		if (raised & ~(mxcsr >> 7))
+		if (raised & ~(mxcsr >> 7)) {
+			if (mem.store && !vec_probe_write(v, i->seg, ea, mem.bytes))
+				return XR_FAULT;
 			return simd_fault(v, mxcsr, raised);
+		}
 	}
 	if (mem.store) {
 		bool written = !(i->row->flags & ISA_FPU) || !(vec_get16(c->out + XS_FSW) & FSW_ES);
@@ -330,7 +338,8 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 		/* an x87 store whose exception is unmasked leaves memory alone, but looks for the page */
 		for (unsigned k = 0; !written && k < mem.bytes; k++)
 			written = c->bounce[k] != pattern[k];
-		if (written ? !mem_store(v, i->seg, ea, c->bounce, mem.bytes) : !vec_probe_write(v, i->seg, ea, mem.bytes))
+		if (written ? !mem_store(v, i->seg, ea, c->bounce, mem.bytes)
+			    : !vec_probe_write(v, i->seg, ea, mem.bytes))
 			return XR_FAULT;
 	}
 	take_state(v, c, mxcsr | raised);

@@ -34,8 +34,8 @@ uint8_t *vec_image(struct vcpu *v)
 	if (!(bv & XC_SSE))
 		vec_zero(x + XS_XMM, 16 * 16);
 	vec_put64(x + XS_XSTATE_BV, bv | XC_X87 | XC_SSE);
-	/* without a pending exception the pointers are not saved, as on AMD's processors (APM 2 11.4.4.3): a copy's would be
-	 * the host's */
+	/* without a pending exception the pointers are not saved, as on AMD's processors (APM 2 11.4.4.3): a copy's
+	 * would be the host's */
 	if (!(vec_get16(x + XS_FSW) & FSW_ES)) {
 		vec_put16(x + XS_FOP, 0);
 		vec_zero(x + XS_FIP, 16);

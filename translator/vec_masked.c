@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Vector instructions that touch memory by elements: masked moves and gathers. A copy with another address would access what
- * the mask leaves out, so they are done here element by element.
+ * Vector instructions that touch memory by elements: masked moves and gathers. A copy with another address would access
+ * what the mask leaves out, so they are done here element by element.
  *
- * Masked stores check every element's rights before the first is written. Gathers make their progress visible when an element
- * faults, as the manual wants: elements done are in the destination, their mask bits clear; the instruction starts again
- * where it stopped (SDM 2C VGATHERDPS).
+ * Masked stores check every element's rights before the first is written. Gathers make their progress visible when an
+ * element faults, as the manual wants: elements done are in the destination, their mask bits clear; the instruction
+ * starts again where it stopped (SDM 2C VGATHERDPS).
  */
 #include <Zydis/Mnemonic.h>
 

@@ -5,9 +5,9 @@
  * They work on the image in v->regs.xsave, whose standard format is the one that the guest sees for its own areas: the
  * component offsets in the guest's CPUID 0DH are the host's.
  *
- * Deviations: XSAVEOPT has the init optimization alone (the others are permitted, not required, SDM 1 13.9); x87 and SSE
- * count as in use always; FCS and FDS are stored as zero, as processors with CPUID.7.0:EBX[13] do; instruction and operand pointers are
- * stored only when an x87 exception is pending, as AMD's processors do.
+ * Deviations: XSAVEOPT has the init optimization alone (the others are permitted, not required, SDM 1 13.9); x87 and
+ * SSE count as in use always; FCS and FDS are stored as zero, as processors with CPUID.7.0:EBX[13] do; instruction and
+ * operand pointers are stored only when an x87 exception is pending, as AMD's processors do.
  */
 #include <Zydis/Mnemonic.h>
 
@@ -97,8 +97,7 @@ enum xr vec_fxsave(struct vcpu *v, const struct insn *i)
 	control_out(head, x, wide_form(i));
 	vec_put32(head + XS_MXCSR, vec_get32(x + XS_MXCSR));
 	vec_put32(head + XS_MXCSR_MASK, v->vec->mxcsr_mask);
-	if (!store_bytes(v, i, off, head, sizeof(head)) ||
-	    !store_bytes(v, i, off + XS_ST, x + XS_ST, XS_XMM - XS_ST))
+	if (!store_bytes(v, i, off, head, sizeof(head)) || !store_bytes(v, i, off + XS_ST, x + XS_ST, XS_XMM - XS_ST))
 		return XR_FAULT;
 	if (!fast_fxsr(v, i) && !store_bytes(v, i, off + XS_XMM, x + XS_XMM, xmm_bytes(i)))
 		return XR_FAULT;
@@ -208,7 +207,8 @@ static bool header_ok(const struct vcpu *v, const uint8_t *hdr)
 			return false;
 	if (!(comp >> 63))
 		return comp == 0 && !(bv & ~v->regs.xcr0);
-	return ((v->vec->features >> IF_XSAVEC) & 1) && !((comp & ~(1ull << 63)) & ~v->regs.xcr0) && !(bv & ~comp) && !(bv >> 63);
+	return ((v->vec->features >> IF_XSAVEC) & 1) && !((comp & ~(1ull << 63)) & ~v->regs.xcr0) && !(bv & ~comp) &&
+	       !(bv >> 63);
 }
 
 enum xr vec_xrstor(struct vcpu *v, const struct insn *i)
@@ -234,8 +234,7 @@ enum xr vec_xrstor(struct vcpu *v, const struct insn *i)
 	/* everything is read before anything changes */
 	if (!load_bytes(v, i, off, legacy, XS_XMM + nx))
 		return XR_FAULT;
-	if ((rfbm & bv & XC_AVX) &&
-	    !load_bytes(v, i, off + (compact ? XS_HEADER_END : v->vec->avx_offset), avx, nx))
+	if ((rfbm & bv & XC_AVX) && !load_bytes(v, i, off + (compact ? XS_HEADER_END : v->vec->avx_offset), avx, nx))
 		return XR_FAULT;
 	mxcsr_loaded = compact ? (rfbm & XC_SSE) != 0 : (rfbm & (XC_SSE | XC_AVX)) != 0;
 	if (mxcsr_loaded && (!compact || (bv & XC_SSE))) {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The program: a table of verbs. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/main/verbs.h"
 #if __has_include("fastpath/probe.h")
@@ -72,9 +74,23 @@ static const char *similar(const char *word)
 	return NULL;
 }
 
+/* A closed standard descriptor would become the next file that we open: guest memory, with a serial line's output in it. */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *hint;
+
+	open_standard_files();
 
 	if (argc < 2) {
 		help(stderr);

@@ -42,7 +42,8 @@ bad "initrd larger than memory" 1 --kernel "$k" --initrd "$work/big" --memory 51
 bad "memory too small for the kernel" 1 --kernel "$k" --initrd "$i" --memory 16M
 bad "no such ROM" 1 --rom "$work/nowhere"
 bad "empty ROM" 1 --rom "$work/empty"
-bad "ROM of an odd size" 1 --rom "$work/text"
+printf five >"$work/tiny"
+bad "ROM too small for a reset vector" 1 --rom "$work/tiny"
 bad "no such flat file" 1 --flat "$work/nowhere@0x1000"
 bad "text as multiboot" 1 --multiboot "$work/text"
 bad "more memory than the host has" 1 --kernel "$k" --memory 900G

@@ -33,8 +33,9 @@ boot bt2 120 amd64 "$(run_list 5 sieve hashtable) steelyard.poweroff" --path bt 
 check "bt, 2 vCPUs: boots" booted bt2
 check "bt, 2 vCPUs: both are online" [ "$(guest_fact bt2 cpus)" = 2 ]
 check "bt, 2 vCPUs: native checksums" same_checksums bt2 5 sieve hashtable
+# In 64 MiB this kernel's own trace files leave no room for its start: it is told to do without them.
 for m in 64 128 1024 3072 4096; do
-	boot "m$m" 120 amd64 "steelyard.poweroff" --path bt --memory "${m}M" --cpus 1
+	boot "m$m" 120 amd64 "$([ "$m" -gt 64 ] || echo initcall_blacklist=tracer_init_tracefs) steelyard.poweroff" --path bt --memory "${m}M" --cpus 1
 	check "bt, $m MiB: boots" booted "m$m"
 	check "bt, $m MiB: the guest sees it" memory_near "m$m" "$m" $((m < 128 ? 35 : m < 512 ? 60 : 90))
 done
@@ -45,6 +46,8 @@ if [ -s "$GUEST/i386/initrd" ]; then
 	check "bt, Debian 686: boots" booted p32
 	check "bt, Debian 686: it is 32-bit" grep -q 'machine=i686' "$work/p32.out"
 	check "bt, Debian 686: native checksums" same_checksums p32 5 $all32
+	boot p32m 180 i386 "steelyard.poweroff" --path bt --memory 64M --cpus 1
+	check "bt, Debian 686 in 64 MiB: boots" booted p32m
 else
 	skip "Debian 686: no i386 guest files"
 fi

@@ -387,6 +387,10 @@ static void test_linux(void)
 	OK(boot(vm, &e) == ST_TOO_BIG && one_line(&e));
 	vm->cfg.cmdline = "";
 	n = make_bzimage(img, PACK_GZIP, true);
+	put32(img + 0x22c, 0x1001fff); /* no room above: below the kernel */
+	vm->cfg.kernel = write_file(0, img, n);
+	OK(boot(vm, &e) == ST_OK && get32(bp + 0x218) == 16 * MIB - 8192);
+	n = make_bzimage(img, PACK_UNKNOWN, true);
 	put32(img + 0x22c, 0x1001fff);
 	vm->cfg.kernel = write_file(0, img, n);
 	OK(boot(vm, &e) == ST_TOO_BIG && one_line(&e));

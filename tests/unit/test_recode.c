@@ -3,9 +3,10 @@
  * translator/recode.c against libzydis and against the processor.
  *
  * 1. Every opcode of every map, with and without prefixes, in 16-, 32- and 64-bit code, random ModRM and immediates, is
- *    decoded, re-encoded under random register permutations and memory forms, and decoded again: mnemonic, operand kinds,
- *    sizes, mapped registers, immediates must match; a register that is used implicitly must not have moved.
- * 2. Register and memory forms of integer, BMI, SSE and AVX instructions run on the processor, original against recoded.
+ *    decoded, re-encoded under random register permutations and memory forms, and decoded again: mnemonic, operand
+ * kinds, sizes, mapped registers, immediates must match; a register that is used implicitly must not have moved.
+ * 2. Register and memory forms of integer, BMI, SSE and AVX instructions run on the processor, original against
+ * recoded.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +45,13 @@ static bool decode(struct dec *d, const uint8_t *b, unsigned n, unsigned bits)
 {
 	ZydisDecoder dec;
 
-	ZydisDecoderInit(&dec, bits == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : bits == 32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LEGACY_16,
-			 bits == 64 ? ZYDIS_STACK_WIDTH_64 : bits == 32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
+	ZydisDecoderInit(&dec,
+			 bits == 64   ? ZYDIS_MACHINE_MODE_LONG_64
+			 : bits == 32 ? ZYDIS_MACHINE_MODE_LEGACY_32
+				      : ZYDIS_MACHINE_MODE_LEGACY_16,
+			 bits == 64   ? ZYDIS_STACK_WIDTH_64
+			 : bits == 32 ? ZYDIS_STACK_WIDTH_32
+				      : ZYDIS_STACK_WIDTH_16);
 	ZydisDecoderEnableMode(&dec, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
 	ZydisDecoderEnableMode(&dec, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
 	ZydisDecoderEnableMode(&dec, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
@@ -122,8 +128,9 @@ static const char *compare(const struct dec *a, const struct dec *b, const struc
 				return "displacement";
 			if (y->mem.index != ZYDIS_REGISTER_NONE)
 				return "index";
-			if (r->mem_gs ? y->mem.segment != ZYDIS_REGISTER_GS || y->mem.base != ZYDIS_REGISTER_NONE :
-					y->mem.segment == ZYDIS_REGISTER_GS || y->mem.base != (ZydisRegister)(ZYDIS_REGISTER_RAX + r->mem_base))
+			if (r->mem_gs ? y->mem.segment != ZYDIS_REGISTER_GS || y->mem.base != ZYDIS_REGISTER_NONE
+				      : y->mem.segment == ZYDIS_REGISTER_GS ||
+						y->mem.base != (ZydisRegister)(ZYDIS_REGISTER_RAX + r->mem_base))
 				return "memory base";
 			break;
 		}
@@ -211,7 +218,8 @@ static void check_one(const uint8_t *bytes, unsigned bits)
 			char ha[40], hb[80];
 			hex(ha, bytes, a.z.length);
 			hex(hb, buf, n);
-			printf("FAIL %s: %u-bit %s (%s) -> %s (%s)\n", why, bits, ha, ZydisMnemonicGetString(a.z.mnemonic), hb,
+			printf("FAIL %s: %u-bit %s (%s) -> %s (%s)\n", why, bits, ha,
+			       ZydisMnemonicGetString(a.z.mnemonic), hb,
 			       why[0] == 'd' ? "?" : ZydisMnemonicGetString(b.z.mnemonic));
 		}
 	}
@@ -225,7 +233,8 @@ static void fill(uint8_t *b, unsigned from)
 
 static void sweep_legacy(unsigned bits, unsigned rounds)
 {
-	static const uint8_t prefix[][3] = {{0}, {0x66}, {0xf2}, {0xf3}, {0xf0}, {0x66, 0xf2}, {0x66, 0xf3}, {0x67}, {0x65}, {0x2e, 0x66}, {0xf0, 0x66}};
+	static const uint8_t prefix[][3] = {{0},          {0x66}, {0xf2}, {0xf3},       {0xf0},      {0x66, 0xf2},
+					    {0x66, 0xf3}, {0x67}, {0x65}, {0x2e, 0x66}, {0xf0, 0x66}};
 
 	for (unsigned map = 0; map < 4; map++)
 		for (unsigned op = 0; op < 256; op++)
@@ -352,8 +361,8 @@ struct state {
 
 typedef void stub_fn(struct state *s);
 
-/* void stub(struct state *s): loads every register but RSP from *s, runs the instruction, stores them back. The instruction's
- * memory operand is [r15 + offsetof(mem)], so R15 keeps s and is no operand. */
+/* void stub(struct state *s): loads every register but RSP from *s, runs the instruction, stores them back. The
+ * instruction's memory operand is [r15 + offsetof(mem)], so R15 keeps s and is no operand. */
 static void build_stub(struct emit *e, const uint8_t *insn, unsigned n)
 {
 	static const uint8_t save[] = {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x49, 0x89, 0xff};
@@ -365,13 +374,15 @@ static void build_stub(struct emit *e, const uint8_t *insn, unsigned n)
 	emit8(e, 0x9d);
 	for (unsigned g = 0; g < 15; g++)
 		if (g != R_SP) {
-			emit_bytes(e, (uint8_t[]){(uint8_t)(g & 8 ? 0x4d : 0x49), 0x8b, (uint8_t)(0x87 | (g & 7) << 3)}, 3);
+			emit_bytes(e, (uint8_t[]){(uint8_t)(g & 8 ? 0x4d : 0x49), 0x8b, (uint8_t)(0x87 | (g & 7) << 3)},
+				   3);
 			emit32(e, g * 8);
 		}
 	emit_bytes(e, insn, n);
 	for (unsigned g = 0; g < 15; g++)
 		if (g != R_SP) {
-			emit_bytes(e, (uint8_t[]){(uint8_t)(g & 8 ? 0x4d : 0x49), 0x89, (uint8_t)(0x87 | (g & 7) << 3)}, 3);
+			emit_bytes(e, (uint8_t[]){(uint8_t)(g & 8 ? 0x4d : 0x49), 0x89, (uint8_t)(0x87 | (g & 7) << 3)},
+				   3);
 			emit32(e, g * 8);
 		}
 	emit_bytes(e, (uint8_t[]){0x9c, 0x41, 0x8f, 0x87}, 4); /* pushfq; pop qword [r15 + rflags] */
