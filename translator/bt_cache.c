@@ -280,8 +280,10 @@ void *bt_find_host(struct vcpu *v, bool *step)
 	bool global;
 
 	*step = false;
-	if (cpu->jc_key[lin & (BT_JC_SIZE - 1)] == bt_jc_value(lin, key))
-		return (void *)cpu->jc_host[lin & (BT_JC_SIZE - 1)];
+	if (cpu->jc_key[bt_jc_class(key)] == key && cpu->jc[bt_jc_class(key)].lin[lin & (BT_JC_SIZE - 1)] == lin)
+		return (void *)cpu->jc[bt_jc_class(key)].host[lin & (BT_JC_SIZE - 1)];
+	if (cpu->jc_key[bt_jc_class(key)] != key)
+		bt_jc_switch(v, key);
 	b = bt_find(v, step, &global);
 	if (!b)
 		return NULL;
@@ -344,7 +346,6 @@ static void invalidate(struct bt *bt, struct bt_block *b)
 {
 	uint32_t idx = (uint32_t)(b - bt->block);
 	_Atomic uint32_t *p = &bt->hash[hash_of(b->gpa, b->gva, b->key)];
-	uint64_t value = bt_jc_value(b->gva, b->key);
 
 	b->valid = false;
 	for (; *p; p = &bt->block[*p].hash_next) {
@@ -356,10 +357,10 @@ static void invalidate(struct bt *bt, struct bt_block *b)
 	while (b->links_in)
 		link_remove(bt, &bt->link[b->links_in]);
 	for (unsigned n = 0; n < bt->vm->ncpus; n++) {
-		uint64_t *k = &bt_cpu(bt->vm->vcpu[n])->jc_key[b->gva & (BT_JC_SIZE - 1)];
+		uint64_t *lin = &bt_cpu(bt->vm->vcpu[n])->jc[bt_jc_class(b->key)].lin[b->gva & (BT_JC_SIZE - 1)];
 
-		if (*k == value)
-			*k = 1;
+		if (*lin == b->gva)
+			*lin = ~b->gva;
 	}
 }
 

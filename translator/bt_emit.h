@@ -87,6 +87,12 @@ static inline void e_mov_rr(struct emit *e, bool w, unsigned dst, unsigned src)
 	emit8(e, 0x89);
 	emit8(e, (uint8_t)(0xc0 | (src & 7) << 3 | (dst & 7)));
 }
+static inline void e_movzx16(struct emit *e, unsigned dst, unsigned src)
+{
+	e_rex(e, false, dst, 0, src, false);
+	emit8(e, 0x0f), emit8(e, 0xb7);
+	emit8(e, (uint8_t)(0xc0 | (dst & 7) << 3 | (src & 7)));
+}
 static inline void e_alu_rr(struct emit *e, bool w, enum alu op, unsigned dst, unsigned src)
 {
 	e_rex(e, w, src, 0, dst, false);

@@ -53,8 +53,7 @@
 #define BT_CACHE_BYTES (96ull << 20)
 #define BT_MAX_BLOCK_INSNS 64
 #define BT_HASH_BITS 16
-#define BT_JC_BITS 13
-#define BT_JC_SIZE (1u << BT_JC_BITS)
+#define BT_JC_SIZE 65536u
 #define BT_MAX_SITES (1u << 20)
 #define BT_MAX_SLOTS (1u << 19)
 #define BT_MAX_RECS (1u << 21)
@@ -95,6 +94,15 @@ enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 /* Pages that slots and jumps of this vCPU lead to, as a filter for INVLPG: by hash of the linear page. */
 #define BT_EXEC_FILTER_BITS 14
 
+/* The jump cache: where code at a linear address is, by the address's low 16 bits; one for each of kernel and user, 32- and
+ * 64-bit code. All entries of one are for one key; when another key of the same class comes, it is emptied. An empty entry's
+ * address has other low bits than its index. */
+#define BT_JC_CLASSES 4
+struct bt_jc {
+	uint64_t lin[BT_JC_SIZE];
+	uint64_t host[BT_JC_SIZE];
+};
+
 struct bt_list {
 	uint32_t *id;
 	unsigned n, cap;
@@ -130,14 +138,14 @@ struct bt_cpu {
 	uint64_t exec_filter[1u << (BT_EXEC_FILTER_BITS - 6)];
 	struct bt_list tlbs[2];	 /* filled TLB entries: table * BT_TLB_SIZE + index */
 	struct bt_tlb_entry tlb[2 * BT_TLB_PRIVS][BT_TLB_SIZE]; /* reads, then writes */
-	uint64_t jc_key[BT_JC_SIZE];	  /* linear address, or 1 when empty (never equal: compared with mode folded in) */
-	uint64_t jc_host[BT_JC_SIZE];
+	uint32_t jc_key[BT_JC_CLASSES];	  /* the key that the entries of a class are for */
+	struct bt_jc jc[BT_JC_CLASSES];
 };
 /* the tables behind it */
-#define BT_SITES_OFFSET (VCPU_PATH_AREA_OFFSET + (1ull << 20))
+#define BT_SITES_OFFSET (VCPU_PATH_AREA_OFFSET + (8ull << 20))
 #define BT_SLOTS_OFFSET (BT_SITES_OFFSET + (uint64_t)BT_MAX_SITES * sizeof(struct bt_site))
 _Static_assert(BT_SLOTS_OFFSET + BT_MAX_SLOTS * 8 <= VCPU_PATH_AREA_OFFSET + VCPU_PATH_AREA_BYTES, "path area");
-_Static_assert(sizeof(struct bt_cpu) <= (1 << 20), "bt_cpu fits");
+_Static_assert(sizeof(struct bt_cpu) <= (8 << 20), "bt_cpu fits");
 
 static inline struct bt_cpu *bt_cpu(struct vcpu *v)
 {
@@ -245,6 +253,7 @@ struct bt {
 	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
 	unsigned narena, cap_arena;
 	char *arena_p, *arena_end;
+	bool ret_flags;		 /* some code reads flags behind a CALL */
 	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
 	_Atomic uint32_t marks;	 /* counts pages that became code pages */
 };
@@ -267,9 +276,9 @@ void bt_link_to(struct vcpu *v, struct bt_link *l, struct bt_block *b, bool glob
 uint32_t bt_key(const struct vcpu *v);
 /* Can this state run translated? (32- or 64-bit flat code, no single-stepping, DF clear, ...) */
 bool bt_can_run(const struct vcpu *v);
-static inline uint64_t bt_jc_value(uint64_t lin, uint32_t key)
+static inline unsigned bt_jc_class(uint32_t key)
 {
-	return lin ^ (uint64_t)key << 48;
+	return (key & BK_CODE64 ? 1 : 0) + (key & BK_USER ? 2 : 0);
 }
 static inline uint8_t *bt_wild(struct bt *bt, uint64_t gpa)
 {
@@ -291,6 +300,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e);
 void bt_lists_fini(struct bt_cpu *cpu, uint64_t ram_bytes);
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global);
+void bt_jc_switch(struct vcpu *v, uint32_t key);
 void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */
 void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin); /* vcpu->tlb_flushed */
 void bt_retranslate(struct bt *bt, struct bt_block *b); /* forgets one block */

@@ -55,8 +55,8 @@ enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *
 	for (unsigned i = 0; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
 		tlb_empty(cpu, i);
 	cpu->global_lowest = UINT64_MAX;
-	for (unsigned i = 0; i < BT_JC_SIZE; i++)
-		cpu->jc_key[i] = 1;
+	for (unsigned k = 0; k < BT_JC_CLASSES; k++)
+		cpu->jc[k].lin[0] = 1; /* zero elsewhere, which has another index */
 	return ST_OK;
 }
 
@@ -149,13 +149,18 @@ static void forget_slots(struct vcpu *v, unsigned k)
 	l->n = 0;
 }
 
+static void jc_empty(struct bt_cpu *cpu, uint32_t id)
+{
+	cpu->jc[id / BT_JC_SIZE].lin[id % BT_JC_SIZE] = id % BT_JC_SIZE ? 0 : 1;
+}
+
 static void forget_jumps(struct vcpu *v, unsigned k)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
 	struct bt_list *l = &cpu->jumps[k];
 
 	for (unsigned i = 0; i < l->n; i++)
-		cpu->jc_key[l->id[i]] = 1;
+		jc_empty(cpu, l->id[i]);
 	l->n = 0;
 }
 
@@ -286,20 +291,42 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
+	struct bt_jc *jc = &cpu->jc[bt_jc_class(key)];
 	uint32_t i = (uint32_t)lin & (BT_JC_SIZE - 1);
 	struct bt_list *l = &cpu->jumps[global];
 
 	if (l->n == l->cap)
 		forget_jumps(v, global);
-	cpu->jc_key[i] = 1;
-	cpu->jc_host[i] = (uint64_t)bt_host(cpu->bt, b->host_mem);
-	cpu->jc_key[i] = bt_jc_value(lin, key);
+	jc_empty(cpu, bt_jc_class(key) * BT_JC_SIZE + i);
+	jc->host[i] = (uint64_t)bt_host(cpu->bt, b->host_mem);
+	jc->lin[i] = lin;
 	exec_filter_set(cpu, lin >> 12);
 	if (b->gpa2_page != UINT64_MAX)
 		exec_filter_set(cpu, (lin >> 12) + 1);
-	list_add(l, i);
+	list_add(l, bt_jc_class(key) * BT_JC_SIZE + i);
 	if (!b->valid)
-		cpu->jc_key[i] = 1;
+		jc_empty(cpu, bt_jc_class(key) * BT_JC_SIZE + i);
+}
+
+/* The class's entries were for another key. */
+void bt_jc_switch(struct vcpu *v, uint32_t key)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	unsigned class = bt_jc_class(key);
+
+	for (unsigned k = 0; k < 2; k++) {
+		struct bt_list *l = &cpu->jumps[k];
+		unsigned n = 0;
+
+		for (unsigned i = 0; i < l->n; i++) {
+			if (l->id[i] / BT_JC_SIZE == class)
+				jc_empty(cpu, l->id[i]);
+			else
+				l->id[n++] = l->id[i];
+		}
+		l->n = n;
+	}
+	cpu->jc_key[class] = key;
 }
 
 /* lock held */

@@ -487,23 +487,18 @@ static void emit_leave(struct tctx *c, uint32_t live_in)
 	e_mov_rr(&c->e, c->code64, R_BP, S1);
 }
 
-/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl. */
+/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. */
 static void emit_indirect(struct tctx *c)
 {
 	struct emit *e = &c->e;
 	uint8_t *miss;
-	uint64_t k = (uint64_t)c->key << 48;
+	int32_t table = GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc));
 
-	e_mov_imm(e, S1, k);
-	e_alu_rr(e, true, ALU_XOR, S0, S1);
-	e_mov_rr(e, false, S1, S0);
-	e_alu_imm32(e, false, ALU_AND, S1, BT_JC_SIZE - 1);
-	e_gs_idx_op(e, true, 0x3b, S0, S1, GS_CPU(jc_key));
+	e_movzx16(e, S1, S0);
+	e_gs_idx_op(e, true, 0x3b, S0, S1, table + (int32_t)offsetof(struct bt_jc, lin));
 	miss = e_jcc32(e, CC_NE);
-	e_gs_idx_op(e, false, 0xff, 4, S1, GS_CPU(jc_host));
+	e_gs_idx_op(e, false, 0xff, 4, S1, table + (int32_t)offsetof(struct bt_jc, host));
 	e_patch32(e, miss, e->p);
-	e_mov_imm(e, S1, k);
-	e_alu_rr(e, true, ALU_XOR, S0, S1);
 	e_store_gs(e, S0, GS_REGS(rip));
 	emit_service(c, SVC_ARG(SVC_DISPATCH, 0), true);
 }
@@ -541,7 +536,7 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_in, ui
 	if ((c->code64 ? i->stacksize != 8 : i->opsize != 4) ||
 	    (i->has_mem && (i->addrsize == 2 || (i->seg >= SEG_FS && !c->code64))))
 		return false;
-	bt_flags_spill(c, direct ? live_in | live_out : FL_ARITH);
+	bt_flags_spill(c, live_in | live_out);
 	if (!direct) {
 		if (i->op[0].kind == OPK_MEM) {
 			emit_operand(c, i, ACC_READ, (unsigned)word);
@@ -593,14 +588,14 @@ static bool emit_jmp(struct tctx *c, const struct insn *i)
 	return true;
 }
 
-static bool emit_ret(struct tctx *c, const struct insn *i)
+static bool emit_ret(struct tctx *c, const struct insn *i, uint32_t live_in)
 {
 	struct emit *e = &c->e;
 	int32_t word = c->code64 ? 8 : 4;
 
 	if (c->code64 ? i->stacksize != 8 : i->opsize != 4)
 		return false;
-	bt_flags_spill(c, FL_ARITH);
+	bt_flags_spill(c, live_in);
 	emit_stack(c, ACC_READ, R_SP, 0);
 	e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, 0);
 	bt_mark(c, MARK_STEP, 0);
@@ -764,48 +759,83 @@ static bool ends_block(const struct insn *i)
 	}
 }
 
-/* Flags that code at `lin` may read before it writes them; looks a few instructions ahead inside the page. */
-static uint32_t flags_wanted_at(const struct tctx *c, uint64_t lin, unsigned depth)
+/* What is known of the flags at a place in the code, from the few instructions there. */
+struct flags_at {
+	uint32_t read; /* certainly read before they are written */
+	uint32_t left; /* neither read nor written as far as we looked */
+};
+
+#define FLAGS_LOOKAHEAD 12
+
+static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 {
-	uint32_t left = FL_ARITH;
+	const uint8_t *page = c->page;
+	uint64_t at = c->lin >> 12;
 
-	if (!c->code64)
-		lin = (uint32_t)lin;
-	for (unsigned n = 0; n < 8; n++) {
+	for (unsigned n = 0; n < FLAGS_LOOKAHEAD && f->left; n++) {
 		struct insn i;
-		unsigned off = (unsigned)(lin & 0xfff);
+		unsigned off;
 
-		if ((lin ^ c->lin) >> 12 || insn_decode(&i, c->page + off, 4096 - off > 15 ? 15 : 4096 - off, c->bits) != DECODE_OK ||
-		    !i.row)
-			return left;
-		if (i.fl_read & left)
-			return left;
-		left &= ~i.fl_write;
-		if (!left)
-			return 0;
-		if (i.row->bt == BT_JMP && i.op[0].kind == OPK_REL) {
-			lin += i.len + i.imm[0];
-			continue;
+		if (!c->code64)
+			lin = (uint32_t)lin;
+		if (lin >> 12 != at) { /* without side effects: no A bit, no fault */
+			uint64_t gpa;
+
+			if (!mmu_peek(c->v, lin, &gpa) || !(page = mem_ram(&c->v->vm->mem, gpa & ~0xfffull, 4096)))
+				return;
+			at = lin >> 12;
 		}
-		if (i.row->bt == BT_CALL && i.op[0].kind == OPK_REL && depth)
-			return flags_wanted_at(c, lin + i.len + i.imm[0], depth - 1) & left;
-		if (ends_block(&i))
-			return left;
-		lin += i.len;
+		off = (unsigned)(lin & 0xfff);
+		if (insn_decode(&i, page + off, 4096 - off > 15 ? 15 : 4096 - off, c->bits) != DECODE_OK || !i.row)
+			return;
+		f->read |= i.fl_read & f->left;
+		f->left &= ~(i.fl_read | i.fl_write);
+		if ((i.row->bt == BT_JMP || i.row->bt == BT_CALL) && i.op[0].kind == OPK_REL)
+			lin += i.len + i.imm[0];
+		else if (ends_block(&i))
+			return;
+		else
+			lin += i.len;
 	}
-	return left;
 }
 
-static uint32_t live_at_end(const struct tctx *c, const struct insn *i, uint64_t next)
+static struct flags_at flags_of(const struct tctx *c, uint64_t lin)
+{
+	struct flags_at f = { .left = FL_ARITH };
+
+	flags_look(c, lin, &f);
+	return f;
+}
+
+static uint32_t flags_wanted(const struct tctx *c, uint64_t lin)
+{
+	struct flags_at f = flags_of(c, lin);
+
+	return f.read | f.left;
+}
+
+/*
+ * Flags that matter behind the block's last instruction.
+ *
+ * CALL and RET: no calling convention passes arithmetic flags, so what is not certainly read counts as dead. The code
+ * behind every CALL is looked at when the CALL is translated: the first that reads flags there (hand-written code that
+ * returns a condition) makes every RET of this machine keep them, from before it can be reached.
+ */
+static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 {
 	switch (i->row ? i->row->bt : BT_END) {
 	case BT_JMP:
+		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
 	case BT_CALL:
-		return i->op[0].kind == OPK_REL ? flags_wanted_at(c, next + i->imm[0], 1) : FL_ARITH;
+		if (!c->bt->ret_flags && flags_of(c, next).read)
+			c->need_ret_flags = true;
+		return i->op[0].kind == OPK_REL ? flags_of(c, next + i->imm[0]).read : 0;
+	case BT_RET:
+		return c->bt->ret_flags ? FL_ARITH : 0;
 	case BT_JCC:
-		return flags_wanted_at(c, next + i->imm[0], 1) | flags_wanted_at(c, next, 1);
+		return flags_wanted(c, next + i->imm[0]) | flags_wanted(c, next);
 	default:
-		return ends_block(i) ? FL_ARITH : flags_wanted_at(c, next, 1);
+		return ends_block(i) ? FL_ARITH : flags_wanted(c, next);
 	}
 }
 
@@ -944,7 +974,7 @@ static bool emit_insn(struct tctx *c, unsigned k)
 				return true;
 			break;
 		case BT_RET:
-			if (emit_ret(c, i))
+			if (emit_ret(c, i, in))
 				return true;
 			break;
 		case BT_OTHER:
@@ -1095,6 +1125,10 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 		uint32_t recs = bt->nrecs, links = bt->nlinks, sites = bt->nsites, slots = bt->nslots;
 
 		find_live_flags(&c);
+		if (c.need_ret_flags) {
+			bt->ret_flags = true; /* every RET translated so far goes */
+			return NULL;
+		}
 		b = emit_block(&c);
 		if (b || !c.too_long)
 			return b;

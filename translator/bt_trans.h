@@ -31,6 +31,7 @@ struct tctx {
 	bool code64;
 	unsigned bits, max_insns;
 	bool too_long;
+	bool need_ret_flags;	/* code behind a CALL reads flags: RETs must keep them */
 	bool fl_mem;		/* flags are in bt_cpu.fl here */
 	uint16_t guest_off;	/* of the instruction being emitted */
 	uint8_t cur_len;	/* and its length */

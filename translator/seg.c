@@ -325,15 +325,15 @@ bool desc_type_update(struct vcpu *v, uint16_t sel, uint8_t set, uint8_t clear)
 
 	if (!desc_locate(v, sel, 8, &lin))
 		return true; /* the table shrank under us: nothing to mark */
-	lin += 5;
-	if (!sys_linear(v, &lin, 1) || !mmu_rmw_ptr(v, lin, 1, ACC_WRITE | ACC_SYSTEM, &host))
+	lin += 4; /* the doubleword that holds the type, as processors access it */
+	if (!sys_linear(v, &lin, 4) || !mmu_rmw_ptr(v, lin, 4, ACC_WRITE | ACC_SYSTEM, &host))
 		return false;
 	if (host) {
 		if (set)
-			__atomic_fetch_or((uint8_t *)host, set, __ATOMIC_SEQ_CST);
+			__atomic_fetch_or((uint32_t *)host, (uint32_t)set << 8, __ATOMIC_SEQ_CST);
 		if (clear)
-			__atomic_fetch_and((uint8_t *)host, (uint8_t)~clear, __ATOMIC_SEQ_CST);
-		mmu_rmw_done(v, host, 1);
+			__atomic_fetch_and((uint32_t *)host, ~((uint32_t)clear << 8), __ATOMIC_SEQ_CST);
+		mmu_rmw_done(v, host, 4);
 	}
 	return true;
 }
