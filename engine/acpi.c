@@ -5,8 +5,8 @@
  *     RSDP (F0000H) -> XSDT, RSDT -> FADT -> FACS, DSDT
  *                                 -> MADT
  *
- * The DSDT is a device list: COM1, PS/2 keyboard and mouse, the real-time clock, and \_S5 for power-off. There is no PCI,
- * no HPET and no processor object: what the MADT says of processors is all that there is to say of them.
+ * The DSDT is a device list: COM1, PS/2 keyboard and mouse, the real-time clock, and \_S5 for power-off. There is no
+ * PCI, no HPET and no processor object: what the MADT says of processors is all that there is to say of them.
  */
 #include <string.h>
 
@@ -27,7 +27,7 @@
 #define FADT_PROC_C1 (1u << 2)
 #define FADT_PWR_BUTTON (1u << 4) /* none as fixed hardware */
 #define FADT_SLP_BUTTON (1u << 5) /* none as fixed hardware */
-#define FADT_FIX_RTC (1u << 6)	  /* the RTC's wake status is not in the fixed registers */
+#define FADT_FIX_RTC (1u << 6)    /* the RTC's wake status is not in the fixed registers */
 #define FADT_TMR_VAL_EXT (1u << 8)
 #define FADT_RESET_REG_SUP (1u << 10)
 #define BOOT_LEGACY_DEVICES (1u << 0)
@@ -168,7 +168,7 @@ static uint32_t write_fadt(struct tables *t, uint32_t facs, uint32_t dsdt)
 			       (BOARD_PM_TMR_32BIT ? FADT_TMR_VAL_EXT : 0) | FADT_RESET_REG_SUP);
 	put_gas(p + 116, BOARD_RESET_PORT, 1, 1);
 	p[128] = BOARD_RESET_VALUE;
-	p[131] = 1; /* minor version */
+	p[131] = 1;        /* minor version */
 	put64(p + 132, 0); /* X_FIRMWARE_CTRL: the 32-bit field says it (5.2.9: not both) */
 	put64(p + 140, dsdt);
 	put_gas(p + 148, BOARD_PM1A_EVT_PORT, BOARD_PM1A_EVT_LEN, 2);

@@ -152,7 +152,8 @@ static void crs_bytes(struct aml_crs *c, const uint8_t *b, unsigned n)
 /* I/O port descriptor: 16-bit decode, fixed address */
 void aml_crs_io(struct aml_crs *c, uint16_t port, uint8_t len)
 {
-	const uint8_t d[8] = {0x47, 1, (uint8_t)port, (uint8_t)(port >> 8), (uint8_t)port, (uint8_t)(port >> 8), 1, len};
+	const uint8_t d[8] = {0x47, 1,  (uint8_t)port, (uint8_t)(port >> 8), (uint8_t)port, (uint8_t)(port >> 8),
+			      1,    len};
 
 	crs_bytes(c, d, sizeof(d));
 }

@@ -31,9 +31,9 @@ static enum status open_regular(const char *name, const char *what, int *fd, uin
 	/* O_NONBLOCK: a FIFO without a writer must not hang us before we can see that it is one */
 	*fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (*fd < 0) {
-		s = errno == ENOENT || errno == ENOTDIR ? ST_NOT_FOUND :
-		    errno == EACCES || errno == EPERM	? ST_DENIED :
-							  ST_IO;
+		s = errno == ENOENT || errno == ENOTDIR ? ST_NOT_FOUND
+		    : errno == EACCES || errno == EPERM ? ST_DENIED
+							: ST_IO;
 		return error_errno(e, s, "cannot open %s '%s'", what, name);
 	}
 	if (fstat(*fd, &st) < 0)
@@ -90,8 +90,8 @@ enum status boot_file_read(struct boot_file *f, const char *name, const char *wh
 	if (s != ST_OK)
 		return s;
 	if (f->size > max) {
-		s = error_set(e, ST_TOO_BIG, "%s '%s' has %llu bytes, and at most %llu are taken: give another file", what,
-			      name, (unsigned long long)f->size, (unsigned long long)max);
+		s = error_set(e, ST_TOO_BIG, "%s '%s' has %llu bytes, and at most %llu are taken: give another file",
+			      what, name, (unsigned long long)f->size, (unsigned long long)max);
 	} else if (!(f->data = malloc(f->size))) {
 		s = error_set(e, ST_NO_MEMORY, "no host memory to read %s '%s'", what, name);
 	} else {
@@ -118,7 +118,8 @@ enum status boot_file_to_ram(struct vm *vm, const char *name, const char *what, 
 	int fd;
 
 	if (!to)
-		return error_set(e, ST_TOO_BIG, "%s '%s' does not fit the guest's memory: give more --memory", what, name);
+		return error_set(e, ST_TOO_BIG, "%s '%s' does not fit the guest's memory: give more --memory", what,
+				 name);
 	s = open_regular(name, what, &fd, &now, e);
 	if (s != ST_OK)
 		return s;
@@ -159,7 +160,8 @@ enum status boot_put(struct vm *vm, uint64_t gpa, const void *data, uint64_t len
 	void *to = mem_ram(&vm->mem, gpa, len);
 
 	if (!to)
-		return error_set(e, ST_TOO_BIG, "%s (%llu bytes at 0x%llx) does not fit the guest's %llu MiB: give more --memory",
+		return error_set(e, ST_TOO_BIG,
+				 "%s (%llu bytes at 0x%llx) does not fit the guest's %llu MiB: give more --memory",
 				 what, (unsigned long long)len, (unsigned long long)gpa,
 				 (unsigned long long)(vm->mem.ram_bytes >> 20));
 	memcpy(to, data, len);
@@ -173,8 +175,9 @@ enum status boot_put_cmdline(struct vm *vm, const char *text, uint64_t limit, st
 	if (limit > LOW_CMDLINE_MAX - 1)
 		limit = LOW_CMDLINE_MAX - 1;
 	if (len > limit)
-		return error_set(e, ST_TOO_BIG, "the command line has %zu characters and this guest takes %llu: shorten --append",
-				 len, (unsigned long long)limit);
+		return error_set(e, ST_TOO_BIG,
+				 "the command line has %zu characters and this guest takes %llu: shorten --append", len,
+				 (unsigned long long)limit);
 	return boot_put(vm, LOW_CMDLINE, text, len + 1, "the command line", e);
 }
 
@@ -222,8 +225,8 @@ static uint64_t descriptor(uint32_t base, uint32_t limit, uint16_t attr)
 {
 	uint64_t d = (attr & SA_G) ? limit >> 12 : limit;
 
-	return (d & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xff) << 40 | ((d >> 16) & 0xf) << 48 |
-	       (uint64_t)(attr >> 8) << 52 | (uint64_t)(base >> 24) << 56;
+	return (d & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xff) << 40 |
+	       ((d >> 16) & 0xf) << 48 | (uint64_t)(attr >> 8) << 52 | (uint64_t)(base >> 24) << 56;
 }
 
 static void enter_protected(struct vm *vm, struct vcpu *v, uint64_t rip, uint16_t code_attr)

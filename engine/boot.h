@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a firmware does before the guest's first instruction: tables in low memory, the program in RAM, vCPU 0's registers.
+ * What a firmware does before the guest's first instruction: tables in low memory, the program in RAM, vCPU 0's
+ * registers.
  *
- * One loader is chosen by struct vm_config: kernel (Linux bzImage, or an ELF file with a PVH note), multiboot, flat or rom.
- * A flat program at an address below 1 MiB starts in real mode at CS:IP = (ADDR >> 4):(ADDR & 15), DS = ES = SS = CS,
- * SP = 0; at or above 1 MiB it starts in 32-bit protected mode with flat segments (CS 10H, others 18H), paging and
- * interrupts off, EIP = ADDR, ESP = 7000H. A ROM ends at 4 GiB, its last 128 KiB are found below 1 MiB too, and it starts
- * at the reset vector F000:FFF0. With every loader but rom the ACPI tables are in memory (RSDP at F0000H).
+ * One loader is chosen by struct vm_config: kernel (Linux bzImage, or an ELF file with a PVH note), multiboot, flat or
+ * rom. A flat program at an address below 1 MiB starts in real mode at CS:IP = (ADDR >> 4):(ADDR & 15), DS = ES = SS =
+ * CS, SP = 0; at or above 1 MiB it starts in 32-bit protected mode with flat segments (CS 10H, others 18H), paging and
+ * interrupts off, EIP = ADDR, ESP = 7000H. A ROM ends at 4 GiB, its last 128 KiB are found below 1 MiB too, and it
+ * starts at the reset vector F000:FFF0. With every loader but rom the ACPI tables are in memory (RSDP at F0000H).
  *
  * Threads: boot_load is called with no vCPU running: before the first start, and after every reset of the machine, with
  * the vCPUs in their state after RESET.

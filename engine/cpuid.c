@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CPUID as a table. One row is one feature bit with its policy; everything the guest sees of features comes from the rows.
+ * CPUID as a table. One row is one feature bit with its policy; everything the guest sees of features comes from the
+ * rows.
  *
  * The guest gets the host's vendor, family, model and stepping: its instructions run on that processor, so its errata,
- * its undefined flags and its MSR dialect are the host's. A feature that is an instruction is offered when the host has it;
- * a feature of the system architecture (paging, APIC, SYSCALL, ...) is the machine's own work and does not depend on the host.
+ * its undefined flags and its MSR dialect are the host's. A feature that is an instruction is offered when the host has
+ * it; a feature of the system architecture (paging, APIC, SYSCALL, ...) is the machine's own work and does not depend
+ * on the host.
  *
  * Speculation. The rows and IA32_ARCH_CAPABILITIES (engine/msr.c) say that this processor is not affected by any of the
  * known speculative side channels, so that a guest kernel applies no mitigation. That is deliberate: a translated or
- * interpreted guest runs other code than its own, with other branches at other addresses, so its retpolines, RSB stuffing
- * and barriers protect nothing here; they would only cost time. What keeps a guest from reading this process is that
- * it has no host address of its own, and what keeps processes apart is the host kernel, which knows the real processor.
- * Isolation between two programs inside one guest is NOT provided against speculation. On the kvm path the processor runs
- * the guest's own code: that path must take these rows from KVM instead.
+ * interpreted guest runs other code than its own, with other branches at other addresses, so its retpolines, RSB
+ * stuffing and barriers protect nothing here; they would only cost time. What keeps a guest from reading this process
+ * is that it has no host address of its own, and what keeps processes apart is the host kernel, which knows the real
+ * processor. Isolation between two programs inside one guest is NOT provided against speculation. On the kvm path the
+ * processor runs the guest's own code: that path must take these rows from KVM instead.
  *
- * Deviations from a real processor, all of them permitted to a virtual one: no MTRR (memory types have no meaning here),
- * no MCA, no performance counters, no MONITOR, no virtualization, no supervisor XSAVE state.
+ * Deviations from a real processor, all of them permitted to a virtual one: no MTRR (memory types have no meaning
+ * here), no MCA, no performance counters, no MONITOR, no virtualization, no supervisor XSAVE state.
  *
  * Sources: SDM 2A CPUID, APM 3 appendix E, and the checks of Linux 6.1 arch/x86/kernel/cpu/{common,bugs,amd,intel}.c.
  */
@@ -27,18 +29,19 @@
 #include "engine/vm.h"
 
 enum policy {
-	P_HOST,	 /* an instruction: offered when the host has it */
+	P_HOST,  /* an instruction: offered when the host has it */
 	P_XSAVE, /* ... and the host's kernel has enabled XSAVE */
-	P_AVX,	 /* ... and the host's kernel has enabled the YMM state */
-	P_SOFT,	 /* the machine's own work: offered on every host */
-	P_AMD,	 /* the same, but a bit that only AMD's processors define */
-	P_SMP,	 /* set with more than one vCPU */
+	P_AVX,   /* ... and the host's kernel has enabled the YMM state */
+	P_SOFT,  /* the machine's own work: offered on every host */
+	P_AMD,   /* the same, but a bit that only AMD's processors define */
+	P_SMP,   /* set with more than one vCPU */
 	P_AMDSMP,
-	P_OFF,	 /* known, and withheld: the row says why */
+	P_OFF, /* known, and withheld: the row says why */
 };
 
 enum reg { EAX, EBX, ECX, EDX };
 
+/* clang-format off */
 /* id, leaf, subleaf, register, bit, name, policy */
 #define FEATURE_ROWS(X)                                                                        \
 	X(FPU, 0x1, 0, EDX, 0, "fpu", P_HOST)                                                  \
@@ -158,12 +161,13 @@ enum reg { EAX, EBX, ECX, EDX };
 	X(SRSO_NO, 0x80000021, 0, EAX, 29, "srso_no", P_AMD)                                   \
 	X(TSA_SQ_NO, 0x80000021, 0, ECX, 1, "tsa_sq_no", P_AMD)                                \
 	X(TSA_L1_NO, 0x80000021, 0, ECX, 2, "tsa_l1_no", P_AMD)
+/* clang-format on */
 
 enum {
 #define X(id, leaf, sub, reg, bit, name, policy) F_##id,
 	FEATURE_ROWS(X)
 #undef X
-	F_ROWS
+		F_ROWS
 };
 
 static const struct feature_row {
@@ -177,14 +181,29 @@ static const struct feature_row {
 };
 
 static const uint8_t feature_of[CF_COUNT] = {
-	[CF_PGE] = F_PGE,	    [CF_PSE] = F_PSE,	      [CF_PAE] = F_PAE,
-	[CF_NX] = F_NX,		    [CF_LM] = F_LM,	      [CF_SYSCALL] = F_SYSCALL,
-	[CF_SYSENTER] = F_SEP,	    [CF_PCID] = F_PCID,	      [CF_SMEP] = F_SMEP,
-	[CF_SMAP] = F_SMAP,	    [CF_UMIP] = F_UMIP,	      [CF_FSGSBASE] = F_FSGSBASE,
-	[CF_1GB] = F_GBPAGES,	    [CF_XSAVE] = F_XSAVE,     [CF_AVX] = F_AVX,
-	[CF_AVX2] = F_AVX2,	    [CF_RDTSCP] = F_RDTSCP,   [CF_X2APIC] = F_X2APIC,
-	[CF_TSC_DEADLINE] = F_TSC_DEADLINE, [CF_CX16] = F_CX16, [CF_INVPCID] = F_INVPCID,
-	[CF_RDRAND] = F_RDRAND,	    [CF_RDSEED] = F_RDSEED,
+	[CF_PGE] = F_PGE,
+	[CF_PSE] = F_PSE,
+	[CF_PAE] = F_PAE,
+	[CF_NX] = F_NX,
+	[CF_LM] = F_LM,
+	[CF_SYSCALL] = F_SYSCALL,
+	[CF_SYSENTER] = F_SEP,
+	[CF_PCID] = F_PCID,
+	[CF_SMEP] = F_SMEP,
+	[CF_SMAP] = F_SMAP,
+	[CF_UMIP] = F_UMIP,
+	[CF_FSGSBASE] = F_FSGSBASE,
+	[CF_1GB] = F_GBPAGES,
+	[CF_XSAVE] = F_XSAVE,
+	[CF_AVX] = F_AVX,
+	[CF_AVX2] = F_AVX2,
+	[CF_RDTSCP] = F_RDTSCP,
+	[CF_X2APIC] = F_X2APIC,
+	[CF_TSC_DEADLINE] = F_TSC_DEADLINE,
+	[CF_CX16] = F_CX16,
+	[CF_INVPCID] = F_INVPCID,
+	[CF_RDRAND] = F_RDRAND,
+	[CF_RDSEED] = F_RDSEED,
 };
 
 #define XCR0_X87 1ull
@@ -192,7 +211,8 @@ static const uint8_t feature_of[CF_COUNT] = {
 #define XCR0_YMM 4ull
 #define XSAVE_LEGACY_BYTES 576 /* legacy region and header (SDM 1 13.4) */
 
-/* Guest-physical address bits: more than the largest machine needs (MEM_MAX_BYTES), within what the host can address. */
+/* Guest-physical address bits: more than the largest machine needs (MEM_MAX_BYTES), within what the host can address.
+ */
 #define PHYS_BITS_MAX 46
 #define LINEAR_BITS 48
 
@@ -318,7 +338,8 @@ static unsigned bits_for(unsigned n)
 	return b;
 }
 
-/* Cache leaves (Intel 4, AMD 8000001D) have one encoding: EAX 7:5 level, 25:14 logical processors that share it minus 1. */
+/* Cache leaves (Intel 4, AMD 8000001D) have one encoding: EAX 7:5 level, 25:14 logical processors that share it
+ * minus 1. */
 static void add_caches(struct cpuid_table *t, const struct host *h, uint32_t leaf, unsigned ncpus)
 {
 	for (int sub = 0; sub < 5; sub++) {
@@ -490,7 +511,8 @@ void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t
 	bool apic_on = !v->lapic || (lapic_base(v->lapic) & (1u << 11));
 
 	out[EAX] = out[EBX] = out[ECX] = out[EDX] = 0;
-	/* Past the last leaf Intel's processors answer with the highest basic one, AMD's with zeros. Leaves 4000xxxx are ours. */
+	/* Past the last leaf Intel's processors answer with the highest basic one, AMD's with zeros. Leaves 4000xxxx
+	 * are ours. */
 	if (!table_is_amd(t) && t->n && (leaf < LEAF_HV || leaf >= LEAF_EXT)) {
 		const struct cpuid_entry *ext = find(t, LEAF_EXT, 0);
 
@@ -519,7 +541,8 @@ void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t
 		if (subleaf == 0 && e)
 			out[EBX] = xsave_bytes(t, v->regs.xcr0);
 		else if (subleaf == 1 && e && (e->eax & 2))
-			out[EBX] = (v->regs.xcr0 & XCR0_YMM) ? XSAVE_LEGACY_BYTES + find(t, 0xd, 2)->eax : XSAVE_LEGACY_BYTES;
+			out[EBX] = (v->regs.xcr0 & XCR0_YMM) ? XSAVE_LEGACY_BYTES + find(t, 0xd, 2)->eax
+							     : XSAVE_LEGACY_BYTES;
 		break;
 	case 0x15:
 		out[EAX] = CPUID_APIC_TIMER_KHZ;

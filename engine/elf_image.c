@@ -148,10 +148,11 @@ enum status elf_load(struct vm *vm, const struct elf_image *img, const char *nam
 
 		if (paddr < LOW_TOP)
 			return error_set(e, ST_BAD_FILE,
-					 "'%s' wants to be loaded at 0x%llx, below 1 MiB: link it at 1 MiB or above", name,
-					 (unsigned long long)paddr);
+					 "'%s' wants to be loaded at 0x%llx, below 1 MiB: link it at 1 MiB or above",
+					 name, (unsigned long long)paddr);
 		if (!to)
-			return error_set(e, ST_TOO_BIG, "'%s' needs memory up to %llu MiB, and the guest has %llu: give more --memory",
+			return error_set(e, ST_TOO_BIG,
+					 "'%s' needs memory up to %llu MiB, and the guest has %llu: give more --memory",
 					 name, (unsigned long long)((paddr + memsz + 0xfffff) >> 20),
 					 (unsigned long long)(vm->mem.ram_bytes >> 20));
 		memcpy(to, img->data + img->seg[i].off, filesz);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Unpacks what a bzImage carries, with the host's libraries instead of the guest's decompressor: a few tenths of a second
- * natively, against seconds of guest code at every boot.
+ * Unpacks what a bzImage carries, with the host's libraries instead of the guest's decompressor: a few tenths of a
+ * second natively, against seconds of guest code at every boot.
  *
  * The payload is a compressed ELF file with its unpacked size behind it as 32 bits: gzip's own trailer, or put there by
  * the kernel's build (Documentation/arch/x86/boot.rst, payload_length). That size is a file's claim: it sizes the
@@ -125,7 +125,8 @@ static const struct packing {
 	{"uncompressed", {0x7f, 'E', 'L', 'F'}, 4, false, unpack_none},
 };
 
-enum unpack_result kernel_unpack(const uint8_t *in, uint64_t in_size, uint8_t **out, uint64_t *out_size, const char **kind)
+enum unpack_result kernel_unpack(const uint8_t *in, uint64_t in_size, uint8_t **out, uint64_t *out_size,
+				 const char **kind)
 {
 	*out = NULL;
 	*kind = "unknown compression";

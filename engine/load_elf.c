@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ELF kernels by the PVH boot ABI (Xen docs/misc/pvh.pandoc; include/xen/interface/hvm/start_info.h in Linux): a note
- * named "Xen" of type 18 gives a 32-bit physical entry point, which is entered in flat protected mode with EBX pointing at
- * struct hvm_start_info. A Linux vmlinux with CONFIG_PVH has it, and so do several small kernels.
+ * named "Xen" of type 18 gives a 32-bit physical entry point, which is entered in flat protected mode with EBX pointing
+ * at struct hvm_start_info. A Linux vmlinux with CONFIG_PVH has it, and so do several small kernels.
  */
 #include <string.h>
 
@@ -32,7 +32,8 @@ static bool find_pvh_entry(const struct elf_image *img, uint32_t *entry)
 			total = 12 + name_pad + desc_pad;
 			if (12 + name_pad + descsz > left)
 				break;
-			if (type == XEN_ELFNOTE_PHYS32_ENTRY && namesz == 4 && memcmp(p + 12, "Xen", 4) == 0 && descsz >= 4) {
+			if (type == XEN_ELFNOTE_PHYS32_ENTRY && namesz == 4 && memcmp(p + 12, "Xen", 4) == 0 &&
+			    descsz >= 4) {
 				*entry = get32(p + 12 + name_pad);
 				return true;
 			}
@@ -45,7 +46,8 @@ static bool find_pvh_entry(const struct elf_image *img, uint32_t *entry)
 	return false;
 }
 
-static enum status place_initrd(struct vm *vm, const struct elf_image *img, uint64_t *gpa, uint64_t *size, struct error *e)
+static enum status place_initrd(struct vm *vm, const struct elf_image *img, uint64_t *gpa, uint64_t *size,
+				struct error *e)
 {
 	uint64_t top = boot_low_ram_end(vm);
 	enum status s;
@@ -57,7 +59,8 @@ static enum status place_initrd(struct vm *vm, const struct elf_image *img, uint
 	if (s != ST_OK)
 		return s;
 	if (*size > top || ((top - *size) & ~(PAGE_SIZE_4K - 1)) < img->end)
-		return error_set(e, ST_TOO_BIG, "the initrd '%s' (%llu MiB) does not fit above the kernel: give more --memory",
+		return error_set(e, ST_TOO_BIG,
+				 "the initrd '%s' (%llu MiB) does not fit above the kernel: give more --memory",
 				 vm->cfg.initrd, (unsigned long long)((*size + 0xfffff) >> 20));
 	*gpa = (top - *size) & ~(PAGE_SIZE_4K - 1);
 	return boot_file_to_ram(vm, vm->cfg.initrd, "the initrd", *gpa, *size, e);
@@ -77,8 +80,10 @@ enum status load_elf_pvh(struct vm *vm, const struct boot_file *f, struct error 
 	if (s != ST_OK)
 		return s;
 	if (!find_pvh_entry(&img, &entry))
-		return error_set(e, ST_BAD_FILE,
-				 "'%s' is an ELF file without a PVH note: give a bzImage or a PVH kernel, or use --multiboot", f->name);
+		return error_set(
+			e, ST_BAD_FILE,
+			"'%s' is an ELF file without a PVH note: give a bzImage or a PVH kernel, or use --multiboot",
+			f->name);
 	s = elf_load(vm, &img, f->name, e);
 	if (s == ST_OK)
 		s = place_initrd(vm, &img, &initrd, &initrd_size, e);

@@ -2,11 +2,11 @@
 /*
  * Linux by its boot protocol (Documentation/arch/x86/boot.rst and zero-page.rst).
  *
- * The usual way: the payload is unpacked here, the ELF kernel in it goes to its own physical addresses, and vCPU 0 enters
- * it in the mode of its ELF class, 64-bit or 32-bit, with RSI pointing at boot_params, just as the kernel's decompressor
- * would. The kernel then runs at the address it was linked for: like "nokaslr", and just as true to the protocol.
- * Where the compression is not known here, the bzImage's own decompressor is entered instead, by its 64-bit or
- * 32-bit entry point.
+ * The usual way: the payload is unpacked here, the ELF kernel in it goes to its own physical addresses, and vCPU 0
+ * enters it in the mode of its ELF class, 64-bit or 32-bit, with RSI pointing at boot_params, just as the kernel's
+ * decompressor would. The kernel then runs at the address it was linked for: like "nokaslr", and just as true to the
+ * protocol. Where the compression is not known here, the bzImage's own decompressor is entered instead, by its 64-bit
+ * or 32-bit entry point.
  *
  *      low memory (loader.h)     kernel                             initrd        end of low RAM, initrd_addr_max
  *      |------------------| 1M ..|---------------| .. free ........|-------------|
@@ -58,7 +58,7 @@ struct linux_image {
 	unsigned version;
 	uint64_t setup_bytes; /* real-mode part; the protected-mode part follows */
 	uint64_t header_end;
-	uint64_t initrd_max;  /* highest address an initrd may occupy */
+	uint64_t initrd_max; /* highest address an initrd may occupy */
 	uint64_t cmdline_max;
 	bool kernel64;
 	/* the kernel uses memory from reserve_start to reserve_end before it has read the memory map */
@@ -73,11 +73,13 @@ static enum status parse(struct linux_image *k, const struct boot_file *f, struc
 	*k = (struct linux_image){.f = f};
 	if (f->size < HDR_END_MAX || get16(d + HDR_BOOT_FLAG) != 0xaa55 || get32(d + HDR_MAGIC) != HDR_MAGIC_HDRS)
 		return error_set(e, ST_BAD_FILE,
-				 "'%s' is no Linux kernel: give a bzImage (the vmlinuz of a distribution) or an ELF file with a PVH note",
+				 "'%s' is no Linux kernel: give a bzImage (the vmlinuz of a distribution) or an ELF "
+				 "file with a PVH note",
 				 f->name);
 	k->version = get16(d + HDR_VERSION);
 	if (k->version < 0x0203 || !(d[HDR_LOADFLAGS] & LOADED_HIGH))
-		return error_set(e, ST_UNSUPPORTED, "'%s' is a kernel of boot protocol %u.%02u, too old: give one of 2.4.18 or later",
+		return error_set(e, ST_UNSUPPORTED,
+				 "'%s' is a kernel of boot protocol %u.%02u, too old: give one of 2.4.18 or later",
 				 f->name, k->version >> 8, k->version & 0xff);
 	sects = d[HDR_SETUP_SECTS] ? d[HDR_SETUP_SECTS] : 4;
 	k->setup_bytes = (sects + 1) * 512ull;
@@ -116,13 +118,15 @@ static enum status load_unpacked(struct vm *vm, struct linux_image *k, bool *loa
 	if (get32(d + HDR_PAYLOAD_OFFSET) == 0 || len == 0)
 		return ST_OK;
 	if (off > k->f->size || len > k->f->size - off)
-		return error_set(e, ST_BAD_FILE, "'%s' is a truncated Linux kernel (%llu bytes of %llu): give the whole file",
+		return error_set(e, ST_BAD_FILE,
+				 "'%s' is a truncated Linux kernel (%llu bytes of %llu): give the whole file",
 				 k->f->name, (unsigned long long)k->f->size, (unsigned long long)(off + len));
 	switch (kernel_unpack(d + off, len, &elf, &size, &kind)) {
 	case UNPACK_UNKNOWN:
 		return ST_OK;
 	case UNPACK_BAD:
-		return error_set(e, ST_BAD_FILE, "'%s': the kernel in it (%s) is damaged: give another file", k->f->name, kind);
+		return error_set(e, ST_BAD_FILE, "'%s': the kernel in it (%s) is damaged: give another file",
+				 k->f->name, kind);
 	case UNPACK_MEMORY:
 		return error_set(e, ST_NO_MEMORY, "no host memory to unpack '%s'", k->f->name);
 	case UNPACK_OK:
@@ -170,7 +174,8 @@ static enum status load_packed(struct vm *vm, struct linux_image *k, uint64_t *e
 
 /* ---- the initrd ---- */
 
-/* As high as it may be, out of the kernel's way; in a small machine below the kernel, where there is room up to 16 MiB. */
+/* As high as it may be, out of the kernel's way; in a small machine below the kernel, where there is room up to 16 MiB.
+ */
 static bool place_initrd(const struct linux_image *k, uint64_t top, uint64_t size, uint64_t *gpa)
 {
 	const uint64_t page = ~(PAGE_SIZE_4K - 1);
@@ -184,7 +189,8 @@ static bool place_initrd(const struct linux_image *k, uint64_t top, uint64_t siz
 	return true;
 }
 
-static enum status load_initrd(struct vm *vm, const struct linux_image *k, uint64_t *gpa, uint64_t *size, struct error *e)
+static enum status load_initrd(struct vm *vm, const struct linux_image *k, uint64_t *gpa, uint64_t *size,
+			       struct error *e)
 {
 	uint64_t top = boot_low_ram_end(vm);
 	enum status s;
@@ -198,17 +204,19 @@ static enum status load_initrd(struct vm *vm, const struct linux_image *k, uint6
 	if (top > k->initrd_max + 1)
 		top = k->initrd_max + 1;
 	if (!place_initrd(k, top, *size, gpa))
-		return error_set(e, ST_TOO_BIG,
-				 "the initrd '%s' (%llu MiB) does not fit beside the kernel, which ends at %llu MiB of %llu: "
-				 "give more --memory or a smaller initrd",
-				 vm->cfg.initrd, (unsigned long long)((*size + 0xfffff) >> 20),
-				 (unsigned long long)((k->reserve_end + 0xfffff) >> 20), (unsigned long long)(top >> 20));
+		return error_set(
+			e, ST_TOO_BIG,
+			"the initrd '%s' (%llu MiB) does not fit beside the kernel, which ends at %llu MiB of %llu: "
+			"give more --memory or a smaller initrd",
+			vm->cfg.initrd, (unsigned long long)((*size + 0xfffff) >> 20),
+			(unsigned long long)((k->reserve_end + 0xfffff) >> 20), (unsigned long long)(top >> 20));
 	return boot_file_to_ram(vm, vm->cfg.initrd, "the initrd", *gpa, *size, e);
 }
 
 /* ---- boot_params ---- */
 
-static void fill_boot_params(struct vm *vm, const struct linux_image *k, uint8_t *bp, uint64_t initrd, uint64_t initrd_size)
+static void fill_boot_params(struct vm *vm, const struct linux_image *k, uint8_t *bp, uint64_t initrd,
+			     uint64_t initrd_size)
 {
 	struct boot_map map;
 	uint64_t ext_k = (boot_low_ram_end(vm) - LOW_TOP) >> 10;

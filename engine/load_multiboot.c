@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Multiboot 1 (Multiboot Specification 0.6.96): ELF kernels, or any file with the "a.out kludge" addresses in its header.
+ * Multiboot 1 (Multiboot Specification 0.6.96): ELF kernels, or any file with the "a.out kludge" addresses in its
+ * header.
  *
  *      low memory (loader.h)     kernel            modules, each on a page
  *      |------------------| 1M ..|---------| ....  |------|  |------|
  *
- * The information structure, its strings and lists are at LOW_BOOT_INFO. A module is "FILE arguments": the file up to the
- * first blank, and the whole string goes to the kernel. A wish for a video mode (header flag 2) is accepted and not
+ * The information structure, its strings and lists are at LOW_BOOT_INFO. A module is "FILE arguments": the file up to
+ * the first blank, and the whole string goes to the kernel. A wish for a video mode (header flag 2) is accepted and not
  * granted: there is no display, and the flag in the information structure says so.
  */
 #include <stdlib.h>
@@ -98,7 +99,8 @@ static enum status load_aout(struct vm *vm, const struct boot_file *f, const uin
 		return error_set(e, ST_BAD_FILE, "'%s' has a damaged Multiboot header (end of data)", f->name);
 	total = bss_end > load + size ? bss_end - load : size;
 	if (load < LOW_TOP)
-		return error_set(e, ST_BAD_FILE, "'%s' wants to be loaded at 0x%llx, below 1 MiB: link it at 1 MiB or above", f->name,
+		return error_set(e, ST_BAD_FILE,
+				 "'%s' wants to be loaded at 0x%llx, below 1 MiB: link it at 1 MiB or above", f->name,
 				 (unsigned long long)load);
 	to = mem_ram(&vm->mem, load, total);
 	if (!to)
@@ -110,7 +112,8 @@ static enum status load_aout(struct vm *vm, const struct boot_file *f, const uin
 	return ST_OK;
 }
 
-static enum status load_kernel(struct vm *vm, const struct boot_file *f, uint64_t *entry, uint64_t *end, struct error *e)
+static enum status load_kernel(struct vm *vm, const struct boot_file *f, uint64_t *entry, uint64_t *end,
+			       struct error *e)
 {
 	const uint8_t *h = find_header(f);
 	struct elf_image img;
@@ -118,11 +121,12 @@ static enum status load_kernel(struct vm *vm, const struct boot_file *f, uint64_
 	enum status s;
 
 	if (!h)
-		return error_set(e, ST_BAD_FILE, "'%s' has no Multiboot header in its first 8 KiB: give a Multiboot 1 kernel", f->name);
+		return error_set(e, ST_BAD_FILE,
+				 "'%s' has no Multiboot header in its first 8 KiB: give a Multiboot 1 kernel", f->name);
 	flags = get32(h + 4);
 	if (flags & HF_MANDATORY & ~(HF_PAGE_ALIGN | HF_MEMORY | HF_VIDEO))
-		return error_set(e, ST_UNSUPPORTED, "'%s' demands Multiboot features (0x%x) that do not exist here", f->name,
-				 flags & HF_MANDATORY);
+		return error_set(e, ST_UNSUPPORTED, "'%s' demands Multiboot features (0x%x) that do not exist here",
+				 f->name, flags & HF_MANDATORY);
 	if (flags & HF_AOUT) {
 		s = load_aout(vm, f, h, entry, end, e);
 	} else {
@@ -149,7 +153,8 @@ static enum status load_modules(struct vm *vm, struct info *info, uint64_t free,
 		enum status s;
 
 		if (len == 0 || len >= sizeof(name))
-			return error_set(e, ST_INVALID, "--module '%s' names no file: give FILE or \"FILE arguments\"", text);
+			return error_set(e, ST_INVALID, "--module '%s' names no file: give FILE or \"FILE arguments\"",
+					 text);
 		memcpy(name, text, len);
 		name[len] = 0;
 		free = (free + PAGE_SIZE_4K - 1) & ~(PAGE_SIZE_4K - 1);

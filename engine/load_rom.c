@@ -27,8 +27,9 @@ enum status load_rom(struct vm *vm, struct error *e)
 	if (s != ST_OK)
 		return s;
 	if (f.size < ROM_MIN) {
-		s = error_set(e, ST_BAD_FILE, "the ROM '%s' has %llu bytes and the reset vector alone takes 16: give another file", f.name,
-			      (unsigned long long)f.size);
+		s = error_set(e, ST_BAD_FILE,
+			      "the ROM '%s' has %llu bytes and the reset vector alone takes 16: give another file",
+			      f.name, (unsigned long long)f.size);
 		boot_file_free(&f);
 		return s;
 	}

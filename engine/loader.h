@@ -15,17 +15,17 @@ struct vcpu;
 struct vm;
 
 /* Low memory as the loaders use it. Below 640 KiB all of it belongs to the guest once it runs. */
-#define LOW_BDA 0x400u		 /* BIOS data area: words that old code looks at */
+#define LOW_BDA 0x400u /* BIOS data area: words that old code looks at */
 #define LOW_STACK_TOP 0x7000u
-#define LOW_BOOT_PARAMS 0x7000u	 /* Linux "zero page" */
+#define LOW_BOOT_PARAMS 0x7000u /* Linux "zero page" */
 #define LOW_GDT 0x8000u
-#define LOW_PAGE_TABLES 0x9000u	 /* PML4, PDPT, four page directories */
-#define LOW_BOOT_INFO 0x10000u	 /* PVH or Multiboot information, up to LOW_CMDLINE */
+#define LOW_PAGE_TABLES 0x9000u /* PML4, PDPT, four page directories */
+#define LOW_BOOT_INFO 0x10000u  /* PVH or Multiboot information, up to LOW_CMDLINE */
 #define LOW_CMDLINE 0x20000u
 #define LOW_CMDLINE_MAX 0x10000u
-#define LOW_END 0x9fc00u	 /* extended BIOS data area from here to 640 KiB */
+#define LOW_END 0x9fc00u /* extended BIOS data area from here to 640 KiB */
 #define LOW_EBDA_BYTES 0x400u
-#define LOW_ACPI 0xe0000u	 /* tables but the RSDP */
+#define LOW_ACPI 0xe0000u /* tables but the RSDP */
 #define LOW_ACPI_BYTES 0x10000u
 #define LOW_RSDP 0xf0000u
 #define LOW_TOP 0x100000u
@@ -106,9 +106,9 @@ struct elf_image {
 	const uint8_t *data;
 	uint64_t size;
 	bool elf64;
-	uint64_t entry;	       /* as in the file */
-	uint64_t entry_phys;   /* through the segment that holds it, where it is a virtual address */
-	uint64_t start, end;   /* physical extent of all segments, end exclusive */
+	uint64_t entry;      /* as in the file */
+	uint64_t entry_phys; /* through the segment that holds it, where it is a virtual address */
+	uint64_t start, end; /* physical extent of all segments, end exclusive */
 	unsigned nseg;
 	struct {
 		uint64_t paddr, vaddr, off, filesz, memsz;
@@ -146,7 +146,7 @@ enum status load_rom(struct vm *vm, struct error *e);
 enum unpack_result {
 	UNPACK_OK,
 	UNPACK_UNKNOWN, /* a compression that is not known here */
-	UNPACK_BAD,	/* known, and damaged */
+	UNPACK_BAD,     /* known, and damaged */
 	UNPACK_MEMORY,
 };
 /* Unpacks a kernel's payload. *out is malloc'ed on UNPACK_OK. *kind: name of the compression, for messages. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Model-specific registers as a table, sorted by index. A row says who has the register (every processor, Intel's
- * dialect, AMD's), where its value lives (a field of the register file, the vCPU's slot of the row, or a function), which bits
- * software may change, and what it holds after RESET.
+ * dialect, AMD's), where its value lives (a field of the register file, the vCPU's slot of the row, or a function),
+ * which bits software may change, and what it holds after RESET.
  *
  * An index without a row is #GP(0), as on a processor. The rows are what Linux 6.1 (32- and 64-bit) touches on this
  * machine's CPUID, plus the registers that it reads without asking CPUID first: AMD's SYSCFG, HWCR, NB_CFG and
@@ -27,13 +27,13 @@
 enum vendor { V_ANY, V_INTEL, V_AMD };
 
 enum kind {
-	K_SLOT,	 /* v->msr[row]; bits outside mask keep their value silently */
+	K_SLOT,  /* v->msr[row]; bits outside mask keep their value silently */
 	K_CONST, /* reads as reset, writes fault */
-	K_DULL,	 /* reads as reset, writes are accepted and ignored */
+	K_DULL,  /* reads as reset, writes are accepted and ignored */
 	K_FIELD, /* a 64-bit field of struct x86_regs at off; bits outside mask fault */
 	K_CANON, /* the same, and the value must be a canonical address */
 	K_LOW32, /* the same, bits above 31 are ignored */
-	K_FUNC,	 /* the functions */
+	K_FUNC,  /* the functions */
 };
 
 struct msr_ops {
@@ -271,7 +271,8 @@ static bool pred_cmd_write(struct vcpu *v, unsigned slot, uint64_t val)
 	return !(val & ~1ull);
 }
 
-/* Update signature: what a microcode update has left in the upper half; software writes 0 before CPUID (SDM 3A 9.11.7). */
+/* Update signature: what a microcode update has left in the upper half; software writes 0 before CPUID (SDM 3A 9.11.7).
+ */
 static bool ucode_read(struct vcpu *v, unsigned slot, uint64_t *val)
 {
 	(void)slot;
@@ -303,7 +304,8 @@ static const struct msr_ops ucode_ops = {ucode_read, ucode_write};
 /*
  * IA32_ARCH_CAPABILITIES (SDM 4 table 2-2): 0 RDCL_NO, 1 IBRS_ALL (one write at boot, then nothing to do),
  * 3 SKIP_L1DFL_VMENTRY, 4 SSB_NO, 5 MDS_NO, 6 IF_PSCHANGE_MC_NO, 8 TAA_NO, 13 SBDR_SSDP_NO, 14 FBSDP_NO, 15 PSDP_NO,
- * 20 BHI_NO, 24 PBRSB_NO, 26 GDS_NO, 27 RFDS_NO, 62 ITS_NO. Bit 2 (RSBA: RSB underflow falls back to other predictors) stays clear.
+ * 20 BHI_NO, 24 PBRSB_NO, 26 GDS_NO, 27 RFDS_NO, 62 ITS_NO. Bit 2 (RSBA: RSB underflow falls back to other predictors)
+ * stays clear.
  */
 #define BIT_ULL(n) (1ull << (n))
 #define ARCH_CAP                                                                                                  \
@@ -311,16 +313,31 @@ static const struct msr_ops ucode_ops = {ucode_read, ucode_write};
 	 BIT_ULL(14) | BIT_ULL(15) | BIT_ULL(20) | BIT_ULL(24) | BIT_ULL(26) | BIT_ULL(27) | BIT_ULL(62))
 
 #define PAT_RESET 0x0007040600070406ull
-#define MISC_ENABLE_RESET 0x1801ull    /* fast strings; no BTS, no PEBS */
+#define MISC_ENABLE_RESET 0x1801ull /* fast strings; no BTS, no PEBS */
 #define MISC_ENABLE_WRITABLE 0x1ull
-#define HWCR_RESET BIT_ULL(24)	       /* TscFreqSel: the TSC counts at the P0 frequency */
+#define HWCR_RESET BIT_ULL(24) /* TscFreqSel: the TSC counts at the P0 frequency */
 #define ALL (~0ull)
 
-#define SLOT(i, v, mask, reset, name) {i, v, K_SLOT, 0, mask, reset, NULL, name}
-#define CONST(i, v, val, name) {i, v, K_CONST, 0, 0, val, NULL, name}
-#define DULL(i, v, val, name) {i, v, K_DULL, 0, 0, val, NULL, name}
-#define FIELD(i, kind, field, name) {i, V_ANY, kind, offsetof(struct x86_regs, field), ALL, 0, NULL, name}
-#define FUNC(i, ops, name) {i, V_ANY, K_FUNC, 0, 0, 0, &ops, name}
+#define SLOT(i, v, mask, reset, name)                    \
+	{                                                \
+		i, v, K_SLOT, 0, mask, reset, NULL, name \
+	}
+#define CONST(i, v, val, name)                       \
+	{                                            \
+		i, v, K_CONST, 0, 0, val, NULL, name \
+	}
+#define DULL(i, v, val, name)                       \
+	{                                           \
+		i, v, K_DULL, 0, 0, val, NULL, name \
+	}
+#define FIELD(i, kind, field, name)                                                  \
+	{                                                                            \
+		i, V_ANY, kind, offsetof(struct x86_regs, field), ALL, 0, NULL, name \
+	}
+#define FUNC(i, ops, name)                            \
+	{                                             \
+		i, V_ANY, K_FUNC, 0, 0, 0, &ops, name \
+	}
 
 static const struct row rows[] = {
 	FUNC(MSR_TSC, tsc_ops, "IA32_TIME_STAMP_COUNTER"),

@@ -2,9 +2,9 @@
 /*
  * What this host offers: processor, virtualization, KVM, memory, kernel, performance counters.
  *
- * A /dev/kvm that opens says little: some kernels offer one without VT-x or AMD-V, made by software, slower than our own
- * translator and not faithful. So three facts are asked apart: does the processor have VMX or SVM, is the vendor's module
- * there, may we open the device. `auto` asks for all three.
+ * A /dev/kvm that opens says little: some kernels offer one without VT-x or AMD-V, made by software, slower than our
+ * own translator and not faithful. So three facts are asked apart: does the processor have VMX or SVM, is the vendor's
+ * module there, may we open the device. `auto` asks for all three.
  */
 #include "fastpath/probe.h"
 
@@ -240,11 +240,12 @@ static const char *kvm_text(const struct host_facts *f, char *buf, size_t n)
 	case KVM_ABSENT:
 		return "no /dev/kvm";
 	case KVM_NO_PERMISSION:
-		snprintf(buf, n, "/dev/kvm may not be opened: join group '%s' (usermod -aG %s USER, then log in again)", f->kvm_group,
-			 f->kvm_group);
+		snprintf(buf, n, "/dev/kvm may not be opened: join group '%s' (usermod -aG %s USER, then log in again)",
+			 f->kvm_group, f->kvm_group);
 		return buf;
 	case KVM_BROKEN:
-		snprintf(buf, n, "/dev/kvm is there but unusable (API version %d, %s)", f->kvm_api, strerror(f->kvm_errno));
+		snprintf(buf, n, "/dev/kvm is there but unusable (API version %d, %s)", f->kvm_api,
+			 strerror(f->kvm_errno));
 		return buf;
 	case KVM_OPENS:
 		snprintf(buf, n, "/dev/kvm opens, API version %d", f->kvm_api);
@@ -259,8 +260,8 @@ static void print_text(const struct host_facts *f)
 	unsigned missing = 0;
 	char buf[256];
 
-	printf("processor     %s (%s family %u model %u stepping %u), %u CPU%s\n", f->model, f->vendor, f->family, f->model_number,
-	       f->stepping, f->cpus, f->cpus == 1 ? "" : "s");
+	printf("processor     %s (%s family %u model %u stepping %u), %u CPU%s\n", f->model, f->vendor, f->family,
+	       f->model_number, f->stepping, f->cpus, f->cpus == 1 ? "" : "s");
 	printf("features     ");
 	for (unsigned i = 0; i < f->nfeatures; i++)
 		if (f->feature[i].present)
@@ -276,15 +277,17 @@ static void print_text(const struct host_facts *f)
 		printf(" none of those looked for");
 	printf("\nvirtual       VT-x %s, AMD-V %s, ", f->vmx ? "yes" : "no", f->svm ? "yes" : "no");
 	if (f->hypervisor)
-		printf("this host runs under a hypervisor (%s)\n", f->hypervisor_name[0] ? f->hypervisor_name : "nameless");
+		printf("this host runs under a hypervisor (%s)\n",
+		       f->hypervisor_name[0] ? f->hypervisor_name : "nameless");
 	else
 		printf("no hypervisor below\n");
-	printf("kvm           %s, module %s\n", kvm_text(f, buf, sizeof(buf)), f->kvm_module[0] ? f->kvm_module : "none");
+	printf("kvm           %s, module %s\n", kvm_text(f, buf, sizeof(buf)),
+	       f->kvm_module[0] ? f->kvm_module : "none");
 	printf("memory        %llu MiB, %llu MiB available\n", (unsigned long long)(f->memory_bytes >> 20),
 	       (unsigned long long)(f->memory_free_bytes >> 20));
 	printf("kernel        %s\n", f->kernel);
-	printf("perf counters %s%s%s\n", f->perf_counters ? "yes" : "no (", f->perf_counters ? "" : strerror(f->perf_errno),
-	       f->perf_counters ? "" : ")");
+	printf("perf counters %s%s%s\n", f->perf_counters ? "yes" : "no (",
+	       f->perf_counters ? "" : strerror(f->perf_errno), f->perf_counters ? "" : ")");
 	printf("auto          %s: %s\n", path, why);
 }
 
@@ -297,6 +300,7 @@ static int print_json(const struct host_facts *f)
 
 	for (unsigned i = 0; i < f->nfeatures; i++)
 		json_object_set_new(feat, f->feature[i].name, json_boolean(f->feature[i].present));
+	/* clang-format off */
 	root = json_pack("{s:{s:s,s:s,s:i,s:i,s:i,s:i,s:o},"
 			 "s:{s:b,s:b,s:b,s:s},"
 			 "s:{s:s,s:i,s:s,s:s,s:b},"
@@ -310,6 +314,7 @@ static int print_json(const struct host_facts *f)
 			 "memory", "bytes", (json_int_t)f->memory_bytes, "available_bytes", (json_int_t)f->memory_free_bytes,
 			 "kernel", f->kernel, "perf_counters", f->perf_counters,
 			 "auto", "path", path, "why", why);
+	/* clang-format on */
 	if (!root) { /* json_pack has released feat */
 		fprintf(stderr, "steelyard: no memory for the answer\n");
 		return 1;
@@ -333,7 +338,8 @@ int probe_main(int argc, char **argv)
 			       "Says what this host offers for running guests, and which path --path auto takes.\n");
 			return 0;
 		} else {
-			fprintf(stderr, "steelyard: probe does not know '%s': usage: steelyard probe [--json]\n", argv[i]);
+			fprintf(stderr, "steelyard: probe does not know '%s': usage: steelyard probe [--json]\n",
+				argv[i]);
 			return EXIT_USAGE;
 		}
 	}

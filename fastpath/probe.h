@@ -22,14 +22,14 @@ struct host_facts {
 		const char *name;
 		bool present;
 	} feature[PROBE_MAX_FEATURES];
-	bool vmx, svm;	       /* the instructions are there */
-	bool hypervisor;       /* this host is a virtual machine itself */
+	bool vmx, svm;   /* the instructions are there */
+	bool hypervisor; /* this host is a virtual machine itself */
 	char hypervisor_name[13];
 	enum kvm_access kvm;
 	int kvm_errno;
-	int kvm_api;	       /* KVM_GET_API_VERSION, or -1 */
-	char kvm_group[64];    /* group of /dev/kvm, for the advice */
-	char kvm_module[64];   /* kvm_intel, kvm_amd, another one, or "" */
+	int kvm_api;         /* KVM_GET_API_VERSION, or -1 */
+	char kvm_group[64];  /* group of /dev/kvm, for the advice */
+	char kvm_module[64]; /* kvm_intel, kvm_amd, another one, or "" */
 	bool kvm_vendor_module;
 	uint64_t memory_bytes, memory_free_bytes;
 	char kernel[200];

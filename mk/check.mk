@@ -3,7 +3,7 @@
 UNIT_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 DIFF_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/diff/*.c)) $(patsubst %.S,$(O)/%.o,$(wildcard tests/diff/*.S))
-GUEST_TEST_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/guest/*.c))
+GUEST_TESTS := $(patsubst %.S,$(O)/%.elf,$(wildcard tests/guest/*.S))
 E2E_TESTS := $(filter-out tests/e2e/lib.sh,$(wildcard tests/e2e/*.sh))
 CHECK := sh mk/check.sh $(O)/check
 # The table of paths belongs to the program, not to the library.
@@ -15,12 +15,16 @@ check:
 	$(Q)rm -rf $(O)/check
 	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-guest check-e2e
 	$(Q)$(CHECK) total
-tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/e2e/pty
+tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(GUEST_TESTS) $(O)/tests/e2e/pty
 
 $(UNIT_TESTS): $(O)/%: $(O)/%.o $(UNIT_HELP) $(TEST_LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(O)/tests/diff/diff: $(DIFF_OBJS) $(TEST_LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lunicorn $(LDLIBS)
+$(GUEST_TESTS): $(O)/%.elf: %.S tests/guest/guest.ld $(wildcard tests/guest/*.inc)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -m32 -c -nostdinc -Itests/guest -x assembler-with-cpp -o $(@:.elf=.go) $<
+	$(Q)$(LD) -m elf_i386 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $@ $(@:.elf=.go)
 $(O)/tests/e2e/pty: tests/e2e/pty.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
@@ -31,6 +35,7 @@ check-unit:
 check-diff: check-unit
 	$(Q)$(if $(DIFF_OBJS),$(CHECK) run diff 900 $(O)/tests/diff/diff)
 check-guest: check-diff
+	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 600 sh mk/guest-tests.sh $(O)/steelyard $(O)/tests/guest "interp bt" $(wildcard tests/guest/*.S))
 check-e2e: check-guest
 	$(Q)$(foreach t,$(E2E_TESTS),STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e \
 		$(CHECK) run e2e/$(basename $(notdir $(t))) 600 bash $(t);)

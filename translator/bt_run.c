@@ -16,6 +16,7 @@
 
 #include "translator/bt.h"
 #include "translator/bt_int.h"
+#include "translator/vec.h"
 
 /* x87, SSE, AVX: what the guest can have (engine/cpuid.c offers no more) */
 #define XSAVE_MASK 7u
@@ -122,7 +123,7 @@ static void vec_save(struct vcpu *v)
 {
 	uint32_t mxcsr = 0x1f80;
 
-	__asm__ volatile("xsave %0" : "+m"(v->regs.xsave) : "a"(XSAVE_MASK), "d"(0) : "memory");
+	__asm__ volatile("xsave64 %0" : "+m"(v->regs.xsave) : "a"(XSAVE_MASK), "d"(0) : "memory");
 	/* host code gets clean upper halves, masked exceptions and an empty x87 stack */
 	__asm__ volatile("vzeroupper; ldmxcsr %0; fninit" : : "m"(mxcsr));
 	v->vec_live = false;
@@ -132,7 +133,7 @@ static void vec_load(struct vcpu *v)
 {
 	if (v->vec_live)
 		return;
-	__asm__ volatile("xrstor %0" : : "m"(v->regs.xsave), "a"(XSAVE_MASK), "d"(0) : "memory");
+	__asm__ volatile("xrstor64 %0" : : "m"(v->regs.xsave), "a"(XSAVE_MASK), "d"(0) : "memory");
 	v->vec_live = true;
 }
 
@@ -437,6 +438,7 @@ static void bt_vcpu_fini(struct vcpu *v)
 	if (cpu->interp)
 		interp_free(cpu->interp);
 	cpu->interp = NULL;
+	vec_free(v);
 	cpu->bt = NULL;
 	bt_lists_fini(cpu, v->vm->mem.ram_bytes);
 }

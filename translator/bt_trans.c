@@ -9,6 +9,8 @@
 
 #include <Zydis/Mnemonic.h>
 
+#include "translator/vec.h"
+
 /* ---- marks, links, records ---- */
 
 void bt_mark(struct tctx *c, unsigned flags, unsigned fix)
@@ -693,6 +695,8 @@ static bool must_interpret(const struct tctx *c, const struct insn *i)
 			return true;
 	}
 	if (mmx && !(c->key & BK_MMX))
+		return true;
+	if ((vec || mmx || (f & (ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX))) && !vec_host_runs(c->v, i))
 		return true;
 	if (i->enc == ENC_EVEX || i->enc == ENC_OTHER)
 		return true;

@@ -32,19 +32,19 @@ struct tlb_entry {
 };
 
 /*
- * Which 2 MiB and 1 GiB regions have had a large mapping since the last global flush: INVLPG inside one must drop all of it,
- * also what others (the translator) keep of it. A set with four places per region; when they are full, everything is
- * flushed and the set starts again.
+ * Which 2 MiB and 1 GiB regions have had a large mapping since the last global flush: INVLPG inside one must drop all
+ * of it, also what others (the translator) keep of it. A set with four places per region; when they are full,
+ * everything is flushed and the set starts again.
  */
 #define TLB_LARGE_WAYS 4
 #define TLB_2M_PLACES 1024
 #define TLB_1G_PLACES 64
 
 struct mmu {
-	uint64_t gen;	     /* of ordinary entries */
+	uint64_t gen;        /* of ordinary entries */
 	uint64_t gen_global; /* of global entries; never equal to gen */
 	uint64_t next_gen;
-	unsigned users;	    /* mmu_init calls not yet undone */
+	unsigned users;     /* mmu_init calls not yet undone */
 	unsigned phys_bits; /* MAXPHYADDR of the guest */
 	bool has_1g, has_smap, has_rdtscp;
 	uint64_t large_2m[TLB_2M_PLACES]; /* region << TLB_GEN_BITS | gen_global: stale when that moved */

@@ -325,7 +325,7 @@ bool desc_type_update(struct vcpu *v, uint16_t sel, uint8_t set, uint8_t clear)
 
 	if (!desc_locate(v, sel, 8, &lin))
 		return true; /* the table shrank under us: nothing to mark */
-	lin += 4; /* the doubleword that holds the type, as processors access it */
+	lin += 4;            /* the doubleword that holds the type, as processors access it */
 	if (!sys_linear(v, &lin, 4) || !mmu_rmw_ptr(v, lin, 4, ACC_WRITE | ACC_SYSTEM, &host))
 		return false;
 	if (host) {

@@ -85,6 +85,11 @@ enum xr sys_sysret(struct vcpu *v, const struct insn *i)
 	r->rflags &= ~(uint64_t)(FL_RF | FL_VM);
 	flat_cs(v, (uint16_t)((sel + (to64 ? 16 : 0)) | 3), 3, to64);
 	flat_ss(v, (uint16_t)((sel + 8) | 3), 3);
+	if (r->rflags & FL_TF) {
+		/* unlike IRET, SYSRET traps at once when it has set TF */
+		v->fault = (struct x86_fault){.vector = VEC_DB, .trap = true, .addr = DR6_BS};
+		return XR_FAULT;
+	}
 	return XR_JUMP;
 }
 

@@ -98,6 +98,9 @@ void vec_reset(struct vcpu *v);
  * so the answer holds for as long as those do. XR_NEXT or XR_FAULT. For instructions without a row of isa_vec.def:
  * XR_NEXT. */
 enum xr vec_precheck(struct vcpu *v, const struct insn *i);
+/* Can the host execute this form at all? Whoever copies instructions asks before: where not, vec_precheck gives #UD. i has a
+ * row of isa_vec.def. Syncs the vector state on the first call. */
+bool vec_host_runs(struct vcpu *v, const struct insn *i);
 /* #MF when an unmasked x87 exception is pending: before every waiting instruction (SDM 1 8.6). vec_image() first. */
 enum xr vec_check_pending(struct vcpu *v);
 

@@ -158,6 +158,13 @@ static bool host_runs(const struct vec *c, const struct insn *i)
 #undef HAVE
 }
 
+bool vec_host_runs(struct vcpu *v, const struct insn *i)
+{
+	struct vec *c = vec_get(v);
+
+	return c && i->enc != ENC_EVEX && i->enc != ENC_OTHER && host_runs(c, i);
+}
+
 enum xr vec_precheck(struct vcpu *v, const struct insn *i)
 {
 	uint32_t f = i->row ? i->row->flags : 0;

@@ -76,8 +76,10 @@ static void query(const struct vm *vm, unsigned cpu, uint32_t leaf, uint32_t sub
 
 static void test_cpuid(void)
 {
-	static const char *const withheld[] = {"vmx", "svm", "pcid", "smap", "la57", "pku", "avx512f", "xsaves", "rtm", "mpx", "monitor"};
-	static const char *const expected[] = {"fpu", "pae", "apic", "nx", "lm", "syscall", "hypervisor", "fsgsbase", "invariant_tsc"};
+	static const char *const withheld[] = {"vmx",     "svm",    "pcid", "smap", "la57",   "pku",
+					       "avx512f", "xsaves", "rtm",  "mpx",  "monitor"};
+	static const char *const expected[] = {"fpu",     "pae",        "apic",     "nx",           "lm",
+					       "syscall", "hypervisor", "fsgsbase", "invariant_tsc"};
 	struct vm *vm = machine(64 * MIB, 3);
 	uint32_t r[4], host[4];
 	const char *name;
@@ -105,7 +107,8 @@ static void test_cpuid(void)
 				OK(on);
 	}
 	OK(cpuid_has(vm, CF_LM) && cpuid_has(vm, CF_NX) && cpuid_has(vm, CF_SYSCALL) && cpuid_has(vm, CF_TSC_DEADLINE));
-	OK(!cpuid_has(vm, CF_SMAP) && !cpuid_has(vm, CF_PCID) && !cpuid_has(vm, CF_X2APIC) && !cpuid_has(vm, CF_INVPCID));
+	OK(!cpuid_has(vm, CF_SMAP) && !cpuid_has(vm, CF_PCID) && !cpuid_has(vm, CF_X2APIC) &&
+	   !cpuid_has(vm, CF_INVPCID));
 
 	/* topology: three cores need two bits of APIC ID */
 	query(vm, 1, 0xb, 0, r);
@@ -225,20 +228,43 @@ static size_t make_elf(uint8_t *out, bool elf64, uint64_t paddr, bool pvh)
 	memcpy(out + note_at, note, sizeof(note));
 	memcpy(out + code_at, code, sizeof(code));
 	if (elf64) {
-		Elf64_Ehdr h = {.e_ident = ELFMAG "\2\1\1", .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = 1, .e_entry = paddr,
-				.e_phoff = sizeof(h), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2, .e_ehsize = sizeof(h)};
-		Elf64_Phdr p[2] = {{.p_type = PT_LOAD, .p_offset = code_at, .p_paddr = paddr, .p_vaddr = paddr, .p_filesz = 512, .p_memsz = 8192},
+		Elf64_Ehdr h = {.e_ident = ELFMAG "\2\1\1",
+				.e_type = ET_EXEC,
+				.e_machine = EM_X86_64,
+				.e_version = 1,
+				.e_entry = paddr,
+				.e_phoff = sizeof(h),
+				.e_phentsize = sizeof(Elf64_Phdr),
+				.e_phnum = 2,
+				.e_ehsize = sizeof(h)};
+		Elf64_Phdr p[2] = {{.p_type = PT_LOAD,
+				    .p_offset = code_at,
+				    .p_paddr = paddr,
+				    .p_vaddr = paddr,
+				    .p_filesz = 512,
+				    .p_memsz = 8192},
 				   {.p_type = pvh ? PT_NOTE : PT_NULL, .p_offset = note_at, .p_filesz = sizeof(note)}};
 
 		memcpy(out, &h, sizeof(h));
 		memcpy(out + sizeof(h), p, sizeof(p));
 	} else {
-		Elf32_Ehdr h = {.e_ident = ELFMAG "\1\1\1", .e_type = ET_EXEC, .e_machine = EM_386, .e_version = 1,
-				.e_entry = 0xc0000000u + (uint32_t)paddr, .e_phoff = sizeof(h), .e_phentsize = sizeof(Elf32_Phdr),
-				.e_phnum = 2, .e_ehsize = sizeof(h)};
-		Elf32_Phdr p[2] = {{.p_type = PT_LOAD, .p_offset = (uint32_t)code_at, .p_paddr = (uint32_t)paddr,
-				    .p_vaddr = 0xc0000000u + (uint32_t)paddr, .p_filesz = 512, .p_memsz = 8192},
-				   {.p_type = pvh ? PT_NOTE : PT_NULL, .p_offset = (uint32_t)note_at, .p_filesz = sizeof(note)}};
+		Elf32_Ehdr h = {.e_ident = ELFMAG "\1\1\1",
+				.e_type = ET_EXEC,
+				.e_machine = EM_386,
+				.e_version = 1,
+				.e_entry = 0xc0000000u + (uint32_t)paddr,
+				.e_phoff = sizeof(h),
+				.e_phentsize = sizeof(Elf32_Phdr),
+				.e_phnum = 2,
+				.e_ehsize = sizeof(h)};
+		Elf32_Phdr p[2] = {
+			{.p_type = PT_LOAD,
+			 .p_offset = (uint32_t)code_at,
+			 .p_paddr = (uint32_t)paddr,
+			 .p_vaddr = 0xc0000000u + (uint32_t)paddr,
+			 .p_filesz = 512,
+			 .p_memsz = 8192},
+			{.p_type = pvh ? PT_NOTE : PT_NULL, .p_offset = (uint32_t)note_at, .p_filesz = sizeof(note)}};
 
 		memcpy(out, &h, sizeof(h));
 		memcpy(out + sizeof(h), p, sizeof(p));
@@ -383,7 +409,8 @@ static void test_linux(void)
 	OK(get64(bp + 0x70) == LOW_RSDP);
 
 	/* what does not fit */
-	vm->cfg.cmdline = "01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
+	vm->cfg.cmdline = "01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901"
+			  "234567890123456789";
 	OK(boot(vm, &e) == ST_TOO_BIG && one_line(&e));
 	vm->cfg.cmdline = "";
 	n = make_bzimage(img, PACK_GZIP, true);
@@ -512,7 +539,8 @@ static void test_flat_and_rom(void)
 		OK(boot(vm, &e) == ST_OK);
 		OK(v->regs.seg[SEG_CS].base == 0xffff0000 && v->regs.rip == 0xfff0);
 		OK(memcmp(mem_ram(&vm->mem, 0xe0000, 0x20000), rom + sizeof(rom) - 0x20000, 0x20000) == 0);
-		OK(mem_rom(&vm->mem, 0xfffffff0, 16) && memcmp(mem_rom(&vm->mem, 0xfffffff0, 16), rom + sizeof(rom) - 16, 16) == 0);
+		OK(mem_rom(&vm->mem, 0xfffffff0, 16) &&
+		   memcmp(mem_rom(&vm->mem, 0xfffffff0, 16), rom + sizeof(rom) - 16, 16) == 0);
 	}
 	vm->cfg.rom = write_file(0, "short", 5);
 	OK(boot(vm, &e) == ST_BAD_FILE && one_line(&e));
@@ -634,7 +662,8 @@ static void test_acpi(void)
 		vm->cfg.flat = write_file(0, "\xf4", 1);
 		vm->cfg.flat_addr = 0x7c00;
 		OK(boot(vm, &e) == ST_OK);
-		OK(memcmp(rsdp, "RSD PTR ", 8) == 0 && sums_to_zero(vm, LOW_RSDP, 20) && sums_to_zero(vm, LOW_RSDP, 36));
+		OK(memcmp(rsdp, "RSD PTR ", 8) == 0 && sums_to_zero(vm, LOW_RSDP, 20) &&
+		   sums_to_zero(vm, LOW_RSDP, 36));
 		rsdt = table(vm, get32(rsdp + 16), "RSDT");
 		xsdt = table(vm, get64(rsdp + 24), "XSDT");
 		OK(get32(rsdt + 36) == get64(xsdt + 36) && get32(rsdt + 40) == get64(xsdt + 44));

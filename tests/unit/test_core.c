@@ -781,6 +781,41 @@ static void test_bad_config(void)
 	CHECK(chardev_open("file:/nonexistent/x", &c, &e) == ST_IO && chardev_open("unix:/nonexistent/x", &c, &e) == ST_IO);
 }
 
+/* Everything that a guest can say to a device, whatever it means. */
+static void test_any_access(void)
+{
+	static const uint64_t page[] = { 0xfee00000u, 0xfec00000u, 0xfed00000u, 0xc0000000u, 0xfffff000u, 0x1fff000u,
+					 1ull << 40, ~0xfffull };
+	struct fake f;
+	struct vm *vm = machine(2, &f, no_guest);
+	struct vcpu *v = vm->vcpu[0];
+	uint64_t sum = 0;
+
+	srand(11);
+	for (unsigned port = 0; port < 0x10000; port++)
+		for (unsigned size = 1; size <= 4; size *= 2) {
+			sum += vm_pio_read(v, (uint16_t)port, size);
+			vm_pio_write(v, (uint16_t)port, size, (uint64_t)rand());
+		}
+	for (unsigned i = 0; i < 400000; i++) {
+		unsigned size = 1u << rand() % 4;
+		uint64_t gpa = page[(unsigned)rand() % ARRAY_LEN(page)] + (unsigned)rand() % 4096;
+
+		if (rand() % 2)
+			gpa &= ~0xfull;
+		sum += vm_mmio_read(v, gpa, size);
+		vm_mmio_write(v, gpa, size, (uint64_t)rand() << 20 ^ (uint64_t)rand());
+		if (rand() % 8 == 0)
+			vm_pio_write(v, (uint16_t)(rand() % 0x400), 1u << rand() % 3, (uint64_t)rand());
+		if (rand() % 64 == 0)
+			vcpu_take_interrupt(v);
+		if (rand() % 64 == 0)
+			lapic_msr_write(L(v), 0x800 + (unsigned)rand() % 0x40, (uint64_t)rand());
+	}
+	CHECK(sum != 0);
+	vm_destroy(vm);
+}
+
 int main(void)
 {
 	int fd = mkstemp(flat_file);
@@ -801,6 +836,7 @@ int main(void)
 	test_sleep_and_messages();
 	test_two_machines();
 	test_bad_config();
+	test_any_access();
 	unlink(flat_file);
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
