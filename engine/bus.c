@@ -22,7 +22,7 @@ void bus_add(struct bus *b, uint64_t base, uint64_t len, const struct io_ops *op
 	}
 	BUG_ON(i > 0 && base - b->range[i - 1].base < b->range[i - 1].len);
 	BUG_ON(i < b->nranges && b->range[i + 1].base - base < len);
-	b->range[i] = (struct bus_range){ .base = base, .len = len, .ops = ops, .dev = dev };
+	b->range[i] = (struct bus_range){.base = base, .len = len, .ops = ops, .dev = dev};
 	b->nranges++;
 }
 

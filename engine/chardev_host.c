@@ -2,10 +2,10 @@
 /*
  * Host ends of serial lines.
  *
- * Output is tried at once and queued when the host is slow; the I/O thread sends the queue. Descriptors that we share with
- * other programs (a shell's terminal or pipe) must not become non-blocking, so we ask poll before every small piece instead:
- * a pipe that polls writable takes PIPE_BUF bytes, a terminal a line. When the queue is full the writer waits a little, then
- * bytes are dropped: a guest must not stand still because nobody reads.
+ * Output is tried at once and queued when the host is slow; the I/O thread sends the queue. Descriptors that we share
+ * with other programs (a shell's terminal or pipe) must not become non-blocking, so we ask poll before every small
+ * piece instead: a pipe that polls writable takes PIPE_BUF bytes, a terminal a line. When the queue is full the writer
+ * waits a little, then bytes are dropped: a guest must not stand still because nobody reads.
  *
  * Input goes through a ring, because a terminal must be read for Ctrl-A x even when the guest takes nothing.
  *
@@ -39,11 +39,11 @@ struct host {
 	struct chardev c;
 	struct vm *vm; /* NULL: not attached */
 	int in_fd, out_fd, listen_fd;
-	bool own_fds;	  /* close them */
-	bool plain_file;  /* always writable */
+	bool own_fds;    /* close them */
+	bool plain_file; /* always writable */
 	bool in_eof;
 	struct terminal term;
-	bool escape;	  /* Ctrl-A was typed */
+	bool escape; /* Ctrl-A was typed */
 	char *unlink_path;
 	void (*stats)(void *ctx);
 	void *stats_ctx;
@@ -61,7 +61,7 @@ static struct host *host_of(const struct chardev *c)
 
 static bool writable(struct host *h, int wait_ms)
 {
-	struct pollfd p = { .fd = h->out_fd, .events = POLLOUT };
+	struct pollfd p = {.fd = h->out_fd, .events = POLLOUT};
 
 	return h->plain_file || (poll(&p, 1, wait_ms) == 1 && (p.revents & (POLLOUT | POLLERR | POLLHUP)));
 }
@@ -326,7 +326,7 @@ static void remove_stale(const struct sockaddr_un *a)
 
 static enum status open_unix(struct host *h, const char *path, struct error *e)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
 	if (!*path || strlen(path) >= sizeof(a.sun_path))
 		return error_set(e, ST_INVALID, "serial line \"unix:\" needs a path of 1 to %zu characters",
@@ -418,8 +418,8 @@ void chardev_attach(struct chardev *c, struct vm *vm)
 		return;
 	h = host_of(c);
 	h->vm = vm;
-	io_add(vm->io, &(struct io_source){ in_prepare, in_ready, h });
-	io_add(vm->io, &(struct io_source){ out_prepare, out_ready, h });
+	io_add(vm->io, &(struct io_source){in_prepare, in_ready, h});
+	io_add(vm->io, &(struct io_source){out_prepare, out_ready, h});
 }
 
 void chardev_detach(struct chardev *c)

@@ -3,8 +3,8 @@
  * Host ends of serial lines: "stdio", "file:F", "unix:F", "none".
  *
  * Life: chardev_open, then the machine's (vm_create attaches, vm_destroy detaches), then chardev_close.
- * On a terminal, stdio is raw and Ctrl-A is the escape: Ctrl-A x quits, h helps, s shows the counters, Ctrl-A Ctrl-A sends
- * one Ctrl-A. Pipes and files pass through unchanged.
+ * On a terminal, stdio is raw and Ctrl-A is the escape: Ctrl-A x quits, h helps, s shows the counters, Ctrl-A Ctrl-A
+ * sends one Ctrl-A. Pipes and files pass through unchanged.
  */
 #ifndef STEELYARD_CHARDEV_HOST_H
 #define STEELYARD_CHARDEV_HOST_H

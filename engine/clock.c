@@ -69,7 +69,7 @@ static void sample(uint64_t *ns, uint64_t *tsc)
 
 static uint64_t tsc_khz_measured(void)
 {
-	struct timespec nap = { .tv_nsec = (long)MEASURE_NS };
+	struct timespec nap = {.tv_nsec = (long)MEASURE_NS};
 	uint64_t n0 = 0, t0 = 0, n1 = 0, t1 = 0;
 
 	sample(&n0, &t0);
@@ -82,7 +82,7 @@ static uint64_t tsc_khz_measured(void)
 
 void clock_init(struct clock *c)
 {
-	*c = (struct clock){ 0 };
+	*c = (struct clock){0};
 	c->tsc_khz = tsc_khz_told();
 	if (!c->tsc_khz)
 		c->tsc_khz = tsc_khz_measured();
@@ -158,7 +158,7 @@ static void heap_down(struct clock *c, unsigned i, struct timer *t)
 
 void timer_init(struct timer *t, struct clock *c, void (*fire)(void *), void *ctx)
 {
-	*t = (struct timer){ .fire = fire, .ctx = ctx, .clock = c, .heap_index = -1 };
+	*t = (struct timer){.fire = fire, .ctx = ctx, .clock = c, .heap_index = -1};
 }
 
 void timer_arm(struct timer *t, uint64_t deadline_ns)
@@ -195,8 +195,8 @@ void timer_cancel(struct timer *t)
 
 uint64_t clock_run_timers(struct clock *c)
 {
-	/* One reading and a budget for the round: a timer that arms itself for the past again and again must not keep the
-	 * I/O thread, which has terminals to serve. */
+	/* One reading and a budget for the round: a timer that arms itself for the past again and again must not keep
+	 * the I/O thread, which has terminals to serve. */
 	uint64_t now = clock_ns(c);
 	unsigned budget = 4 * CLOCK_MAX_TIMERS;
 

@@ -408,8 +408,9 @@ void cpuid_build(struct cpuid_table *t, unsigned ncpus)
 	host_probe(&h);
 
 	copy_host(t, &h, 0, -1);
-	/* Intel: up to the TSC and frequency leaves; AMD: up to XSAVE, as its processors do without QoS */
-	t->entry[0].eax = h.amd ? 0xd : 0x16;
+	/* Not up to the frequency leaves 15H and 16H: Linux computes with them in 32 bits, and what fits is too coarse for
+	 * a clock. It measures the TSC instead. */
+	t->entry[0].eax = 0xd;
 
 	host_cpuid(&h, 1, 0, r);
 	e = add(t, 1, -1);
@@ -429,11 +430,6 @@ void cpuid_build(struct cpuid_table *t, unsigned ncpus)
 	e->ebx = ncpus;
 	e->ecx = 0x201;
 	add_xsave(t, &h);
-	if (!h.amd) {
-		/* TSC = crystal * EBX / EAX with a crystal of the APIC timer's frequency: filled in at query time */
-		add(t, 0x15, -1);
-		copy_host(t, &h, 0x16, -1);
-	}
 	add_hypervisor(t);
 
 	copy_host(t, &h, LEAF_EXT, -1);
@@ -543,11 +539,6 @@ void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t
 		else if (subleaf == 1 && e && (e->eax & 2))
 			out[EBX] = (v->regs.xcr0 & XCR0_YMM) ? XSAVE_LEGACY_BYTES + find(t, 0xd, 2)->eax
 							     : XSAVE_LEGACY_BYTES;
-		break;
-	case 0x15:
-		out[EAX] = CPUID_APIC_TIMER_KHZ;
-		out[EBX] = (uint32_t)vm->clock.tsc_khz;
-		out[ECX] = CPUID_APIC_TIMER_KHZ * 1000u;
 		break;
 	case LEAF_HV_TIMING:
 		out[EAX] = (uint32_t)vm->clock.tsc_khz;

@@ -2,8 +2,9 @@
 /*
  * The I/O thread. It sleeps in one ppoll until the earliest guest timer, a source, or its eventfd.
  *
- * A timer that some vCPU arms earlier than what the thread sleeps for writes the eventfd; one that is later does not, and
- * the thread finds it when it wakes for the old deadline. Most arming is of the second kind, so it costs no system call.
+ * A timer that some vCPU arms earlier than what the thread sleeps for writes the eventfd; one that is later does not,
+ * and the thread finds it when it wakes for the old deadline. Most arming is of the second kind, so it costs no system
+ * call.
  */
 #include "engine/io.h"
 
@@ -125,7 +126,7 @@ static struct timespec *round_begin(struct io *io, struct pollfd *p, struct time
 	pthread_mutex_lock(&vm->dev_lock);
 	next = clock_run_timers(&vm->clock);
 	for (unsigned i = 0; i < io->nsources; i++) {
-		p[i] = (struct pollfd){ .fd = -1 };
+		p[i] = (struct pollfd){.fd = -1};
 		io->source[i].prepare(io->source[i].ctx, &p[i]);
 	}
 	/* what prepare armed counts too */
@@ -156,8 +157,8 @@ static void *io_thread(void *arg)
 		unsigned n = io->nsources;
 
 		sleep = round_begin(io, p, &ts);
-		p[n] = (struct pollfd){ .fd = io->wake_fd, .events = POLLIN };
-		p[n + 1] = (struct pollfd){ .fd = io->signal_fd, .events = POLLIN };
+		p[n] = (struct pollfd){.fd = io->wake_fd, .events = POLLIN};
+		p[n + 1] = (struct pollfd){.fd = io->signal_fd, .events = POLLIN};
 		if (ppoll(p, n + 2, sleep, NULL) < 0)
 			continue;
 		if (p[n].revents && read(io->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)

@@ -30,8 +30,8 @@ enum status io_new(struct vm *vm, struct error *e);
 void io_free(struct vm *vm);
 /* BUG_ON more than IO_MAX_SOURCES: the callers are our own code. */
 void io_add(struct io *io, const struct io_source *s);
-/* SIGTERM, SIGINT and SIGHUP end the machine with VM_STOPPED and the signal's number as value. The caller has blocked them
- * in every thread of the process; only one machine of a process may take them. */
+/* SIGTERM, SIGINT and SIGHUP end the machine with VM_STOPPED and the signal's number as value. The caller has blocked
+ * them in every thread of the process; only one machine of a process may take them. */
 enum status io_take_signals(struct io *io, struct error *e);
 
 enum status io_start(struct io *io, struct error *e);

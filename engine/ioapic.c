@@ -4,8 +4,9 @@
  *
  * A level pin sends when it is high, unmasked and its Remote IRR is clear; sending sets Remote IRR, and the processor's
  * end of interrupt clears it and looks at the pin again. An edge pin sends at each rise; a rise while masked is kept in
- * IRR, as chipsets do, and goes out when the pin is unmasked. Every wire into the model is active high: the polarity bit is
- * stored and has no effect, because the board's devices assert by "true" whatever the electrical polarity would be.
+ * IRR, as chipsets do, and goes out when the pin is unmasked. Every wire into the model is active high: the polarity
+ * bit is stored and has no effect, because the board's devices assert by "true" whatever the electrical polarity would
+ * be.
  */
 #include "engine/ioapic.h"
 
@@ -36,8 +37,8 @@
 struct ioapic {
 	struct vm *vm;
 	uint8_t reset_id, id, select;
-	uint32_t pins;	  /* levels at the pins */
-	uint32_t irr;	  /* edges that arrived while masked */
+	uint32_t pins; /* levels at the pins */
+	uint32_t irr;  /* edges that arrived while masked */
 	uint64_t redir[IOAPIC_PINS];
 };
 
@@ -86,8 +87,8 @@ static void pin_service(struct ioapic *io, unsigned i)
 	if (level)
 		io->redir[i] |= RE_REMOTE_IRR;
 	dest = (uint32_t)(re >> RE_DEST_SHIFT);
-	lapic_send(io->vm, re & RE_VECTOR, (enum apic_delivery)(re >> RE_DELIVERY_SHIFT & 7), re & RE_LOGICAL, dest, level,
-		   false);
+	lapic_send(io->vm, re & RE_VECTOR, (enum apic_delivery)(re >> RE_DELIVERY_SHIFT & 7), re & RE_LOGICAL, dest,
+		   level, false);
 }
 
 void ioapic_set_pin(void *ioapic, unsigned pin, bool level)
@@ -176,4 +177,4 @@ static void ioapic_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 		ioapic_eoi(io, (uint8_t)val);
 }
 
-const struct io_ops ioapic_ops = { .name = "ioapic", .read = ioapic_read, .write = ioapic_write };
+const struct io_ops ioapic_ops = {.name = "ioapic", .read = ioapic_read, .write = ioapic_write};

@@ -18,7 +18,8 @@
 struct ioapic;
 struct vm;
 
-/* Also stores it in vm->ioapic, where the local APICs find it for their end-of-interrupt broadcasts. NULL: no memory. */
+/* Also stores it in vm->ioapic, where the local APICs find it for their end-of-interrupt broadcasts. NULL: no memory.
+ */
 struct ioapic *ioapic_new(struct vm *vm, uint8_t id);
 void ioapic_free(struct ioapic *io);
 void ioapic_reset(struct ioapic *io);

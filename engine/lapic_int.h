@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the three files of the local APIC share: lapic.c (vectors, messages, life), lapic_timer.c, lapic_regs.c. Nobody else
- * includes this. Owners and threads: the comment in lapic.c.
+ * What the three files of the local APIC share: lapic.c (vectors, messages, life), lapic_timer.c, lapic_regs.c. Nobody
+ * else includes this. Owners and threads: the comment in lapic.c.
  */
 #ifndef STEELYARD_LAPIC_INT_H
 #define STEELYARD_LAPIC_INT_H

@@ -51,7 +51,7 @@ enum status mem_init(struct mem *m, uint64_t bytes, struct error *e)
 	uint64_t host = host_bytes();
 	enum status st;
 
-	*m = (struct mem){ .memfd = -1 };
+	*m = (struct mem){.memfd = -1};
 	if (bytes % MEM_PAGE || bytes < MEM_MIN_BYTES)
 		return error_set(e, ST_INVALID, "memory of %llu bytes: give a multiple of 4K, at least %lluM",
 				 (unsigned long long)bytes, MEM_MIN_BYTES >> 20);
@@ -87,7 +87,7 @@ void mem_fini(struct mem *m)
 		munmap(m->rom[i].hva, m->rom[i].len);
 	if (m->memfd >= 0)
 		close(m->memfd);
-	*m = (struct mem){ .memfd = -1 };
+	*m = (struct mem){.memfd = -1};
 }
 
 enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t len, struct error *e)
@@ -108,7 +108,7 @@ enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t 
 	memcpy(p, data, len);
 	mprotect(p, len, PROT_READ);
 	r = &m->rom[m->nroms++];
-	*r = (struct mem_rom){ .gpa = gpa, .len = len, .hva = p };
+	*r = (struct mem_rom){.gpa = gpa, .len = len, .hva = p};
 	return ST_OK;
 }
 
@@ -137,7 +137,7 @@ static uint8_t *piece(const struct mem *m, uint64_t gpa, uint64_t *len, bool *ro
 			*rom = true;
 			return r->hva + (gpa - r->gpa);
 		}
-		if (gpa < r->gpa && *len > r->gpa - gpa)
+		if (gpa<r->gpa && * len> r->gpa - gpa)
 			*len = r->gpa - gpa;
 	}
 	*rom = false;

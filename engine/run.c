@@ -2,11 +2,12 @@
 /*
  * The vCPU threads: one loop over ops->run, with exits as data.
  *
- * A thread counts in vm->world_running whenever it may touch its vCPU or run guest code; it stops counting while it sleeps
- * in HLT or waits for SIPI (it then only reads), while it is parked for somebody who stopped the world, and while it waits
- * for its own turn in vm_stop_others. Whoever wants the world to stand still raises world_stop_depth, kicks everybody with
- * REQ_EXIT and waits for the count to fall. The loop clears REQ_EXIT before it reads the depth and the quit flag; the others
- * write those before they set REQ_EXIT: so either the loop sees the wish or the next ops->run returns at once.
+ * A thread counts in vm->world_running whenever it may touch its vCPU or run guest code; it stops counting while it
+ * sleeps in HLT or waits for SIPI (it then only reads), while it is parked for somebody who stopped the world, and
+ * while it waits for its own turn in vm_stop_others. Whoever wants the world to stand still raises world_stop_depth,
+ * kicks everybody with REQ_EXIT and waits for the count to fall. The loop clears REQ_EXIT before it reads the depth and
+ * the quit flag; the others write those before they set REQ_EXIT: so either the loop sees the wish or the next ops->run
+ * returns at once.
  *
  * Signals: the threads are created with the process-directed signals blocked, which the I/O thread takes; everything
  * synchronous and SIGUSR1 stays open for the paths.
@@ -57,7 +58,8 @@ void run_kick_all(struct vm *vm)
 
 /* ---- the world ---- */
 
-/* An owner in vm_stop_others is waited for even when the machine ends: it may be working on what the others would free. */
+/* An owner in vm_stop_others is waited for even when the machine ends: it may be working on what the others would free.
+ */
 static bool world_stopped(const struct vm *vm)
 {
 	return vm->world_owner || (atomic_load(&vm->world_stop_depth) && !atomic_load(&vm->run->quit));
@@ -196,7 +198,8 @@ static void take_startup(struct vcpu *v)
 	}
 }
 
-/* May a vCPU that is not running start to? Clears REQ_EVENT before it looks, so that what arrives later sets it again. */
+/* May a vCPU that is not running start to? Clears REQ_EVENT before it looks, so that what arrives later sets it again.
+ */
 static bool wakes(struct vcpu *v)
 {
 	if (v->run_state != VCPU_HALTED)
@@ -233,7 +236,8 @@ static void handle_exit(struct vcpu *v, const struct exit *x)
 		break;
 	case EXIT_CANNOT:
 	case EXIT_FAIL:
-		snprintf(text, sizeof(text), "path %s, vCPU %u: %.*s", v->ops->name, v->id, (int)sizeof(x->text), x->text);
+		snprintf(text, sizeof(text), "path %s, vCPU %u: %.*s", v->ops->name, v->id, (int)sizeof(x->text),
+			 x->text);
 		vm_end(v->vm, VM_FAILED, 0, text);
 		break;
 	}
@@ -294,7 +298,7 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
 	struct vm *vm = v->vm;
-	struct error e = { 0 };
+	struct error e = {0};
 	char name[16];
 
 	snprintf(name, sizeof(name), "vcpu%u", v->id);

@@ -2,9 +2,9 @@
 /*
  * Raw mode, and the guard who undoes it.
  *
- * A process that dies by SIGKILL, by its own abort or by the out-of-memory killer cannot restore its terminal, and a handler
- * for the milder ends would need a global. So a child in a session of its own waits on a pipe whose other end only we hold:
- * a byte means that we have restored the terminal ourselves, the end of the file that we died without.
+ * A process that dies by SIGKILL, by its own abort or by the out-of-memory killer cannot restore its terminal, and a
+ * handler for the milder ends would need a global. So a child in a session of its own waits on a pipe whose other end
+ * only we hold: a byte means that we have restored the terminal ourselves, the end of the file that we died without.
  */
 #include "engine/terminal.h"
 
@@ -49,7 +49,7 @@ enum status terminal_raw(struct terminal *t, int fd, struct error *e)
 	struct termios raw;
 	int p[2];
 
-	*t = (struct terminal){ .fd = fd, .guard_pipe = -1 };
+	*t = (struct terminal){.fd = fd, .guard_pipe = -1};
 	if (tcgetattr(fd, &t->saved) != 0)
 		return error_errno(e, ST_IO, "cannot read the terminal's settings");
 	if (pipe2(p, O_CLOEXEC) != 0)

@@ -2,10 +2,10 @@
 /*
  * The virtual processor as an object: allocation, reset, kicks, pending events, a dump for people.
  *
- * Struct, path area and nothing else come from one mmap, of which only the pages touched cost memory. A kick is a bit in
- * v->request and then whatever it takes that the owner looks at the word: the path's own kick while guest code runs, the
- * condition variable while the vCPU sleeps in HLT. Sleeper and kicker each write their own word before they read the
- * other's (both sequentially consistent), so one of them always sees the other and no wake-up gets lost.
+ * Struct, path area and nothing else come from one mmap, of which only the pages touched cost memory. A kick is a bit
+ * in v->request and then whatever it takes that the owner looks at the word: the path's own kick while guest code runs,
+ * the condition variable while the vCPU sleeps in HLT. Sleeper and kicker each write their own word before they read
+ * the other's (both sequentially consistent), so one of them always sees the other and no wake-up gets lost.
  */
 #include "engine/vcpu.h"
 
@@ -61,14 +61,14 @@ void vcpu_free(struct vcpu *v)
 static void reset_segments(struct x86_regs *r)
 {
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		r->seg[i] = (struct x86_seg){ .limit = 0xffff, .attr = SA_P | SA_S | SA_RW | SA_ACCESSED };
+		r->seg[i] = (struct x86_seg){.limit = 0xffff, .attr = SA_P | SA_S | SA_RW | SA_ACCESSED};
 	r->seg[SEG_CS].sel = 0xf000;
 	r->seg[SEG_CS].base = 0xffff0000u;
 	r->seg[SEG_CS].attr |= SA_CODE;
-	r->ldtr = (struct x86_seg){ .limit = 0xffff, .attr = SA_P | SD_LDT };
-	r->tr = (struct x86_seg){ .limit = 0xffff, .attr = SA_P | SD_TSS_BUSY };
-	r->gdtr = (struct x86_dtable){ .limit = 0xffff };
-	r->idtr = (struct x86_dtable){ .limit = 0xffff };
+	r->ldtr = (struct x86_seg){.limit = 0xffff, .attr = SA_P | SD_LDT};
+	r->tr = (struct x86_seg){.limit = 0xffff, .attr = SA_P | SD_TSS_BUSY};
+	r->gdtr = (struct x86_dtable){.limit = 0xffff};
+	r->idtr = (struct x86_dtable){.limit = 0xffff};
 }
 
 /* x87 after power-on: FCW 0040H, all tags "zero", which the abridged tag byte calls in use. */
@@ -77,14 +77,14 @@ static void reset_vector_state(struct x86_regs *r)
 	memset(r->xsave, 0, sizeof(r->xsave));
 	r->xsave[0] = 0x40;
 	r->xsave[4] = 0xff;
-	memcpy(r->xsave + XSAVE_MXCSR, &(uint32_t){ MXCSR_RESET }, 4);
+	memcpy(r->xsave + XSAVE_MXCSR, &(uint32_t){MXCSR_RESET}, 4);
 	r->xsave[XSAVE_XSTATE_BV] = 3;
 }
 
 void vcpu_reset(struct vcpu *v, bool init)
 {
 	struct x86_regs *r = &v->regs;
-	uint32_t id[4] = { 0x600, 0, 0, 0 };
+	uint32_t id[4] = {0x600, 0, 0, 0};
 
 	vcpu_vec_sync(v);
 	memset(r->gpr, 0, sizeof(r->gpr));
@@ -185,10 +185,10 @@ static const char *mode_name(const struct vcpu *v)
 
 void vcpu_dump(const struct vcpu *v, void *file)
 {
-	static const char gpr_name[16][4] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
-	static const char seg_name[SEG_COUNT][3] = { "es", "cs", "ss", "ds", "fs", "gs" };
-	static const char run_name[3][10] = { "runnable", "halted", "wait-sipi" };
+	static const char gpr_name[16][4] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char seg_name[SEG_COUNT][3] = {"es", "cs", "ss", "ds", "fs", "gs"};
+	static const char run_name[3][10] = {"runnable", "halted", "wait-sipi"};
 	const struct x86_regs *r = &v->regs;
 	FILE *f = file;
 
@@ -196,16 +196,16 @@ void vcpu_dump(const struct vcpu *v, void *file)
 		run_name[v->run_state % 3], v->ops ? v->ops->name : "none");
 	for (unsigned i = 0; i < 16; i++)
 		fprintf(f, "%-3s %016" PRIx64 "%s", gpr_name[i], r->gpr[i], i % 4 == 3 ? "\n" : "  ");
-	fprintf(f, "rip %016" PRIx64 "  rflags %08" PRIx64 "  cr0 %08" PRIx64 "  cr2 %016" PRIx64 "\n", r->rip, r->rflags,
-		r->cr0, r->cr2);
+	fprintf(f, "rip %016" PRIx64 "  rflags %08" PRIx64 "  cr0 %08" PRIx64 "  cr2 %016" PRIx64 "\n", r->rip,
+		r->rflags, r->cr0, r->cr2);
 	fprintf(f, "cr3 %016" PRIx64 "  cr4 %08" PRIx64 "  efer %08" PRIx64 "  cr8 %x\n", r->cr3, r->cr4, r->efer,
 		lapic_cr8(v->lapic));
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		dump_seg(f, seg_name[i], &r->seg[i]);
 	dump_seg(f, "ldt", &r->ldtr);
 	dump_seg(f, "tr", &r->tr);
-	fprintf(f, "gdt %016" PRIx64 ":%04x  idt %016" PRIx64 ":%04x  dr6 %08" PRIx64 "  dr7 %08" PRIx64 "\n", r->gdtr.base,
-		r->gdtr.limit, r->idtr.base, r->idtr.limit, r->dr[6], r->dr[7]);
+	fprintf(f, "gdt %016" PRIx64 ":%04x  idt %016" PRIx64 ":%04x  dr6 %08" PRIx64 "  dr7 %08" PRIx64 "\n",
+		r->gdtr.base, r->gdtr.limit, r->idtr.base, r->idtr.limit, r->dr[6], r->dr[7]);
 	if (v->fault.vector)
 		fprintf(f, "last fault: vector %u error %x address %016" PRIx64 "\n", v->fault.vector, v->fault.error,
 			v->fault.addr);

@@ -2,9 +2,9 @@
 /*
  * The machine as an object: made whole or not at all, run until an outcome, taken apart in the opposite order.
  *
- * vm_run's thread does nothing but wait: vCPU threads execute (engine/run.c), the I/O thread serves (engine/io.c). A reset
- * ends the vCPU threads, empties RAM, resets devices and vCPUs, lets the loader do the firmware's work again and starts
- * over; the clock and the I/O thread go on.
+ * vm_run's thread does nothing but wait: vCPU threads execute (engine/run.c), the I/O thread serves (engine/io.c). A
+ * reset ends the vCPU threads, empties RAM, resets devices and vCPUs, lets the loader do the firmware's work again and
+ * starts over; the clock and the I/O thread go on.
  */
 #include "engine/vm.h"
 
@@ -193,7 +193,7 @@ static bool outcome_clear(struct vm *vm)
 
 enum vm_outcome vm_run(struct vm *vm)
 {
-	struct error e = { 0 };
+	struct error e = {0};
 	enum vm_outcome o;
 
 	clock_start(&vm->clock);

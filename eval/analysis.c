@@ -144,6 +144,13 @@ struct stats_ratio analysis_control_suite(const struct eval *ev, enum metric m)
 	return stats_ratio(logs, n);
 }
 
+double analysis_resolution(const struct eval *ev)
+{
+	struct stats_ratio c = analysis_control_suite(ev, METRIC_CPU);
+
+	return c.n < 2 ? 0 : fmax(0.01, fmax(c.hi - 1, 1 - c.lo));
+}
+
 static bool boot_log(const struct eval *ev, unsigned b, unsigned p, enum metric m, double *out)
 {
 	const struct eval_run *r = &ev->path_run[b][p];
@@ -196,6 +203,20 @@ bool analysis_checksum_differs(const struct eval *ev, unsigned p, unsigned w)
 			return true;
 	}
 	return false;
+}
+
+bool analysis_path_empty(const struct eval *ev, unsigned p)
+{
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		const struct eval_run *r = &ev->path_run[b][p];
+
+		if (r->boot_wall_ns)
+			return false;
+		for (unsigned w = 0; w < ev->nworkloads; w++)
+			if (r->w[w].ok)
+				return false;
+	}
+	return true;
 }
 
 const char *analysis_path_failure(const struct eval *ev, unsigned p)

@@ -91,6 +91,9 @@ struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q
 /* Native over native in the same block: the resolution of this host. */
 struct stats_ratio analysis_control(const struct eval *ev, unsigned w, enum metric m);
 struct stats_ratio analysis_control_suite(const struct eval *ev, enum metric m);
+/* The smallest difference that this run can show, as a fraction: how far the control's interval reaches from 1, at least
+ * 0.01. 0: unknown, because a native run failed or there was one block. */
+double analysis_resolution(const struct eval *ev);
 /* Geometric mean of a path's boot times in seconds with interval. */
 struct stats_ratio analysis_boot(const struct eval *ev, unsigned p, enum metric m);
 struct stats_ratio analysis_boot_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m);
@@ -98,7 +101,9 @@ struct stats_ratio analysis_boot_versus(const struct eval *ev, unsigned p, unsig
 double analysis_native_ms(const struct eval *ev, unsigned w, enum metric m);
 /* A checksum of workload w on path p that is not the native one? */
 bool analysis_checksum_differs(const struct eval *ev, unsigned p, unsigned w);
-/* Why a path has no results, or NULL. */
+/* No sample and no boot at all: the path has nothing to show but its reason. */
+bool analysis_path_empty(const struct eval *ev, unsigned p);
+/* What went wrong on a path, or NULL. */
 const char *analysis_path_failure(const struct eval *ev, unsigned p);
 /* Samples whose guest clock disagrees with the host's by more than 0.5 % (and 1 ms: markers pass a serial line). */
 unsigned analysis_clock_disagreements(const struct eval *ev);

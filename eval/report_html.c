@@ -58,13 +58,16 @@ static void cell_ratio(FILE *f, const struct stats_ratio *r)
 static void verdict(const struct eval *ev, FILE *f)
 {
 	struct stats_ratio c = analysis_control_suite(ev, METRIC_CPU);
+	double resolution = analysis_resolution(ev);
 
 	if (!c.n)
 		fputs("<p class=bad>Resolution unknown: a native run failed.</p>", f);
-	else if (c.ratio < 0.99 || c.ratio > 1.01)
-		fprintf(f, "<p class=bad>Resolution insufficient: native against itself gives %.3f.</p>", c.ratio);
+	else if (!resolution)
+		fputs("<p class=bad>Resolution unknown: one block has no interval.</p>", f);
 	else
-		fprintf(f, "<p>Native against itself gives %.3f: differences above 1&thinsp;%% can be seen.</p>", c.ratio);
+		fprintf(f, "<p%s>Resolution%s: native against itself gives %.3f [%.3f, %.3f]; differences below %.0f&thinsp;%% mean nothing here.</p>",
+			resolution > 0.01 ? " class=bad" : "", resolution > 0.01 ? " insufficient for 1&thinsp;%" : " 1&thinsp;%", c.ratio, c.lo,
+			c.hi, ceil(resolution * 100));
 	fputs("<p class=dim>A quick run: few blocks, small work, every workload in a fresh process (translation included).</p><ul>", f);
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		const char *why = analysis_path_failure(ev, p);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The near-native table for a terminal. CPU time leads: wall time on a shared host measures its neighbours too. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "eval/quick.h"
 
-#define COLUMN 24
+#define COLUMN 21
 
 static void print_ratio(const struct stats_ratio *r)
 {
@@ -26,7 +27,8 @@ static void print_header(const struct eval *ev, const char *first, bool native)
 	if (native)
 		printf(" %9s ", "native");
 	for (unsigned p = 0; p < ev->npaths; p++)
-		printf(" %-*s", COLUMN, ev->path[p]->name);
+		if (!analysis_path_empty(ev, p))
+			printf(" %-*s", COLUMN, ev->path[p]->name);
 	printf(" %s\n", native ? "native again" : "");
 }
 
@@ -41,6 +43,8 @@ static void print_metric(const struct eval *ev, enum metric m)
 		for (unsigned p = 0; p < ev->npaths; p++) {
 			struct stats_ratio r = analysis_ratio(ev, p, w, m);
 
+			if (analysis_path_empty(ev, p))
+				continue;
 			if (analysis_checksum_differs(ev, p, w))
 				printf(" %-*s", COLUMN, "checksum differs");
 			else
@@ -53,7 +57,8 @@ static void print_metric(const struct eval *ev, enum metric m)
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		struct stats_ratio r = analysis_suite(ev, p, m);
 
-		print_ratio(&r);
+		if (!analysis_path_empty(ev, p))
+			print_ratio(&r);
 	}
 	struct stats_ratio control = analysis_control_suite(ev, m);
 
@@ -65,7 +70,8 @@ static void print_metric(const struct eval *ev, enum metric m)
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		struct stats_ratio r = analysis_suite(ev, p, m);
 
-		printf(" %-*s", COLUMN, analysis_class(&r));
+		if (!analysis_path_empty(ev, p))
+			printf(" %-*s", COLUMN, analysis_class(&r));
 	}
 	printf("\n");
 }
@@ -81,7 +87,8 @@ static void print_boot(const struct eval *ev)
 		for (unsigned p = 0; p < ev->npaths; p++) {
 			struct stats_ratio r = analysis_boot(ev, p, (enum metric)m);
 
-			print_ratio(&r);
+			if (!analysis_path_empty(ev, p))
+				print_ratio(&r);
 		}
 		printf("\n");
 	}
@@ -113,17 +120,20 @@ static void print_versus(const struct eval *ev)
 void report_table(const struct eval *ev)
 {
 	struct stats_ratio control = analysis_control_suite(ev, METRIC_CPU);
+	double resolution = analysis_resolution(ev);
 	unsigned clocks = analysis_clock_disagreements(ev);
 	bool slow = false;
 
 	printf("\nSteelyard, quick evaluation: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->nblocks, ev->nblocks == 1 ? "" : "s",
 	       ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
 	if (!control.n)
-		printf("Resolution unknown: the native runs failed (%s).\n", ev->native[0][0].why);
-	else if (control.ratio < 0.99 || control.ratio > 1.01)
-		printf("RESOLUTION INSUFFICIENT: native against itself gives %.3f; differences of this size mean nothing here.\n", control.ratio);
+		printf("Resolution unknown: a native run failed (%s).\n", ev->native[0][0].why);
+	else if (!resolution)
+		printf("Resolution unknown: one block has no interval.\n");
 	else
-		printf("Native against itself gives %.3f: the host is quiet enough for differences above 1 %%.\n", control.ratio);
+		printf("%s: native against itself gives %.3f [%.3f, %.3f]; differences below %.0f %% mean nothing here.\n",
+		       resolution > 0.01 ? "RESOLUTION INSUFFICIENT for 1 %" : "Resolution 1 %", control.ratio, control.lo, control.hi,
+		       ceil(resolution * 100));
 	print_metric(ev, METRIC_CPU);
 	print_metric(ev, METRIC_WALL);
 	print_boot(ev);
@@ -132,11 +142,11 @@ void report_table(const struct eval *ev)
 		const char *why = analysis_path_failure(ev, p);
 
 		if (why)
-			printf("%s cannot run or failed here: %s\n", ev->path[p]->name, why);
+			printf("%s %s: %s\n", ev->path[p]->name, analysis_path_empty(ev, p) ? "cannot run here" : "failed", why);
 		slow |= ev->path[p]->slow;
 	}
 	if (slow && ev->slow_scale != ev->scale)
 		printf("interp does %u %% of the work in one block; its ratio is to native with the same work.\n", ev->slow_scale);
 	if (clocks)
-		printf("%u samples: the guest's clock and the host's differ by more than 0.5 %% and 1 ms.\n", clocks);
+		printf("%u samples: the guest's clock and the host's differ by more than 0.5 %% and 1 ms (markers that waited for a busy host, or a guest clock that is wrong).\n", clocks);
 }

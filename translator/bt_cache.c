@@ -223,11 +223,10 @@ static bool canonical(uint64_t a)
 	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-struct bt_block *bt_find(struct vcpu *v, bool *step, bool *global)
+struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool *step, bool *global)
 {
 	struct bt *bt = bt_cpu(v)->bt;
 	uint64_t lin = v->regs.rip;
-	uint32_t key = bt_key(v);
 	struct bt_block *b;
 	struct mmu_page p;
 	uint64_t gpa;
@@ -284,7 +283,7 @@ void *bt_find_host(struct vcpu *v, bool *step)
 		return (void *)cpu->jc[bt_jc_class(key)].host[lin & (BT_JC_SIZE - 1)];
 	if (cpu->jc_key[bt_jc_class(key)] != key)
 		bt_jc_switch(v, key);
-	b = bt_find(v, step, &global);
+	b = bt_find(v, key, step, &global);
 	if (!b)
 		return NULL;
 	bt_jc_add(v, lin, key, b, global);

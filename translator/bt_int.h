@@ -50,6 +50,8 @@
 #define BK_GS_FLAT4G (1u << 7)
 #define BK_AC (1u << 8)	    /* EFLAGS.AC counts (SMAP, supervisor) */
 
+#define BK_NOGROUP (1u << 9) /* every access checked by itself: where a group's check failed */
+
 #define BT_CACHE_BYTES (96ull << 20)
 #define BT_MAX_BLOCK_INSNS 64
 #define BT_HASH_BITS 16
@@ -73,7 +75,7 @@ struct bt_site {
 	uint8_t *win;	/* host address of the window's first byte */
 	uint32_t next, prev; /* windows for writing: list of their region (BT_REGION_SHIFT), site + 1, 0 ends */
 	uint32_t region;     /* + 1; 0: in no list */
-	uint32_t pad;
+	uint32_t misfits;    /* how often a group's range could not have one window */
 };
 _Static_assert(sizeof(struct bt_site) == 64, "one site, one cache line");
 
@@ -88,6 +90,8 @@ struct bt_tlb_entry {
 enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 /* A window that jumped this often makes its instruction use the inline TLB when it is translated next. */
 #define BT_JUMPS_MAX 200
+/* A group whose range misfits this often goes to the translation without groups without asking, until the next flush. */
+#define BT_MISFITS_MAX 8
 #define BT_WILD_BITS 16
 /* Windows for writing stay inside one region of RAM, so that a page that becomes a code page finds those that cover it. */
 #define BT_REGION_SHIFT 21
@@ -116,6 +120,7 @@ struct bt_cpu {
 	uint64_t s0;		/* S0 at an exit, and to be loaded on resume */
 	uint64_t s1;		/* S1 likewise */
 	uint64_t tmp[4];
+	uint64_t group[16];	/* host addresses of the running block's access groups */
 	uint16_t fl;		/* arithmetic flags: AH of LAHF in the high byte, OF in bit 0 */
 	uint32_t arg;		/* SVC_* << 28 | id */
 	void *exit_host;	/* bt_exit_host, flags in the host's */
@@ -191,18 +196,20 @@ struct bt_rec {
 	uint32_t block;	   /* index */
 	uint16_t guest_off;
 	uint8_t insn_len;
-	uint8_t size;	   /* of the access in bytes */
 	uint8_t acc;	   /* ACC_* */
+	uint16_t size;	   /* of the access or group in bytes */
 	uint32_t site;
 	uint32_t resume;   /* code-cache offset: continue with S0 = host address, or behind a callout */
 	uint32_t next;	   /* code-cache offset behind the instruction; 0: dispatch */
 	bool is_const;
 	bool inline_tlb;
+	bool group;
 	bool addr32;	   /* 32-bit address arithmetic */
 	bool fl_mem;	   /* flags are in fl at this point (else they are dead or were saved by the exit stub) */
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
+	uint32_t link;	   /* groups: the way to the translation without groups */
 };
 
 struct bt_link {
@@ -262,9 +269,9 @@ struct bt {
 enum status bt_cache_init(struct bt *bt, struct error *e);
 void bt_cache_fini(struct bt *bt);
 void *bt_arena(struct bt *bt, uint64_t bytes);
-/* Block for the current state of v, translated when missing. NULL: a guest fault was set in v->fault (fetch), or *step is
+/* Block for the current state of v and key (bt_key, or with BK_NOGROUP), translated when missing. NULL: a guest fault was set in v->fault (fetch), or *step is
  * true: let the interpreter do the next instruction. global: its pages are mapped global. */
-struct bt_block *bt_find(struct vcpu *v, bool *step, bool *global);
+struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool *step, bool *global);
 /* Host address to run at regs.rip with flags in fl; the jump cache first. NULL as bt_find. */
 void *bt_find_host(struct vcpu *v, bool *step);
 struct bt_block *bt_block_of_pc(struct bt *bt, uint32_t cache_off);

@@ -391,7 +391,7 @@ static void *do_by_interpreter(struct vcpu *v, struct bt_rec *r)
 	if (x == XR_AGAIN || !r->next || !b->valid || v->int_shadow)
 		return NULL;
 	/* did it simply go on to the next instruction of the block? */
-	if (v->regs.rip == rip || v->regs.rip != bt_rip_behind(bt, r) || bt_key(v) != b->key || (v->regs.rflags & (FL_TF | FL_DF)))
+	if (v->regs.rip == rip || v->regs.rip != bt_rip_behind(bt, r) || bt_key(v) != (b->key & ~BK_NOGROUP) || (v->regs.rflags & (FL_TF | FL_DF)))
 		return NULL;
 	return bt_host(bt, r->next);
 }
@@ -439,6 +439,21 @@ static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_p
 	v->count.bt_site_fills++;
 }
 
+/* A group's range has no window of its own: the code without groups, from this instruction on. */
+static void *without_groups(struct vcpu *v, struct bt_rec *r)
+{
+	struct bt *bt = bt_cpu(v)->bt;
+	struct bt_block *b;
+	bool step, global;
+
+	b = bt_find(v, bt_key(v) | BK_NOGROUP, &step, &global);
+	if (!b)
+		return NULL; /* whatever it was, the dispatcher finds it again */
+	if (++bt_sites(v)[r->site].misfits > BT_MISFITS_MAX)
+		bt_link_to(v, &bt->link[r->link], b, global);
+	return bt_host(bt, b->host_mem);
+}
+
 void *bt_access(struct vcpu *v, struct bt_rec *r)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
@@ -455,18 +470,20 @@ void *bt_access(struct vcpu *v, struct bt_rec *r)
 	if (r->addr32) {
 		lin = (uint32_t)lin;
 	} else if ((uint64_t)((int64_t)(lin << 16) >> 16) != lin) {
+		if (r->group)
+			return without_groups(v, r);
 		fault_set_error(v, r->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
 		return bt_raise(v);
 	}
 	if ((lin & 0xfff) + r->size > 4096)
-		return do_by_interpreter(v, r);
+		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
 again:
 	marks = atomic_load(&bt->marks);
 	if (!mmu_translate(v, lin, r->acc, &p))
-		return bt_raise(v);
+		return r->group ? without_groups(v, r) : bt_raise(v);
 	off = mem_ram_offset(&v->vm->mem, p.gpa + (lin - p.gva));
 	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
-		return do_by_interpreter(v, r);
+		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
 	if (r->inline_tlb) {
 		tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
 	} else {

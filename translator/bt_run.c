@@ -269,7 +269,7 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 	v->regs.rip = l->target;
 	if (atomic_load(&v->request))
 		return NULL;
-	b = bt_find(v, &do_step, &global);
+	b = bt_find(v, bt_key(v), &do_step, &global);
 	if (b) {
 		bt_link_to(v, l, b, global);
 		return bt_host(bt_cpu(v)->bt, b->host_mem);

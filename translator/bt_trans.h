@@ -20,6 +20,19 @@ struct tstub {
 	uint16_t guest_off;
 };
 
+/* Accesses of one block that share a check (bt_group.c). Offsets count from the anchor, whatever that is. */
+#define TCTX_GROUPS 16
+struct tgroup {
+	uint16_t anchor;
+	bool write;	   /* some member writes */
+	uint8_t members, done; /* done: members emitted */
+	int32_t lo, hi;
+};
+struct tmember {
+	int8_t group; /* -1: none */
+	int32_t off;
+};
+
 struct tctx {
 	struct bt *bt;
 	struct vcpu *v;
@@ -38,6 +51,13 @@ struct tctx {
 	unsigned guest_len;
 	unsigned n, nmarks, nstubs, naccess;
 	uint32_t access_rec[4]; /* records of the current instruction's accesses */
+	unsigned cur, cur_access; /* instruction being emitted, and its next access */
+	uint32_t cur_live;	/* flags live before it */
+	unsigned ngroups;
+	uint32_t ready;		/* groups whose host address is in bt_cpu.group[] */
+	int s0_group;		/* the group whose host address S0 holds, or -1 */
+	struct tgroup group[TCTX_GROUPS];
+	struct tmember member[BT_MAX_BLOCK_INSNS][2];
 	struct insn insn[BT_MAX_BLOCK_INSNS];
 	uint16_t off[BT_MAX_BLOCK_INSNS];
 	uint32_t live_in[BT_MAX_BLOCK_INSNS], live_out[BT_MAX_BLOCK_INSNS];
@@ -48,9 +68,40 @@ struct tctx {
 /* Host offsets from here on belong to the current guest instruction, with these MARK_*. */
 void bt_mark(struct tctx *c, unsigned flags, unsigned fix);
 struct bt_rec *bt_rec_new(struct tctx *c, uint32_t *id);
-/* The host's flags are about to be destroyed: save them in fl when `live` says that somebody wants them. S1 is lost. */
-void bt_flags_spill(struct tctx *c, uint32_t live);
-/* The host's flags must hold the guest's. S1 is lost when it is free. */
+static inline uint32_t bt_code_off(const struct tctx *c, const uint8_t *p)
+{
+	return (uint32_t)(p - c->bt->cache);
+}
+/* Code behind the block's body that `from` (a rel32) jumps to: asks for arg. */
+void bt_stub_add(struct tctx *c, uint8_t *from, uint32_t arg, bool mem, int32_t slot);
+void bt_emit_service(struct tctx *c, uint32_t arg, bool mem);
+/* A jump to a guest address known now. cc < 0: unconditional. The condition's flags are in the host's. */
+void bt_emit_goto(struct tctx *c, int cc, uint64_t target);
+struct bt_link *bt_link_new(struct tctx *c, uint64_t target, uint32_t *id);
+
+/* bt_flags.c */
+/* The host's flags are about to be destroyed: save them in fl when `live` says that somebody wants them. */
+void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free);
+/* The host's flags must hold the guest's. */
 void bt_flags_need(struct tctx *c, bool s1_free);
+bool bt_ends_block(const struct insn *i);
+void bt_find_live_flags(struct tctx *c);
+
+/* bt_group.c */
+void bt_find_groups(struct tctx *c);
+
+/* bt_window.c: S0 + the returned displacement is the host address of the access. S1 is lost unless s1_busy. */
+int32_t bt_emit_operand(struct tctx *c, const struct insn *i, unsigned acc, unsigned size);
+int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp);
+
+/* bt_code.c */
+bool bt_writes_reg(const struct insn *i, unsigned k);
+bool bt_is_nothing(const struct insn *i);
+/* What the mode does not allow must fault, and some forms are not what their row says: the interpreter does it. */
+bool bt_must_interpret(const struct tctx *c, const struct insn *i);
+/* Size and direction (ACC_READ, ACC_WRITE) of the explicit memory operand. */
+bool bt_memory_operand(const struct insn *i, unsigned *size, unsigned *acc);
+/* Emits instruction k. true: control never falls behind it. */
+bool bt_emit_insn(struct tctx *c, unsigned k);
 
 #endif

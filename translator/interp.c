@@ -76,6 +76,8 @@ enum xr interp_exec(struct vcpu *v, const struct insn *i)
 		advance_rip(v, i);
 		return XR_JUMP;
 	}
+	if (x == XR_HLT)
+		advance_rip(v, i);
 	return x;
 }
 
@@ -165,7 +167,6 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	unsigned hit = 0;
 	enum xr x;
 
-	vcpu_vec_sync(v);
 	if (watch && !(flags & FL_RF)) {
 		uint64_t lin = vcpu_code64(v) ? v->regs.rip : (uint32_t)(v->regs.seg[SEG_CS].base + v->regs.rip);
 
@@ -308,6 +309,7 @@ static void cannot(struct vcpu *v, struct interp *in, struct exit *x)
 	const struct insn *i = interp_fetch(v, in);
 	int n;
 
+	vcpu_vec_sync(v); /* for snprintf */
 	x->reason = EXIT_CANNOT;
 	n = snprintf(x->text, sizeof(x->text), "interp: cannot execute %s at %04x:%llx, bytes",
 		     i && i->row ? i->row->name : "the instruction", v->regs.seg[SEG_CS].sel,

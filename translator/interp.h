@@ -20,7 +20,8 @@ enum xr interp_step(struct vcpu *v, struct interp *in);
 
 /* Executes an already decoded instruction that lies at v->regs.rip, without TF and debug-register handling: the
  * translator's callout. On XR_NEXT the function itself has advanced RIP and returns XR_JUMP. On XR_FAULT nothing was
- * delivered: the caller does event_exception(v, &v->fault). Sets v->int_shadow for STI, MOV SS, POP SS; clears it else. */
+ * delivered: the caller does event_exception(v, &v->fault). On XR_HLT RIP is behind
+ * the instruction (interp_step too). Sets v->int_shadow for STI, MOV SS, POP SS; clears it else. */
 enum xr interp_exec(struct vcpu *v, const struct insn *i);
 
 /* Checks before execution that depend on mode, from the row's flags: #UD, #NM, #GP for privilege, LOCK misuse.

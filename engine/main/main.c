@@ -27,12 +27,12 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-	{ "run", run_main, "run a guest: a kernel, a multiboot program, a flat binary or a ROM" },
+	{"run", run_main, "run a guest: a kernel, a multiboot program, a flat binary or a ROM"},
 #ifdef HAVE_PROBE
-	{ "probe", probe_main, "what this host offers, and which path a guest would take" },
+	{"probe", probe_main, "what this host offers, and which path a guest would take"},
 #endif
 #ifdef HAVE_EVAL
-	{ "eval", eval_main, "run workloads on every path that works here and compare them" },
+	{"eval", eval_main, "run workloads on every path that works here and compare them"},
 #endif
 };
 
@@ -74,7 +74,8 @@ static const char *similar(const char *word)
 	return NULL;
 }
 
-/* A closed standard descriptor would become the next file that we open: guest memory, with a serial line's output in it. */
+/* A closed standard descriptor would become the next file that we open: guest memory, with a serial line's output in
+ * it. */
 static void open_standard_files(void)
 {
 	int fd;
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
 			return verbs[i].main(argc - 1, argv + 1);
 	hint = similar(argv[1]);
 	if (hint)
-		return verb_usage("unknown verb \"%s\": did you mean \"%s\"? (\"steelyard --help\" lists all)", argv[1], hint);
+		return verb_usage("unknown verb \"%s\": did you mean \"%s\"? (\"steelyard --help\" lists all)", argv[1],
+				  hint);
 	return verb_usage("unknown verb \"%s\": \"steelyard --help\" lists them", argv[1]);
 }

@@ -2,8 +2,8 @@
 /*
  * steelyard run: options into a struct vm_config, the machine's life, its outcome into an exit status.
  *
- * Everything that goes to a person at the end is gathered in memory while the machine exists, and printed when the machine
- * is gone and the terminal is itself again.
+ * Everything that goes to a person at the end is gathered in memory while the machine exists, and printed when the
+ * machine is gone and the terminal is itself again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +28,24 @@
 #define TIMEOUT_MAX_S 1e9
 
 enum option_id {
-	OPT_PATH = 256, OPT_MEMORY, OPT_CPUS, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MULTIBOOT, OPT_MODULE, OPT_FLAT, OPT_ROM,
-	OPT_SERIAL, OPT_DEBUGCON, OPT_DEBUG_EXIT, OPT_TIMEOUT, OPT_STATS, OPT_JSON, OPT_NO_REBOOT, OPT_HELP,
+	OPT_PATH = 256,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_APPEND,
+	OPT_MULTIBOOT,
+	OPT_MODULE,
+	OPT_FLAT,
+	OPT_ROM,
+	OPT_SERIAL,
+	OPT_DEBUGCON,
+	OPT_DEBUG_EXIT,
+	OPT_TIMEOUT,
+	OPT_STATS,
+	OPT_JSON,
+	OPT_NO_REBOOT,
+	OPT_HELP,
 };
 
 struct option_row {
@@ -38,24 +54,25 @@ struct option_row {
 };
 
 static const struct option_row rows[] = {
-	{ "path", "P", "auto (default), bt, interp or kvm: what executes the guest's code", OPT_PATH },
-	{ "memory", "N", "guest memory with suffix K, M or G (default 512M; a plain number means M)", OPT_MEMORY },
-	{ "cpus", "N", "number of virtual CPUs (default 1)", OPT_CPUS },
-	{ "kernel", "F", "Linux bzImage, or an ELF file with a PVH note", OPT_KERNEL },
-	{ "initrd", "F", "initial RAM disk for --kernel", OPT_INITRD },
-	{ "append", "S", "command line for --kernel or --multiboot", OPT_APPEND },
-	{ "multiboot", "F", "multiboot 1 program", OPT_MULTIBOOT },
-	{ "module", "F", "module for --multiboot; may be given several times", OPT_MODULE },
-	{ "flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT },
-	{ "rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM },
-	{ "serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL },
-	{ "debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON },
-	{ "debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none", OPT_DEBUG_EXIT },
-	{ "timeout", "S", "end after S seconds with status 124", OPT_TIMEOUT },
-	{ "stats", NULL, "print counters and times to stderr at the end", OPT_STATS },
-	{ "json", NULL, "the same as one line of JSON", OPT_JSON },
-	{ "no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT },
-	{ "help", NULL, "this text", OPT_HELP },
+	{"path", "P", "auto (default), bt, interp or kvm: what executes the guest's code", OPT_PATH},
+	{"memory", "N", "guest memory with suffix K, M or G (default 512M; a plain number means M)", OPT_MEMORY},
+	{"cpus", "N", "number of virtual CPUs (default 1)", OPT_CPUS},
+	{"kernel", "F", "Linux bzImage, or an ELF file with a PVH note", OPT_KERNEL},
+	{"initrd", "F", "initial RAM disk for --kernel", OPT_INITRD},
+	{"append", "S", "command line for --kernel or --multiboot", OPT_APPEND},
+	{"multiboot", "F", "multiboot 1 program", OPT_MULTIBOOT},
+	{"module", "F", "module for --multiboot; may be given several times", OPT_MODULE},
+	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
+	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
+	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
+	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
+	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
+	 OPT_DEBUG_EXIT},
+	{"timeout", "S", "end after S seconds with status 124", OPT_TIMEOUT},
+	{"stats", NULL, "print counters and times to stderr at the end", OPT_STATS},
+	{"json", NULL, "the same as one line of JSON", OPT_JSON},
+	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
+	{"help", NULL, "this text", OPT_HELP},
 };
 
 struct run_cmd {
@@ -139,11 +156,12 @@ static bool parse_memory(const char *s, uint64_t *bytes)
 
 static int parse_path(struct run_cmd *r, const char *name)
 {
-	struct error e = { 0 };
+	struct error e = {0};
 	int fd;
 
 	if (!strcmp(name, "auto")) {
-		r->cfg.path = exec_paths[PATH_BT] && exec_paths[PATH_BT]->available(&e) == ST_OK ? PATH_BT : PATH_INTERP;
+		r->cfg.path =
+			exec_paths[PATH_BT] && exec_paths[PATH_BT]->available(&e) == ST_OK ? PATH_BT : PATH_INTERP;
 		return EXIT_OK;
 	}
 	for (unsigned i = 0; i < PATH_COUNT; i++) {
@@ -171,7 +189,8 @@ static int parse_flat(struct run_cmd *r, const char *arg)
 	const char *at = strrchr(arg, '@'), *end;
 
 	if (!at || at == arg || !number(at + 1, UINT32_MAX, &r->cfg.flat_addr, &end) || *end)
-		return verb_usage("--flat %s: give FILE@ADDRESS with an address below 4 GiB, such as prog.bin@0x7c00", arg);
+		return verb_usage("--flat %s: give FILE@ADDRESS with an address below 4 GiB, such as prog.bin@0x7c00",
+				  arg);
 	free(r->flat);
 	r->flat = strndup(arg, (size_t)(at - arg));
 	r->cfg.flat = r->flat;
@@ -262,18 +281,21 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 
 static int parse(struct run_cmd *r, int argc, char **argv)
 {
-	struct option longs[ARRAY_LEN(rows) + 1] = { 0 };
+	struct option longs[ARRAY_LEN(rows) + 1] = {0};
 	int c, st;
 
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
-		longs[i] = (struct option){ .name = rows[i].name, .has_arg = rows[i].arg != NULL, .val = (int)rows[i].id };
+		longs[i] =
+			(struct option){.name = rows[i].name, .has_arg = rows[i].arg != NULL, .val = (int)rows[i].id};
 	opterr = 0;
 	optind = 1;
 	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
 		if (c == ':')
-			return verb_usage("run: %s needs a value (\"steelyard run --help\" tells which)", argv[optind - 1]);
+			return verb_usage("run: %s needs a value (\"steelyard run --help\" tells which)",
+					  argv[optind - 1]);
 		if (c == '?')
-			return verb_usage("run: unknown option %s (\"steelyard run --help\" lists them)", argv[optind - 1]);
+			return verb_usage("run: unknown option %s (\"steelyard run --help\" lists them)",
+					  argv[optind - 1]);
 		st = parse_one(r, c == 'h' ? OPT_HELP : (enum option_id)c, optarg);
 		if (st != EXIT_OK || r->help)
 			return st;
@@ -358,8 +380,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 
 static const char *outcome_name(enum vm_outcome o)
 {
-	static const char *const name[] = { "running", "poweroff", "debug-exit", "triple-fault",
-					    "reset",   "stopped",  "timeout",	 "failed" };
+	static const char *const name[] = {"running", "poweroff", "debug-exit", "triple-fault",
+					   "reset",   "stopped",  "timeout",    "failed"};
 
 	return (unsigned)o < ARRAY_LEN(name) ? name[o] : "unknown";
 }
@@ -407,7 +429,7 @@ static void report(struct run_cmd *r, enum vm_outcome o, int status, FILE *f)
 static int run_machine(struct run_cmd *r)
 {
 	uint64_t begin = now_ns();
-	struct error e = { 0 };
+	struct error e = {0};
 	enum vm_outcome o;
 	char *text = NULL;
 	size_t len = 0;
@@ -422,7 +444,7 @@ static int run_machine(struct run_cmd *r)
 		return verb_fail(&e);
 	}
 	r->start_ns = now_ns();
-	r->context = (struct run_context){ .path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin };
+	r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin};
 	o = vm_run(r->vm);
 	r->context.wall_ns = now_ns() - r->start_ns;
 	timer_cancel(&r->timer);
@@ -443,7 +465,7 @@ static int run_machine(struct run_cmd *r)
 
 int run_main(int argc, char **argv)
 {
-	struct run_cmd r = { .serial = "stdio", .debugcon = "serial" };
+	struct run_cmd r = {.serial = "stdio", .debugcon = "serial"};
 	int status;
 
 	r.cfg.memory_bytes = DEFAULT_MEMORY;

@@ -15,7 +15,7 @@ struct counter {
 };
 
 static const struct counter counters[] = {
-#define X(name, text) { #name, text, offsetof(struct vcpu_counters, name) },
+#define X(name, text) {#name, text, offsetof(struct vcpu_counters, name)},
 	VCPU_COUNTERS(X)
 #undef X
 };

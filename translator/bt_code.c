@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Host code for one guest instruction. Whatever is not here, or not in this mode, is a callout: the interpreter's function.
+ */
+#include "translator/bt_trans.h"
+
+#include <Zydis/Mnemonic.h>
+
+#include "translator/vec.h"
+
+static void emit_sp_add(struct tctx *c, int32_t n)
+{
+	e_lea(&c->e, c->code64, R_SP, R_SP, NO_REG, 1, n);
+}
+
+/* Hands the instruction to the interpreter's function; end: what follows is looked up afresh. */
+static void emit_callout(struct tctx *c, const struct insn *i, bool end)
+{
+	uint32_t id;
+	struct bt_rec *r = bt_rec_new(c, &id);
+
+	r->insn = bt_arena(c->bt, sizeof(*i));
+	if (!r->insn) {
+		c->e.overflow = true;
+		return;
+	}
+	*r->insn = *i;
+	bt_emit_service(c, SVC_ARG(end ? SVC_END : SVC_CALLOUT, id), c->fl_mem);
+	r->resume = r->next = bt_code_off(c, c->e.p);
+	c->fl_mem = false;
+	c->ready = 0;
+	c->s0_group = -1;
+}
+
+bool bt_writes_reg(const struct insn *i, unsigned k)
+{
+	if (k == 0)
+		return !(i->row->flags & ISA_DST_READ);
+	return k == 1 && (i->row->flags & ISA_SRC_WRITE);
+}
+
+static unsigned spilled_regs(const struct insn *i)
+{
+	unsigned m = 0;
+
+	for (unsigned k = 0; k < i->nops; k++)
+		if (i->op[k].kind == OPK_GPR && (i->op[k].reg == R_14 || i->op[k].reg == R_15))
+			m |= 1u << (i->op[k].reg - R_14);
+	return m;
+}
+
+/* A low register without a part in the instruction, for operands that cannot name R15 (AH..BH beside a REX prefix). */
+static unsigned free_low_reg(const struct insn *i)
+{
+	static const uint8_t cand[] = { R_DI, R_SI, R_BP };
+
+	for (unsigned k = 0; k < sizeof(cand); k++) {
+		bool used = false;
+
+		for (unsigned o = 0; o < i->nops; o++)
+			used |= i->op[o].kind == OPK_GPR && i->op[o].reg == cand[k];
+		if (!used)
+			return cand[k];
+	}
+	return NO_REG;
+}
+
+bool bt_memory_operand(const struct insn *i, unsigned *size, unsigned *acc)
+{
+	*size = 0;
+	*acc = ACC_READ;
+	for (unsigned k = 0; k < i->nops; k++) {
+		if (i->op[k].kind == OPK_MEM) {
+			*size = i->op[k].bytes;
+			if (bt_writes_reg(i, k))
+				*acc = ACC_WRITE;
+		}
+	}
+	return *size != 0;
+}
+
+/* Everything that a failed attempt to emit must put back. */
+struct snapshot {
+	struct emit e;
+	unsigned nmarks, nstubs, naccess;
+	bool fl_mem;
+	int s0_group;
+	uint32_t ready, nsites, nrecs, nlinks, nslots;
+};
+
+static void snapshot_take(const struct tctx *c, struct snapshot *s)
+{
+	*s = (struct snapshot){ c->e, c->nmarks, c->nstubs, c->naccess, c->fl_mem, c->s0_group, c->ready, c->bt->nsites,
+				c->bt->nrecs, c->bt->nlinks, c->bt->nslots };
+}
+
+static void snapshot_restore(struct tctx *c, const struct snapshot *s)
+{
+	bool overflow = c->e.overflow;
+
+	c->e = s->e;
+	c->e.overflow = overflow;
+	c->nmarks = s->nmarks;
+	c->nstubs = s->nstubs;
+	c->naccess = s->naccess;
+	c->fl_mem = s->fl_mem;
+	c->s0_group = s->s0_group;
+	c->ready = s->ready;
+	c->bt->nsites = s->nsites;
+	c->bt->nrecs = s->nrecs;
+	c->bt->nlinks = s->nlinks;
+	c->bt->nslots = s->nslots;
+	bt_mark(c, 0, 0);
+}
+
+/* S0 cannot be named beside AH..BH (it needs a REX prefix): lend a low register to the address, its value in S1. */
+static bool emit_with_low_reg(struct tctx *c, const struct insn *i, struct recode *rc)
+{
+	struct emit *e = &c->e;
+	unsigned r = free_low_reg(i);
+
+	if (r == NO_REG)
+		return false;
+	bt_mark(c, MARK_STEP, 0);
+	e_mov_rr(e, true, S1, r);
+	bt_mark(c, MARK_FIX | MARK_STEP, r);
+	e_mov_rr(e, true, r, S0);
+	rc->mem_base = (uint8_t)r;
+	if (!recode_insn(e, i, rc))
+		return false;
+	e_mov_rr(e, true, r, S1);
+	return true;
+}
+
+/* COPY: false when it has to be a callout. */
+static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
+{
+	struct emit *e = &c->e;
+	struct recode rc;
+	struct snapshot snap;
+	unsigned spilled = c->code64 ? spilled_regs(i) : 0, size, acc;
+	uint32_t writes = (i->fl_write | i->fl_undef) & FL_ARITH;
+	bool need = (i->fl_read & FL_ARITH) || (i->fl_undef & live_out) || (writes && (live_out & FL_ARITH & ~i->fl_write));
+
+	for (unsigned k = 0; k < i->nops; k++)
+		if (i->op[k].kind == OPK_REL || i->op[k].kind == OPK_FAR || i->op[k].kind == OPK_SREG || i->op[k].kind == OPK_CR ||
+		    i->op[k].kind == OPK_DR)
+			return false;
+	snapshot_take(c, &snap);
+	recode_identity(&rc);
+	if (i->has_mem) {
+		if (!bt_memory_operand(i, &size, &acc) || i->addrsize == 2 || spilled == 3)
+			return false;
+		if (!c->code64 && i->seg >= SEG_FS && !(c->key & (i->seg == SEG_FS ? BK_FS_FLAT4G : BK_GS_FLAT4G)))
+			return false;
+		rc.mem_disp = bt_emit_operand(c, i, acc, size);
+		rc.mem_base = S0;
+		if (spilled) {
+			rc.gpr[spilled == 1 ? R_14 : R_15] = S1;
+			e_load_gs(e, S1, GS_GPR(spilled == 1 ? R_14 : R_15));
+		}
+	} else {
+		if (spilled & 1)
+			e_load_gs(e, R_14, GS_GPR(R_14));
+		if (spilled & 2) {
+			e_load_gs(e, R_15, GS_GPR(R_15));
+			c->s0_group = -1;
+		}
+	}
+	if (need)
+		bt_flags_need(c, !spilled);
+	if (!recode_insn(e, i, &rc) && !(i->has_mem && !spilled && emit_with_low_reg(c, i, &rc))) {
+		snapshot_restore(c, &snap);
+		return false;
+	}
+	if (writes)
+		c->fl_mem = false;
+	bt_mark(c, MARK_STEP, 0);
+	for (unsigned k = 0; k < i->nops && spilled; k++) {
+		if (i->op[k].kind == OPK_GPR && (i->op[k].reg == R_14 || i->op[k].reg == R_15) && bt_writes_reg(i, k))
+			e_store_gs(e, rc.gpr[i->op[k].reg], GS_GPR(i->op[k].reg));
+	}
+	return true;
+}
+
+static void emit_lea(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+	unsigned dst = i->op[0].reg, base = i->base, index = i->index, to = dst;
+	bool w = i->opsize == 8 && i->addrsize == 8;
+	bool spilled = c->code64 && (dst == R_14 || dst == R_15);
+
+	if (spilled)
+		to = S0;
+	if (spilled || base >= R_14 || index >= R_14) /* NO_REG included */
+		c->s0_group = -1;
+	if (i->rip_rel || (base == NO_REG && index == NO_REG)) {
+		uint64_t a = (uint64_t)i->disp + (i->rip_rel ? c->lin + c->guest_off + i->len : 0);
+
+		e_mov_imm(e, to, w ? a : (uint32_t)a);
+	} else {
+		if (c->code64 && (base == R_14 || base == R_15)) {
+			e_load_gs(e, S0, GS_GPR(base));
+			base = S0;
+		}
+		if (c->code64 && (index == R_14 || index == R_15)) {
+			unsigned t = base == S0 ? S1 : S0;
+
+			e_load_gs(e, t, GS_GPR(index));
+			index = t;
+		}
+		e_lea(e, w, to, base, index, i->scale, (int32_t)i->disp);
+	}
+	if (spilled)
+		e_store_gs(e, to, GS_GPR(dst));
+}
+
+/* the value to push or jump to: a register into S1 or itself */
+static unsigned reg_value(struct tctx *c, unsigned reg)
+{
+	if (c->code64 && (reg == R_14 || reg == R_15)) {
+		e_load_gs(&c->e, S1, GS_GPR(reg));
+		return S1;
+	}
+	return reg;
+}
+
+static bool emit_push(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+	unsigned word = c->code64 ? 8 : 4, from = NO_REG;
+	int32_t d;
+
+	if (i->stacksize != word || (i->has_mem && (i->addrsize == 2 || i->seg >= SEG_FS)) || i->op[0].kind == OPK_SREG)
+		return false;
+	if (i->op[0].kind == OPK_MEM) {
+		d = bt_emit_operand(c, i, ACC_READ, word);
+		e_mem_op(e, c->code64, 0x8b, S1, S0, NO_REG, 1, d);
+		from = S1;
+	}
+	d = bt_emit_stack(c, ACC_WRITE, R_SP, -(int32_t)word);
+	if (i->op[0].kind == OPK_IMM) {
+		e_mem_op(e, c->code64, 0xc7, 0, S0, NO_REG, 1, d);
+		emit32(e, (uint32_t)i->imm[0]);
+	} else {
+		if (from == NO_REG)
+			from = reg_value(c, i->op[0].reg);
+		e_mem_op(e, c->code64, 0x89, from, S0, NO_REG, 1, d);
+	}
+	bt_mark(c, MARK_STEP, 0);
+	emit_sp_add(c, -(int32_t)word);
+	return true;
+}
+
+static bool emit_pop(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+	unsigned word = c->code64 ? 8 : 4, dst = i->op[0].reg, to = dst;
+	bool spilled = c->code64 && (dst == R_14 || dst == R_15);
+	int32_t d;
+
+	if (i->stacksize != word || i->op[0].kind != OPK_GPR)
+		return false;
+	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
+	if (spilled)
+		to = S1;
+	e_mem_op(e, c->code64, 0x8b, to, S0, NO_REG, 1, d);
+	if (spilled)
+		e_store_gs(e, to, GS_GPR(dst));
+	if (dst != R_SP) {
+		bt_mark(c, MARK_STEP, 0);
+		emit_sp_add(c, (int32_t)word);
+	}
+	return true;
+}
+
+static void emit_leave(struct tctx *c)
+{
+	int32_t d = bt_emit_stack(c, ACC_READ, R_BP, 0);
+
+	e_mem_op(&c->e, c->code64, 0x8b, S1, S0, NO_REG, 1, d);
+	bt_mark(c, MARK_STEP, 0);
+	e_lea(&c->e, c->code64, R_SP, R_BP, NO_REG, 1, c->code64 ? 8 : 4);
+	e_mov_rr(&c->e, c->code64, R_BP, S1);
+}
+
+/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. */
+static void emit_indirect(struct tctx *c)
+{
+	struct emit *e = &c->e;
+	uint8_t *miss;
+	int32_t table = GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc));
+
+	e_movzx16(e, S1, S0);
+	e_gs_idx_op(e, true, 0x3b, S0, S1, table + (int32_t)offsetof(struct bt_jc, lin));
+	miss = e_jcc32(e, CC_NE);
+	e_gs_idx_op(e, false, 0xff, 4, S1, table + (int32_t)offsetof(struct bt_jc, host));
+	e_patch32(e, miss, e->p);
+	e_store_gs(e, S0, GS_REGS(rip));
+	bt_emit_service(c, SVC_ARG(SVC_DISPATCH, 0), true);
+}
+
+static void emit_push_return(struct tctx *c, uint64_t ret, int32_t d, bool s1_free)
+{
+	struct emit *e = &c->e;
+
+	if (!c->code64)
+		ret = (uint32_t)ret;
+	if (!c->code64 || (int64_t)ret == (int32_t)ret) {
+		e_mem_op(e, c->code64, 0xc7, 0, S0, NO_REG, 1, d);
+		emit32(e, (uint32_t)ret);
+	} else if (s1_free) {
+		e_mov_imm(e, S1, ret);
+		e_mem_op(e, true, 0x89, S1, S0, NO_REG, 1, d);
+	} else { /* two halves would not be one store: build it in a lent register */
+		bt_mark(c, MARK_STEP, 0);
+		e_store_gs(e, R_AX, GS_CPU(tmp[1]));
+		e_mov_imm(e, R_AX, ret);
+		e_mem_op(e, true, 0x89, R_AX, S0, NO_REG, 1, d);
+		e_load_gs(e, R_AX, GS_CPU(tmp[1]));
+	}
+}
+
+static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
+{
+	struct emit *e = &c->e;
+	int32_t word = c->code64 ? 8 : 4, d;
+	uint64_t next = c->lin + c->guest_off + i->len;
+	bool direct = i->op[0].kind == OPK_REL;
+
+	if ((c->code64 ? i->stacksize != 8 : i->opsize != 4) ||
+	    (i->has_mem && (i->addrsize == 2 || (i->seg >= SEG_FS && !c->code64))))
+		return false;
+	c->cur_live |= live_out;
+	if (!direct) {
+		bt_flags_spill(c, c->cur_live, true); /* the jump itself destroys them */
+		if (i->op[0].kind == OPK_MEM) {
+			d = bt_emit_operand(c, i, ACC_READ, (unsigned)word);
+			e_mem_op(e, c->code64, 0x8b, S1, S0, NO_REG, 1, d);
+		} else {
+			unsigned r = reg_value(c, i->op[0].reg);
+
+			if (r != S1)
+				e_mov_rr(e, c->code64, S1, r);
+		}
+	}
+	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word);
+	emit_push_return(c, next, d, direct);
+	bt_mark(c, MARK_STEP, 0);
+	emit_sp_add(c, -word);
+	if (direct) {
+		bt_emit_goto(c, -1, next + i->imm[0]);
+	} else {
+		e_mov_rr(e, c->code64, S0, S1);
+		emit_indirect(c);
+	}
+	return true;
+}
+
+static bool emit_jmp(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+
+	if (i->op[0].kind == OPK_REL) {
+		if (!c->code64 && i->opsize != 4)
+			return false;
+		bt_emit_goto(c, -1, c->lin + c->guest_off + i->len + i->imm[0]);
+		return true;
+	}
+	if ((!c->code64 && i->opsize != 4) || (c->code64 && i->op[0].bytes != 8) ||
+	    (i->has_mem && (i->addrsize == 2 || (i->seg >= SEG_FS && !c->code64))))
+		return false;
+	bt_flags_spill(c, FL_ARITH, true);
+	if (i->op[0].kind == OPK_MEM) {
+		int32_t d = bt_emit_operand(c, i, ACC_READ, c->code64 ? 8 : 4);
+
+		e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, d);
+	} else {
+		unsigned r = reg_value(c, i->op[0].reg);
+
+		e_mov_rr(e, c->code64, S0, r);
+	}
+	bt_mark(c, 0, 0);
+	emit_indirect(c);
+	return true;
+}
+
+static bool emit_ret(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+	int32_t word = c->code64 ? 8 : 4, d;
+
+	if (c->code64 ? i->stacksize != 8 : i->opsize != 4)
+		return false;
+	bt_flags_spill(c, c->cur_live, true);
+	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
+	e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, d);
+	bt_mark(c, MARK_STEP, 0);
+	emit_sp_add(c, word + (i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0));
+	emit_indirect(c);
+	return true;
+}
+
+static void emit_jcxz(struct tctx *c, const struct insn *i, bool loop)
+{
+	struct emit *e = &c->e;
+	uint64_t next = c->lin + c->guest_off + i->len;
+	uint8_t *over;
+
+	if (loop) {
+		bt_mark(c, MARK_STEP, 0);
+		e_lea(e, i->addrsize == 8, R_CX, R_CX, NO_REG, 1, -1);
+	}
+	if (i->addrsize == 4)
+		emit8(e, 0x67);
+	emit8(e, 0xe3);
+	over = e->p;
+	emit8(e, 0);
+	bt_emit_goto(c, -1, loop ? next + i->imm[0] : next);
+	if (!e->overflow)
+		*over = (uint8_t)(e->p - over - 1);
+	bt_emit_goto(c, -1, loop ? next : next + i->imm[0]);
+}
+
+/* Instructions with an emitter of their own. 1: done, -1: done and the block ends here, 0: none. */
+static int emit_special(struct tctx *c, const struct insn *i)
+{
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_LEAVE:
+		if (i->stacksize != (c->code64 ? 8 : 4))
+			return 0;
+		emit_leave(c);
+		return 1;
+	case ZYDIS_MNEMONIC_JECXZ:
+	case ZYDIS_MNEMONIC_JRCXZ:
+		emit_jcxz(c, i, false);
+		return -1;
+	case ZYDIS_MNEMONIC_LOOP:
+		if (i->addrsize == 2)
+			return 0;
+		emit_jcxz(c, i, true);
+		return -1;
+	case ZYDIS_MNEMONIC_CLD: /* DF is clear in translated code */
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+bool bt_is_nothing(const struct insn *i)
+{
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_NOP:
+	case ZYDIS_MNEMONIC_ENDBR32:
+	case ZYDIS_MNEMONIC_ENDBR64:
+	case ZYDIS_MNEMONIC_PREFETCH:
+	case ZYDIS_MNEMONIC_PREFETCHNTA:
+	case ZYDIS_MNEMONIC_PREFETCHT0:
+	case ZYDIS_MNEMONIC_PREFETCHT1:
+	case ZYDIS_MNEMONIC_PREFETCHT2:
+	case ZYDIS_MNEMONIC_PREFETCHW:
+	case ZYDIS_MNEMONIC_PREFETCHWT1:
+		return !i->lock;
+	default:
+		return false;
+	}
+}
+
+bool bt_must_interpret(const struct tctx *c, const struct insn *i)
+{
+	uint32_t f = i->row->flags;
+	bool vec = false, mmx = false;
+
+	if (f & (ISA_PRIV | ISA_SENSITIVE))
+		return true;
+	if ((f & ISA_FPU) && !(c->key & BK_FPU))
+		return true;
+	for (unsigned k = 0; k < i->nops; k++) {
+		vec |= i->op[k].kind == OPK_XMM || i->op[k].kind == OPK_YMM;
+		mmx |= i->op[k].kind == OPK_MM;
+	}
+	if ((f & ISA_MMX) && !(c->key & BK_MMX))
+		return true;
+	if (i->enc == ENC_VEX && (vec || (f & ISA_AVX))) {
+		if (!(c->key & BK_AVX))
+			return true;
+	} else if ((f & (ISA_SSE | ISA_AVX)) || vec) {
+		if (!(c->key & BK_SSE))
+			return true;
+	}
+	if (mmx && !(c->key & BK_MMX))
+		return true;
+	if ((vec || mmx || (f & (ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX))) && !vec_host_runs(c->v, i))
+		return true;
+	if (i->enc == ENC_EVEX || i->enc == ENC_OTHER)
+		return true;
+	if (i->lock && !((f & ISA_LOCKABLE) && i->nops && i->op[0].kind == OPK_MEM))
+		return true;
+	if (c->code64 ? (f & ISA_NO64) : (f & ISA_ONLY64))
+		return true;
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_BT:
+	case ZYDIS_MNEMONIC_BTS:
+	case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTC: /* a bit string in memory reaches beyond the operand */
+		return i->op[0].kind == OPK_MEM && i->op[1].kind != OPK_IMM;
+	case ZYDIS_MNEMONIC_XLAT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Emits instruction k. true: control never falls behind it. */
+bool bt_emit_insn(struct tctx *c, unsigned k)
+{
+	const struct insn *i = &c->insn[k];
+	uint32_t out = c->live_out[k];
+	uint64_t next = c->lin + c->guest_off + i->len;
+	int s;
+
+	if (!bt_must_interpret(c, i)) {
+		s = emit_special(c, i);
+		if (s)
+			return s < 0;
+		switch (i->row->bt) {
+		case BT_COPY:
+			if (bt_is_nothing(i) || emit_copy(c, i, out))
+				return false;
+			break;
+		case BT_LEA:
+			if (i->addrsize != 2 && i->opsize >= 4) {
+				emit_lea(c, i);
+				return false;
+			}
+			break;
+		case BT_PUSH:
+			if (emit_push(c, i))
+				return false;
+			break;
+		case BT_POP:
+			if (emit_pop(c, i))
+				return false;
+			break;
+		case BT_JCC:
+			if (!c->code64 && i->opsize != 4)
+				break;
+			bt_flags_need(c, true);
+			bt_emit_goto(c, i->opcode & 15, next + i->imm[0]);
+			bt_emit_goto(c, -1, next);
+			return true;
+		case BT_JMP:
+			if (emit_jmp(c, i))
+				return true;
+			break;
+		case BT_CALL:
+			if (emit_call(c, i, out))
+				return true;
+			break;
+		case BT_RET:
+			if (emit_ret(c, i))
+				return true;
+			break;
+		case BT_OTHER:
+		case BT_END:
+			if (bt_is_nothing(i))
+				return false;
+			break;
+		default:
+			break;
+		}
+	}
+	emit_callout(c, i, bt_ends_block(i));
+	return bt_ends_block(i);
+}
+

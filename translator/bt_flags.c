@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Arithmetic flags in translated code: which are live where, where they are kept.
+ */
+#include "translator/bt_trans.h"
+
+#include <Zydis/Mnemonic.h>
+
+void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free)
+{
+	if (c->fl_mem || !(live & FL_ARITH))
+		return;
+	bt_mark(c, MARK_STEP, 0);
+	if (!s1_free)
+		e_store_gs(&c->e, S1, GS_CPU(tmp[0]));
+	e_flags_save(&c->e, GS_CPU(fl));
+	if (!s1_free)
+		e_load_gs(&c->e, S1, GS_CPU(tmp[0]));
+	c->fl_mem = true;
+	bt_mark(c, 0, 0);
+}
+
+void bt_flags_need(struct tctx *c, bool s1_free)
+{
+	if (!c->fl_mem)
+		return;
+	bt_mark(c, MARK_STEP, 0);
+	if (!s1_free)
+		e_store_gs(&c->e, S1, GS_CPU(tmp[0]));
+	e_flags_load(&c->e, GS_CPU(fl));
+	if (!s1_free)
+		e_load_gs(&c->e, S1, GS_CPU(tmp[0]));
+	c->fl_mem = false;
+	bt_mark(c, 0, 0);
+}
+
+/* ---- liveness ---- */
+
+bool bt_ends_block(const struct insn *i)
+{
+	if (!i->row)
+		return true;
+	switch (i->row->bt) {
+	case BT_END:
+	case BT_JCC:
+	case BT_JMP:
+	case BT_CALL:
+	case BT_RET:
+		return true;
+	case BT_OTHER: /* the rest touches nothing that a translation depends on */
+		switch (i->mnemonic) {
+		case ZYDIS_MNEMONIC_IRET:
+		case ZYDIS_MNEMONIC_IRETD:
+		case ZYDIS_MNEMONIC_IRETQ:
+		case ZYDIS_MNEMONIC_SYSCALL:
+		case ZYDIS_MNEMONIC_SYSRET:
+		case ZYDIS_MNEMONIC_SYSENTER:
+		case ZYDIS_MNEMONIC_SYSEXIT:
+		case ZYDIS_MNEMONIC_STI:
+		case ZYDIS_MNEMONIC_STD:
+		case ZYDIS_MNEMONIC_STAC:
+		case ZYDIS_MNEMONIC_CLAC:
+		case ZYDIS_MNEMONIC_JCXZ:
+		case ZYDIS_MNEMONIC_JECXZ:
+		case ZYDIS_MNEMONIC_JRCXZ:
+		case ZYDIS_MNEMONIC_LOOP:
+		case ZYDIS_MNEMONIC_LOOPE:
+		case ZYDIS_MNEMONIC_LOOPNE:
+			return true;
+		default:
+			return false;
+		}
+	case BT_COPY:
+		for (unsigned k = 0; k < i->nops; k++)
+			if (i->op[k].kind == OPK_REL)
+				return true;
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* What is known of the flags at a place in the code, from the few instructions there. */
+struct flags_at {
+	uint32_t read; /* certainly read before they are written */
+	uint32_t left; /* neither read nor written as far as we looked */
+};
+
+#define FLAGS_LOOKAHEAD 12
+
+static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
+{
+	const uint8_t *page = c->page;
+	uint64_t at = c->lin >> 12;
+
+	for (unsigned n = 0; n < FLAGS_LOOKAHEAD && f->left; n++) {
+		struct insn i;
+		unsigned off;
+
+		if (!c->code64)
+			lin = (uint32_t)lin;
+		if (lin >> 12 != at) { /* without side effects: no A bit, no fault */
+			uint64_t gpa;
+
+			if (!mmu_peek(c->v, lin, &gpa) || !(page = mem_ram(&c->v->vm->mem, gpa & ~0xfffull, 4096)))
+				return;
+			at = lin >> 12;
+		}
+		off = (unsigned)(lin & 0xfff);
+		if (insn_decode(&i, page + off, 4096 - off > 15 ? 15 : 4096 - off, c->bits) != DECODE_OK || !i.row)
+			return;
+		f->read |= i.fl_read & f->left;
+		f->left &= ~(i.fl_read | i.fl_write);
+		if ((i.row->bt == BT_JMP || i.row->bt == BT_CALL) && i.op[0].kind == OPK_REL)
+			lin += i.len + i.imm[0];
+		else if (bt_ends_block(&i))
+			return;
+		else
+			lin += i.len;
+	}
+}
+
+static struct flags_at flags_of(const struct tctx *c, uint64_t lin)
+{
+	struct flags_at f = { .left = FL_ARITH };
+
+	flags_look(c, lin, &f);
+	return f;
+}
+
+static uint32_t flags_wanted(const struct tctx *c, uint64_t lin)
+{
+	struct flags_at f = flags_of(c, lin);
+
+	return f.read | f.left;
+}
+
+/*
+ * Flags that matter behind the block's last instruction.
+ *
+ * CALL and RET: no calling convention passes arithmetic flags, so what is not certainly read counts as dead. The code
+ * behind every CALL is looked at when the CALL is translated: the first that reads flags there (hand-written code that
+ * returns a condition) makes every RET of this machine keep them, from before it can be reached.
+ */
+static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
+{
+	switch (i->row ? i->row->bt : BT_END) {
+	case BT_JMP:
+		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
+	case BT_CALL:
+		if (!c->bt->ret_flags && flags_of(c, next).read)
+			c->need_ret_flags = true;
+		return i->op[0].kind == OPK_REL ? flags_of(c, next + i->imm[0]).read : 0;
+	case BT_RET:
+		return c->bt->ret_flags ? FL_ARITH : 0;
+	case BT_JCC:
+		return flags_wanted(c, next + i->imm[0]) | flags_wanted(c, next);
+	default:
+		return bt_ends_block(i) ? FL_ARITH : flags_wanted(c, next);
+	}
+}
+
+void bt_find_live_flags(struct tctx *c)
+{
+	uint32_t live = live_at_end(c, &c->insn[c->n - 1], c->lin + c->guest_len);
+
+	for (unsigned k = c->n; k-- > 0;) {
+		c->live_out[k] = live & FL_ARITH;
+		live = (live & ~c->insn[k].fl_write) | (c->insn[k].fl_read & FL_ARITH);
+		c->live_in[k] = live & FL_ARITH;
+	}
+}
+
