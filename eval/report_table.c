@@ -79,7 +79,12 @@ static void print_metric(const struct eval *ev, enum metric m)
 static void print_boot(const struct eval *ev)
 {
 	static const char *const name[] = { "CPU", "wall" };
+	unsigned shown = 0;
 
+	for (unsigned p = 0; p < ev->npaths; p++)
+		shown += !analysis_path_empty(ev, p);
+	if (!shown)
+		return;
 	printf("\nBoot of the Debian kernel to the first line of init, in seconds\n");
 	print_header(ev, "", false);
 	for (int m = METRIC_CPU; m <= METRIC_WALL; m++) {

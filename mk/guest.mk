@@ -11,7 +11,7 @@ GUEST_CFLAGS_amd64 := -march=x86-64
 GUEST_CFLAGS_i386 := -m32 -march=i686 -msse2 -mfpmath=sse
 
 # Without a 32-bit C library there is no i386 guest: everything that wants one says so.
-HAVE_M32 := $(shell echo 'int main(void){return 0;}' | $(CC) -m32 -static -x c -o /dev/null - 2>/dev/null && echo yes)
+HAVE_M32 := $(and $(filter /%,$(shell $(CC) -m32 -print-file-name=libc.a 2>/dev/null)),$(filter /%,$(shell $(CC) -m32 -print-file-name=libgcc.a 2>/dev/null)))
 GUEST_BUILDS := $(if $(HAVE_M32),$(GUEST_ARCHS),amd64)
 
 guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST

@@ -284,20 +284,25 @@ static void emit_leave(struct tctx *c)
 	e_mov_rr(&c->e, c->code64, R_BP, S1);
 }
 
-/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. */
-static void emit_indirect(struct tctx *c)
+/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. RET: sp_add moves RSP. */
+static void emit_indirect(struct tctx *c, int32_t sp_add)
 {
 	struct emit *e = &c->e;
 	uint8_t *miss;
+	uint32_t id;
+	struct bt_rec *r = bt_rec_new(c, &id);
 	int32_t table = GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc));
 
+	r->sp_add = sp_add;
 	e_movzx16(e, S1, S0);
 	e_gs_idx_op(e, true, 0x3b, S0, S1, table + (int32_t)offsetof(struct bt_jc, lin));
 	miss = e_jcc32(e, CC_NE);
+	if (sp_add) {
+		emit_sp_add(c, sp_add);
+		bt_mark(c, MARK_STEP, 0);
+	}
 	e_gs_idx_op(e, false, 0xff, 4, S1, table + (int32_t)offsetof(struct bt_jc, host));
-	e_patch32(e, miss, e->p);
-	e_store_gs(e, S0, GS_REGS(rip));
-	bt_emit_service(c, SVC_ARG(SVC_DISPATCH, 0), true);
+	bt_stub_add(c, miss, SVC_ARG(SVC_INDIRECT, id), true, -1);
 }
 
 static void emit_push_return(struct tctx *c, uint64_t ret, int32_t d, bool s1_free)
@@ -352,7 +357,7 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
 		bt_emit_goto(c, -1, next + i->imm[0]);
 	} else {
 		e_mov_rr(e, c->code64, S0, S1);
-		emit_indirect(c);
+		emit_indirect(c, 0);
 	}
 	return true;
 }
@@ -381,7 +386,7 @@ static bool emit_jmp(struct tctx *c, const struct insn *i)
 		e_mov_rr(e, c->code64, S0, r);
 	}
 	bt_mark(c, 0, 0);
-	emit_indirect(c);
+	emit_indirect(c, 0);
 	return true;
 }
 
@@ -395,9 +400,7 @@ static bool emit_ret(struct tctx *c, const struct insn *i)
 	bt_flags_spill(c, c->cur_live, true);
 	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
 	e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, d);
-	bt_mark(c, MARK_STEP, 0);
-	emit_sp_add(c, word + (i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0));
-	emit_indirect(c);
+	emit_indirect(c, word + (i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0));
 	return true;
 }
 
@@ -506,6 +509,9 @@ bool bt_must_interpret(const struct tctx *c, const struct insn *i)
 		return i->op[0].kind == OPK_MEM && i->op[1].kind != OPK_IMM;
 	case ZYDIS_MNEMONIC_XLAT:
 		return true;
+	case ZYDIS_MNEMONIC_VZEROALL:
+	case ZYDIS_MNEMONIC_VZEROUPPER: /* outside 64-bit mode they leave registers 8-15 alone */
+		return !c->code64;
 	default:
 		return false;
 	}

@@ -86,7 +86,7 @@ struct flags_at {
 	uint32_t left; /* neither read nor written as far as we looked */
 };
 
-#define FLAGS_LOOKAHEAD 12
+#define FLAGS_LOOKAHEAD 16
 
 static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 {
@@ -111,6 +111,10 @@ static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 			return;
 		f->read |= i.fl_read & f->left;
 		f->left &= ~(i.fl_read | i.fl_write);
+		if (i.row->bt == BT_RET && !c->bt->ret_flags) { /* see live_at_end */
+			f->left = 0;
+			return;
+		}
 		if ((i.row->bt == BT_JMP || i.row->bt == BT_CALL) && i.op[0].kind == OPK_REL)
 			lin += i.len + i.imm[0];
 		else if (bt_ends_block(&i))
@@ -138,9 +142,10 @@ static uint32_t flags_wanted(const struct tctx *c, uint64_t lin)
 /*
  * Flags that matter behind the block's last instruction.
  *
- * CALL and RET: no calling convention passes arithmetic flags, so what is not certainly read counts as dead. The code
- * behind every CALL is looked at when the CALL is translated: the first that reads flags there (hand-written code that
- * returns a condition) makes every RET of this machine keep them, from before it can be reached.
+ * RET: no calling convention returns arithmetic flags, so they count as dead. But the code behind every CALL is looked at
+ * when the CALL is translated: the first that reads flags there (hand-written code that returns a condition) makes every
+ * RET of this machine keep them, from before it can be reached. Deviation: code that uses RET as a jump to something that
+ * is not behind a CALL, and reads arithmetic flags there, finds others.
  */
 static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 {
@@ -150,7 +155,7 @@ static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 	case BT_CALL:
 		if (!c->bt->ret_flags && flags_of(c, next).read)
 			c->need_ret_flags = true;
-		return i->op[0].kind == OPK_REL ? flags_of(c, next + i->imm[0]).read : 0;
+		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
 	case BT_RET:
 		return c->bt->ret_flags ? FL_ARITH : 0;
 	case BT_JCC:

@@ -172,7 +172,7 @@ static inline uint64_t *bt_slots(struct vcpu *v)
 
 /* ---- services: what generated code asks of C ---- */
 enum bt_svc {
-	SVC_DISPATCH, /* go to regs.rip */
+	SVC_INDIRECT, /* id: record of an indirect branch whose target (S0) is not in the jump cache */
 	SVC_LINK,     /* id: link; its target becomes regs.rip */
 	SVC_ACCESS,   /* id: record of a memory access whose window missed; S0 is the biased address */
 	SVC_CALLOUT,  /* id: record with a decoded instruction: run it, go on behind it */
@@ -204,11 +204,13 @@ struct bt_rec {
 	bool is_const;
 	bool inline_tlb;
 	bool group;
+	bool aligned;	   /* may fault for its alignment, which comes before #PF: the interpreter knows the order */
 	bool addr32;	   /* 32-bit address arithmetic */
 	bool fl_mem;	   /* flags are in fl at this point (else they are dead or were saved by the exit stub) */
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
+	int32_t sp_add;	   /* indirect branches: what RET still has to add to RSP */
 	uint32_t link;	   /* groups: the way to the translation without groups */
 };
 

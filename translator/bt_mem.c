@@ -480,7 +480,7 @@ void *bt_access(struct vcpu *v, struct bt_rec *r)
 again:
 	marks = atomic_load(&bt->marks);
 	if (!mmu_translate(v, lin, r->acc, &p))
-		return r->group ? without_groups(v, r) : bt_raise(v);
+		return r->group ? without_groups(v, r) : r->aligned ? do_by_interpreter(v, r) : bt_raise(v);
 	off = mem_ram_offset(&v->vm->mem, p.gpa + (lin - p.gva));
 	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
 		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);

@@ -261,6 +261,27 @@ static void *dispatch(struct vcpu *v)
 	}
 }
 
+static void indirect(struct vcpu *v, const struct bt_rec *r)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	const struct bt_block *b = &cpu->bt->block[r->block];
+	uint64_t target = cpu->s0;
+
+	v->count.bt_indirect_misses++;
+	if (b->key & BK_CODE64) {
+		if ((uint64_t)((int64_t)(target << 16) >> 16) != target) { /* #GP at the branch itself */
+			v->regs.rip = b->gva + r->guest_off;
+			step(v);
+			return;
+		}
+		v->regs.gpr[R_SP] += (uint64_t)r->sp_add;
+	} else {
+		target = (uint32_t)target;
+		v->regs.gpr[R_SP] = (uint32_t)(v->regs.gpr[R_SP] + (uint32_t)r->sp_add);
+	}
+	v->regs.rip = target;
+}
+
 static void *link_service(struct vcpu *v, struct bt_link *l)
 {
 	struct bt_block *b;
@@ -289,9 +310,8 @@ uint64_t bt_service(struct vcpu *v, uint32_t arg)
 	void *host = NULL;
 
 	switch ((enum bt_svc)(arg >> 28)) {
-	case SVC_DISPATCH:
-		if (!(bt_key(v) & BK_CODE64))
-			v->regs.rip = (uint32_t)v->regs.rip;
+	case SVC_INDIRECT:
+		indirect(v, &bt->rec[id]);
 		break;
 	case SVC_LINK:
 		host = link_service(v, &bt->link[id]);

@@ -323,6 +323,7 @@ enum xr int_crc32(struct vcpu *v, const struct insn *i)
 {
 	uint64_t b, a = opreg_read(v, &i->op[0]);
 
+	NEED_HOST(v, "sse4.2");
 	if (!op_read(v, i, 1, &b))
 		return XR_FAULT;
 	switch (i->op[1].bytes) {

@@ -130,11 +130,12 @@ enum xr int_btx_string(struct vcpu *v, const struct insn *i)
 		break;                                                                                         \
 	}
 
-#define SCAN(fn, name)                                              \
+#define SCAN(fn, name, feature)                                              \
 	enum xr fn(struct vcpu *v, const struct insn *i)            \
 	{                                                           \
 		uint64_t ax = ax_of_flags(v->regs.rflags), b, a = opreg_read(v, &i->op[0]); \
                                                                     \
+		NEED_HOST(v, feature);                              \
 		if (!op_read(v, i, 1, &b))                          \
 			return XR_FAULT;                            \
 		HOST_SCAN(name)                                     \
@@ -142,9 +143,9 @@ enum xr int_btx_string(struct vcpu *v, const struct insn *i)
 		flags_put(v, flags_of_ax(ax), FL_ARITH);            \
 		return XR_NEXT;                                     \
 	}
-SCAN(int_tzcnt, "tzcnt")
-SCAN(int_lzcnt, "lzcnt")
-SCAN(int_popcnt, "popcnt")
+SCAN(int_tzcnt, "tzcnt", "bmi")
+SCAN(int_lzcnt, "lzcnt", "popcnt") /* came with it */
+SCAN(int_popcnt, "popcnt", "popcnt")
 
 /* A source of zero leaves the destination alone, its upper half included. */
 static ALWAYS_INLINE enum xr bit_scan(struct vcpu *v, const struct insn *i, bool forward)
@@ -181,6 +182,7 @@ enum xr int_bsr(struct vcpu *v, const struct insn *i)
 	{                                                                                                      \
 		uint64_t ax, a, b;                                                                             \
                                                                                                                \
+		NEED_HOST(v, "bmi");                                                                           \
 		if (!op_read(v, i, 1, &b))                                                                     \
 			return XR_FAULT;                                                                       \
 		if (i->op[0].bytes == 8)                                                                       \
@@ -196,11 +198,12 @@ BMI_UNARY(int_blsmsk, "blsmsk")
 BMI_UNARY(int_blsr, "blsr")
 
 /* first, second: operands in AT&T order of the host instruction, first being the one that may be memory */
-#define BMI_BINARY(fn, name, first, second, flags)                                                             \
+#define BMI_BINARY(fn, name, feature, first, second, flags)                                                             \
 	enum xr fn(struct vcpu *v, const struct insn *i)                                                       \
 	{                                                                                                      \
 		uint64_t ax, a, x, y;                                                                          \
                                                                                                                \
+		NEED_HOST(v, feature);                                                                         \
 		if (!op_read(v, i, first, &x) || !op_read(v, i, second, &y))                                   \
 			return XR_FAULT;                                                                       \
 		if (i->op[0].bytes == 8)                                                                       \
@@ -211,9 +214,9 @@ BMI_UNARY(int_blsr, "blsr")
 		flags_put(v, flags_of_ax(ax), flags);                                                          \
 		return XR_NEXT;                                                                                \
 	}
-BMI_BINARY(int_andn, "andn", 2, 1, FL_ARITH)
-BMI_BINARY(int_pdep, "pdep", 2, 1, 0)
-BMI_BINARY(int_pext, "pext", 2, 1, 0)
+BMI_BINARY(int_andn, "andn", "bmi", 2, 1, FL_ARITH)
+BMI_BINARY(int_pdep, "pdep", "bmi2", 2, 1, 0)
+BMI_BINARY(int_pext, "pext", "bmi2", 2, 1, 0)
 /* in AT&T order the control register comes first here */
-BMI_BINARY(int_bextr, "bextr", 2, 1, FL_ARITH)
-BMI_BINARY(int_bzhi, "bzhi", 2, 1, FL_ARITH)
+BMI_BINARY(int_bextr, "bextr", "bmi", 2, 1, FL_ARITH)
+BMI_BINARY(int_bzhi, "bzhi", "bmi2", 2, 1, FL_ARITH)

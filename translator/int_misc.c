@@ -73,12 +73,14 @@ enum xr int_clflush(struct vcpu *v, const struct insn *i)
 	return XR_NEXT;
 }
 
-#define RANDOM(fn, name)                                                                                       \
+#define RANDOM(fn, name, feature)                                                                                       \
 	enum xr fn(struct vcpu *v, const struct insn *i)                                                       \
 	{                                                                                                      \
 		uint64_t val = 0;                                                                              \
 		bool ok;                                                                                       \
                                                                                                                \
+		if (!cpuid_has(v->vm, feature))                                                                \
+			return fault_set(v, VEC_UD);                                                           \
 		switch (i->op[0].bytes) {                                                                      \
 		case 2:                                                                                        \
 			asm volatile(name " %w0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc");                  \
@@ -94,5 +96,5 @@ enum xr int_clflush(struct vcpu *v, const struct insn *i)
 		flags_put(v, ok ? FL_CF : 0, FL_ARITH);                                                        \
 		return XR_NEXT;                                                                                \
 	}
-RANDOM(int_rdrand, "rdrand")
-RANDOM(int_rdseed, "rdseed")
+RANDOM(int_rdrand, "rdrand", CF_RDRAND)
+RANDOM(int_rdseed, "rdseed", CF_RDSEED)

@@ -396,6 +396,13 @@ static ALWAYS_INLINE bool rmw_end(struct vcpu *v, const struct insn *i, struct r
 	return true;
 }
 
+/* Instructions that we run on the host and a host may lack: the guest is told (CPUID) that they are not there. */
+#define NEED_HOST(v, feature)                               \
+	do {                                                \
+		if (UNLIKELY(!__builtin_cpu_supports(feature))) \
+			return fault_set(v, VEC_UD);        \
+	} while (0)
+
 /* ---- shape-specific handlers of the common instructions (int_fast.c) ---- */
 insn_fn *int_fast(const struct insn *i);
 

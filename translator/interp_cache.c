@@ -98,24 +98,35 @@ static void decode_run(struct run *r, const uint8_t *page, unsigned off)
 	}
 }
 
+/* Announces that the page at gpa holds decoded code; where its generation is and what it is now. false: no such page. */
+static bool watch_page(struct vcpu *v, struct interp *in, uint64_t gpa, const _Atomic uint32_t **gen_now, uint32_t *gen)
+{
+	struct codemap *c = v->vm->codemap;
+	uint64_t ram = mem_ram_offset(&v->vm->mem, gpa) >> PAGE_SHIFT_4K;
+
+	*gen_now = &in->rom_gen;
+	*gen = 0;
+	if (ram == UINT64_MAX >> PAGE_SHIFT_4K)
+		return true;
+	if (!c || ram >= c->npages)
+		return false;
+	codemap_mark(c, v, ram);
+	*gen_now = &c->gen[ram];
+	*gen = codemap_gen(c, ram);
+	return true;
+}
+
 static struct run *run_make(struct vcpu *v, struct interp *in, uint64_t gpa, const uint8_t *page, unsigned bits)
 {
 	const uint64_t need = sizeof(struct run) + RUN_MAX_INSNS * sizeof(struct dinsn);
-	struct codemap *c = v->vm->codemap;
-	uint64_t ram = mem_ram_offset(&v->vm->mem, gpa);
 	struct run *r, **bucket;
 
 	if (in->pool_used + need > RUN_POOL_BYTES)
 		pool_reset(in);
 	r = (struct run *)(in->pool + in->pool_used);
-	*r = (struct run){.gpa = gpa, .bits = bits, .gen_now = &in->rom_gen};
-	if (ram != UINT64_MAX) {
-		if (!c || ram >> PAGE_SHIFT_4K >= c->npages)
-			return NULL;
-		codemap_mark(c, v, ram >> PAGE_SHIFT_4K);
-		r->gen_now = &c->gen[ram >> PAGE_SHIFT_4K];
-		r->gen = codemap_gen(c, ram >> PAGE_SHIFT_4K);
-	}
+	*r = (struct run){.gpa = gpa, .bits = bits};
+	if (!watch_page(v, in, gpa, &r->gen_now, &r->gen))
+		return NULL;
 	decode_run(r, page, gpa & (PAGE_SIZE_4K - 1));
 	if (!r->n)
 		return NULL;
@@ -171,6 +182,50 @@ const struct run *interp_lookup(struct vcpu *v, struct interp *in, uint64_t lin,
 	return r;
 }
 
+/* ---- instructions in two pages ---- */
+
+static struct run_cross *cross_slot(struct interp *in, uint64_t lin)
+{
+	return &in->cross[(lin >> PAGE_SHIFT_4K) % RUN_CROSSES];
+}
+
+static const struct insn *cross_find(struct vcpu *v, struct interp *in, uint64_t lin, unsigned bits)
+{
+	const struct run_cross *x = cross_slot(in, lin);
+
+	if (x->lin != lin || x->flush != v->count.tlb_flushes || x->key != run_key(v, in, bits))
+		return NULL;
+	for (unsigned k = 0; k < 2; k++) {
+		if (atomic_load_explicit(x->gen_now[k], memory_order_relaxed) != x->gen[k])
+			return NULL;
+	}
+	return &x->i;
+}
+
+/* Decodes in->scratch, which was found to cross pages, once more with both pages watched, and keeps it. */
+static void cross_keep(struct vcpu *v, struct interp *in, uint64_t lin, unsigned bits)
+{
+	unsigned acc = ACC_EXEC | (vcpu_cpl(v) == 3 ? ACC_USER : 0);
+	struct run_cross *x = cross_slot(in, lin);
+	unsigned off = lin & (PAGE_SIZE_4K - 1), room = (unsigned)PAGE_SIZE_4K - off;
+	struct mmu_page page;
+	uint8_t bytes[15];
+
+	x->key = 0; /* no key is: epochs begin at 1 */
+	for (unsigned k = 0, n = 0; k < 2; k++, off = 0) {
+		if (!mmu_translate(v, lin + n, acc, &page) || !page.hva ||
+		    !watch_page(v, in, page.gpa + (lin + n - page.gva), &x->gen_now[k], &x->gen[k]))
+			return;
+		for (; n < (k ? in->scratch.len : room); n++)
+			bytes[n] = ((const volatile uint8_t *)page.hva)[off++];
+	}
+	if (insn_decode(&x->i, bytes, in->scratch.len, bits) != DECODE_OK)
+		return;
+	x->lin = lin;
+	x->flush = v->count.tlb_flushes;
+	x->key = run_key(v, in, bits);
+}
+
 /* ---- one instruction, cached or not ---- */
 
 const struct insn *interp_fetch(struct vcpu *v, struct interp *in)
@@ -179,10 +234,16 @@ const struct insn *interp_fetch(struct vcpu *v, struct interp *in)
 	unsigned bits = vcpu_code_bits(v), n = 15, got;
 	uint64_t lin = v->regs.rip;
 	bool limited = false;
+	const struct insn *cross;
 	uint8_t bytes[15];
 
 	if (r)
 		return &r->insn[0].i;
+	if (bits == 64) {
+		cross = cross_find(v, in, lin, bits);
+		if (cross)
+			return cross;
+	}
 	vcpu_vec_sync(v);
 	if (bits != 64) {
 		const struct x86_seg *cs = &v->regs.seg[SEG_CS];
@@ -202,6 +263,8 @@ const struct insn *interp_fetch(struct vcpu *v, struct interp *in)
 		return NULL;
 	switch (insn_decode(&in->scratch, bytes, got, bits)) {
 	case DECODE_OK:
+		if (bits == 64 && (lin & (PAGE_SIZE_4K - 1)) + in->scratch.len > PAGE_SIZE_4K)
+			cross_keep(v, in, lin, bits);
 		return &in->scratch;
 	case DECODE_SHORT:
 		/* the missing byte's fault, or the limit's */

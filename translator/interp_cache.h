@@ -39,13 +39,23 @@ struct run_jump {
 	struct run *run;
 };
 
+/* An instruction that lies in two pages. */
+struct run_cross {
+	uint64_t lin, flush, key; /* as in struct run_jump */
+	const _Atomic uint32_t *gen_now[2];
+	uint32_t gen[2];
+	struct insn i;
+};
+#define RUN_CROSSES 128
+
 struct interp {
 	bool look;		     /* something may be pending */
 	_Atomic uint32_t rom_gen;    /* generation of pages that nobody can write: 0 for ever */
 	uint64_t epoch;		     /* counts pool resets: part of the jump key */
 	uint8_t *pool;
 	uint64_t pool_used;
-	struct insn scratch;	     /* what cannot be cached: page crossings, code in MMIO */
+	struct insn scratch;	     /* what cannot be cached: code in MMIO, at the end of a segment */
+	struct run_cross cross[RUN_CROSSES];
 	struct run *hash[RUN_HASH_SIZE];
 	struct run_jump jump[RUN_JUMPS];
 };

@@ -163,6 +163,8 @@ user2:	movl $1, ret32
 	syscall
 	.code32
 user2_32:
+	mov $U2_DATA, %eax
+	mov %eax, %ds
 	mov %cs, %eax
 	mov %eax, seen_cs
 	int $0x30
