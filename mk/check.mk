@@ -23,8 +23,9 @@ $(O)/tests/diff/diff: $(DIFF_OBJS) $(TEST_LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lunicorn $(LDLIBS)
 $(GUEST_TESTS): $(O)/%.elf: %.S tests/guest/guest.ld $(wildcard tests/guest/*.inc)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -m32 -c -nostdinc -Itests/guest -x assembler-with-cpp -o $(@:.elf=.go) $<
-	$(Q)$(LD) -m elf_i386 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $@ $(@:.elf=.go)
+	$(Q)$(CC) -m64 -c -nostdinc -Itests/guest -x assembler-with-cpp -o $(@:.elf=.go) $<
+	$(Q)$(LD) -m elf_x86_64 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $(@:.elf=.elf64) $(@:.elf=.go)
+	$(Q)objcopy -O elf32-i386 $(@:.elf=.elf64) $@
 $(O)/tests/e2e/pty: tests/e2e/pty.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<

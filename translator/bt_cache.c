@@ -442,6 +442,7 @@ void bt_flush_cache(struct vcpu *v)
 	bt->cache_next = bt->cache + 16;
 	bt->nblocks = bt->nrecs = bt->nlinks = 1;
 	bt->nsites = bt->nslots = 0;
+	bt->epoch++;
 	pthread_mutex_unlock(&bt->lock);
 	vm_resume_others(v);
 	v->count.bt_cache_flushes++;

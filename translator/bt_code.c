@@ -284,7 +284,7 @@ static void emit_leave(struct tctx *c)
 	e_mov_rr(&c->e, c->code64, R_BP, S1);
 }
 
-/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. RET: sp_add moves RSP. */
+/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. sp_add: CALL's and RET's. */
 static void emit_indirect(struct tctx *c, int32_t sp_add)
 {
 	struct emit *e = &c->e;
@@ -351,13 +351,14 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
 	}
 	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word);
 	emit_push_return(c, next, d, direct);
-	bt_mark(c, MARK_STEP, 0);
-	emit_sp_add(c, -word);
 	if (direct) {
+		bt_mark(c, MARK_STEP, 0);
+		emit_sp_add(c, -word);
 		bt_emit_goto(c, -1, next + i->imm[0]);
 	} else {
+		bt_mark(c, 0, 0);
 		e_mov_rr(e, c->code64, S0, S1);
-		emit_indirect(c, 0);
+		emit_indirect(c, -word);
 	}
 	return true;
 }
@@ -500,6 +501,8 @@ bool bt_must_interpret(const struct tctx *c, const struct insn *i)
 	if (i->lock && !((f & ISA_LOCKABLE) && i->nops && i->op[0].kind == OPK_MEM))
 		return true;
 	if (c->code64 ? (f & ISA_NO64) : (f & ISA_ONLY64))
+		return true;
+	if (!c->code64 && i->has_mem && i->seg == SEG_CS) /* never writable, perhaps not readable */
 		return true;
 	switch (i->mnemonic) {
 	case ZYDIS_MNEMONIC_BT:

@@ -210,7 +210,7 @@ struct bt_rec {
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
-	int32_t sp_add;	   /* indirect branches: what RET still has to add to RSP */
+	int32_t sp_add;	   /* indirect branches: what CALL or RET still has to add to RSP */
 	uint32_t link;	   /* groups: the way to the translation without groups */
 };
 
@@ -264,6 +264,7 @@ struct bt {
 	char *arena_p, *arena_end;
 	bool ret_flags;		 /* some code reads flags behind a CALL */
 	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
+	uint32_t epoch;		 /* counts cache flushes: indices from before one mean nothing */
 	_Atomic uint32_t marks;	 /* counts pages that became code pages */
 };
 

@@ -443,13 +443,14 @@ static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_p
 static void *without_groups(struct vcpu *v, struct bt_rec *r)
 {
 	struct bt *bt = bt_cpu(v)->bt;
+	uint32_t epoch = bt->epoch;
 	struct bt_block *b;
 	bool step, global;
 
 	b = bt_find(v, bt_key(v) | BK_NOGROUP, &step, &global);
 	if (!b)
 		return NULL; /* whatever it was, the dispatcher finds it again */
-	if (++bt_sites(v)[r->site].misfits > BT_MISFITS_MAX)
+	if (bt->epoch == epoch && ++bt_sites(v)[r->site].misfits > BT_MISFITS_MAX)
 		bt_link_to(v, &bt->link[r->link], b, global);
 	return bt_host(bt, b->host_mem);
 }

@@ -284,6 +284,8 @@ static void indirect(struct vcpu *v, const struct bt_rec *r)
 
 static void *link_service(struct vcpu *v, struct bt_link *l)
 {
+	const struct bt *bt = bt_cpu(v)->bt;
+	uint32_t epoch = bt->epoch;
 	struct bt_block *b;
 	bool do_step, global;
 
@@ -292,8 +294,9 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 		return NULL;
 	b = bt_find(v, bt_key(v), &do_step, &global);
 	if (b) {
-		bt_link_to(v, l, b, global);
-		return bt_host(bt_cpu(v)->bt, b->host_mem);
+		if (bt->epoch == epoch)
+			bt_link_to(v, l, b, global);
+		return bt_host(bt, b->host_mem);
 	}
 	if (do_step)
 		step(v);

@@ -39,7 +39,7 @@ static bool emit_linear(struct tctx *c, const struct bt_rec *r, bool window, uns
 			e_alu_rr(e, w, ALU_ADD, S0, base);
 	} else if (base == NO_REG && index == NO_REG) {
 		e_mov_imm(e, S0, addrsize == 8 ? (uint64_t)disp : (uint32_t)disp);
-	} else if (base != S0 || index != NO_REG || d) {
+	} else if (base != S0 || index != NO_REG || d || (c->code64 && addrsize == 4)) {
 		e_lea(e, c->code64 && addrsize == 8, S0, base, index, scale, d);
 	}
 	if (window && !biased)

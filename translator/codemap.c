@@ -4,8 +4,11 @@
  *
  * The arrays are anonymous mappings: pages of RAM that never hold code cost nothing.
  */
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "translator/codemap.h"
 
@@ -30,6 +33,7 @@ enum status codemap_create(struct codemap **out, uint64_t ram_bytes, struct erro
 		return error_errno(e, ST_NO_MEMORY, "cannot map %llu bytes for the map of code pages",
 				   (unsigned long long)(c ? ram_bytes / 4096 * 4 : 0));
 	}
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	*out = c;
 	return ST_OK;
 }
@@ -51,7 +55,12 @@ void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page)
 
 	if (page >= c->npages || codemap_test(c, page))
 		return;
-	if (!(atomic_fetch_or(&c->bits[page >> 6], bit) & bit) && c->marked)
+	if (atomic_fetch_or(&c->bits[page >> 6], bit) & bit)
+		return;
+	/* a store that another thread has made but that still waits in its processor's buffer must be visible to the reader
+	 * of the bytes, or its writer must see the mark */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	if (c->marked)
 		c->marked(c->ctx, v, page);
 }
 

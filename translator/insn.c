@@ -68,13 +68,13 @@ unsigned isa_row_count(void)
 }
 
 /* One decoder for each code size. Modes that are not named are off: see the top of the file. */
-#define DECODER(mode, width)                                                                      \
-	{                                                                                         \
+#define DECODER(mode, width)                                                                         \
+	{                                                                                            \
 		.machine_mode = ZYDIS_MACHINE_MODE_##mode, .stack_width = ZYDIS_STACK_WIDTH_##width, \
-		.decoder_mode = {                                                                 \
-			[ZYDIS_DECODER_MODE_LZCNT] = ZYAN_TRUE,                                   \
-			[ZYDIS_DECODER_MODE_TZCNT] = ZYAN_TRUE,                                   \
-		},                                                                                \
+		.decoder_mode = {                                                                    \
+			[ZYDIS_DECODER_MODE_LZCNT] = ZYAN_TRUE,                                      \
+			[ZYDIS_DECODER_MODE_TZCNT] = ZYAN_TRUE,                                      \
+		},                                                                                   \
 	}
 static const ZydisDecoder decoder16 = DECODER(LEGACY_16, 16);
 static const ZydisDecoder decoder32 = DECODER(LEGACY_32, 32);
@@ -110,11 +110,12 @@ static void reg_operand(struct insn_op *o, ZydisRegister r)
 		o->kind = OPK_GPR;
 		o->high8 = n >= 4 && n < 8;
 		o->reg = n < 4 ? n : n - 4;
-	} else if (reg_range(o, r, ZYDIS_REGISTER_XMM0, 32, OPK_XMM) || reg_range(o, r, ZYDIS_REGISTER_YMM0, 32, OPK_YMM) ||
-		   reg_range(o, r, ZYDIS_REGISTER_ZMM0, 32, OPK_ZMM) || reg_range(o, r, ZYDIS_REGISTER_ST0, 8, OPK_ST) ||
-		   reg_range(o, r, ZYDIS_REGISTER_MM0, 8, OPK_MM) || reg_range(o, r, ZYDIS_REGISTER_ES, 6, OPK_SREG) ||
-		   reg_range(o, r, ZYDIS_REGISTER_CR0, 16, OPK_CR) || reg_range(o, r, ZYDIS_REGISTER_DR0, 16, OPK_DR) ||
-		   reg_range(o, r, ZYDIS_REGISTER_K0, 8, OPK_K)) {
+	} else if (reg_range(o, r, ZYDIS_REGISTER_XMM0, 32, OPK_XMM) ||
+		   reg_range(o, r, ZYDIS_REGISTER_YMM0, 32, OPK_YMM) ||
+		   reg_range(o, r, ZYDIS_REGISTER_ZMM0, 32, OPK_ZMM) ||
+		   reg_range(o, r, ZYDIS_REGISTER_ST0, 8, OPK_ST) || reg_range(o, r, ZYDIS_REGISTER_MM0, 8, OPK_MM) ||
+		   reg_range(o, r, ZYDIS_REGISTER_ES, 6, OPK_SREG) || reg_range(o, r, ZYDIS_REGISTER_CR0, 16, OPK_CR) ||
+		   reg_range(o, r, ZYDIS_REGISTER_DR0, 16, OPK_DR) || reg_range(o, r, ZYDIS_REGISTER_K0, 8, OPK_K)) {
 		return;
 	} else {
 		o->kind = OPK_NONE;
@@ -463,7 +464,8 @@ enum decode_result insn_decode(struct insn *i, const uint8_t *bytes, unsigned n,
 	flags(i, &z);
 	if (bits == 64 && z.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR && z.mnemonic != ZYDIS_MNEMONIC_IRET &&
 	    z.mnemonic != ZYDIS_MNEMONIC_IRETD && z.mnemonic != ZYDIS_MNEMONIC_IRETQ)
-		i->stacksize = i->pfx66 && !(i->rex & 8) && z.mnemonic != ZYDIS_MNEMONIC_CALL && z.mnemonic != ZYDIS_MNEMONIC_RET
+		i->stacksize = i->pfx66 && !(i->rex & 8) && z.mnemonic != ZYDIS_MNEMONIC_CALL &&
+					       z.mnemonic != ZYDIS_MNEMONIC_RET
 				       ? 2
 				       : 8;
 	else

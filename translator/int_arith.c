@@ -35,10 +35,10 @@ static ALWAYS_INLINE enum xr binary(struct vcpu *v, const struct insn *i, enum a
 	return XR_NEXT;
 }
 
-#define BINARY(name, op)                                    \
-	enum xr name(struct vcpu *v, const struct insn *i)  \
-	{                                                   \
-		return binary(v, i, op);                    \
+#define BINARY(name, op)                                   \
+	enum xr name(struct vcpu *v, const struct insn *i) \
+	{                                                  \
+		return binary(v, i, op);                   \
 	}
 BINARY(int_add, ALU_ADD)
 BINARY(int_or, ALU_OR)
@@ -105,10 +105,10 @@ enum xr int_not(struct vcpu *v, const struct insn *i)
 
 /* ---- multiplication ---- */
 
-#define MUL_HOST(name, sfx, mod)                                                                                \
-	asm(GIVE_FLAGS "mov %4, %%rax\n\t" name #sfx " %" #mod "3\n\tmov %%rax, %2" TAKE_FLAGS                  \
-	    : "+&a"(ax), "=&d"(hi), "=&r"(lo)                                                                   \
-	    : "r"(b), "r"(a)                                                                                    \
+#define MUL_HOST(name, sfx, mod)                                                               \
+	asm(GIVE_FLAGS "mov %4, %%rax\n\t" name #sfx " %" #mod "3\n\tmov %%rax, %2" TAKE_FLAGS \
+	    : "+&a"(ax), "=&d"(hi), "=&r"(lo)                                                  \
+	    : "r"(b), "r"(a)                                                                   \
 	    : "cc")
 
 /* DX:AX = AX * operand 0; 8 bits: AX = AL * operand. */

@@ -3,7 +3,8 @@
  * Bit tests, bit scans and counts, BMI1 and BMI2.
  *
  * BT and its kin with a memory operand and the bit offset in a register address a bit string: the signed offset selects
- * the operand-sized unit as well as the bit in it (SDM 2A BT). Flags of BSF, BSR and the BMI instructions are the host's.
+ * the operand-sized unit as well as the bit in it (SDM 2A BT). Flags of BSF, BSR and the BMI instructions are the
+ * host's.
  */
 #include "translator/int_op.h"
 
@@ -117,31 +118,31 @@ enum xr int_btx_string(struct vcpu *v, const struct insn *i)
 
 /* ---- one source, flags by the host ---- */
 
-#define HOST_SCAN(name)                                                                                        \
-	switch (i->op[0].bytes) {                                                                              \
-	case 2:                                                                                                \
-		asm(GIVE_FLAGS name "w %w2, %w1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");             \
-		break;                                                                                         \
-	case 4:                                                                                                \
-		asm(GIVE_FLAGS name "l %k2, %k1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");             \
-		break;                                                                                         \
-	default:                                                                                               \
-		asm(GIVE_FLAGS name "q %q2, %q1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc");             \
-		break;                                                                                         \
+#define HOST_SCAN(name)                                                                            \
+	switch (i->op[0].bytes) {                                                                  \
+	case 2:                                                                                    \
+		asm(GIVE_FLAGS name "w %w2, %w1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                             \
+	case 4:                                                                                    \
+		asm(GIVE_FLAGS name "l %k2, %k1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                             \
+	default:                                                                                   \
+		asm(GIVE_FLAGS name "q %q2, %q1" TAKE_FLAGS : "+&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                             \
 	}
 
-#define SCAN(fn, name, feature)                                              \
-	enum xr fn(struct vcpu *v, const struct insn *i)            \
-	{                                                           \
+#define SCAN(fn, name, feature)                                                             \
+	enum xr fn(struct vcpu *v, const struct insn *i)                                    \
+	{                                                                                   \
 		uint64_t ax = ax_of_flags(v->regs.rflags), b, a = opreg_read(v, &i->op[0]); \
-                                                                    \
-		NEED_HOST(v, feature);                              \
-		if (!op_read(v, i, 1, &b))                          \
-			return XR_FAULT;                            \
-		HOST_SCAN(name)                                     \
-		opreg_write(v, &i->op[0], a);                       \
-		flags_put(v, flags_of_ax(ax), FL_ARITH);            \
-		return XR_NEXT;                                     \
+                                                                                            \
+		NEED_HOST(v, feature);                                                      \
+		if (!op_read(v, i, 1, &b))                                                  \
+			return XR_FAULT;                                                    \
+		HOST_SCAN(name)                                                             \
+		opreg_write(v, &i->op[0], a);                                               \
+		flags_put(v, flags_of_ax(ax), FL_ARITH);                                    \
+		return XR_NEXT;                                                             \
 	}
 SCAN(int_tzcnt, "tzcnt", "bmi")
 SCAN(int_lzcnt, "lzcnt", "popcnt") /* came with it */
@@ -177,42 +178,42 @@ enum xr int_bsr(struct vcpu *v, const struct insn *i)
 
 /* ---- BMI1, BMI2: 32 or 64 bits ---- */
 
-#define BMI_UNARY(fn, name)                                                                                    \
-	enum xr fn(struct vcpu *v, const struct insn *i)                                                       \
-	{                                                                                                      \
-		uint64_t ax, a, b;                                                                             \
-                                                                                                               \
-		NEED_HOST(v, "bmi");                                                                           \
-		if (!op_read(v, i, 1, &b))                                                                     \
-			return XR_FAULT;                                                                       \
-		if (i->op[0].bytes == 8)                                                                       \
-			asm(name " %q2, %q1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(b) : "cc");                \
-		else                                                                                           \
-			asm(name " %k2, %k1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(b) : "cc");                \
-		opreg_write(v, &i->op[0], a);                                                                  \
-		flags_put(v, flags_of_ax(ax), FL_ARITH);                                                       \
-		return XR_NEXT;                                                                                \
+#define BMI_UNARY(fn, name)                                                                     \
+	enum xr fn(struct vcpu *v, const struct insn *i)                                        \
+	{                                                                                       \
+		uint64_t ax, a, b;                                                              \
+                                                                                                \
+		NEED_HOST(v, "bmi");                                                            \
+		if (!op_read(v, i, 1, &b))                                                      \
+			return XR_FAULT;                                                        \
+		if (i->op[0].bytes == 8)                                                        \
+			asm(name " %q2, %q1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(b) : "cc"); \
+		else                                                                            \
+			asm(name " %k2, %k1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(b) : "cc"); \
+		opreg_write(v, &i->op[0], a);                                                   \
+		flags_put(v, flags_of_ax(ax), FL_ARITH);                                        \
+		return XR_NEXT;                                                                 \
 	}
 BMI_UNARY(int_blsi, "blsi")
 BMI_UNARY(int_blsmsk, "blsmsk")
 BMI_UNARY(int_blsr, "blsr")
 
 /* first, second: operands in AT&T order of the host instruction, first being the one that may be memory */
-#define BMI_BINARY(fn, name, feature, first, second, flags)                                                             \
-	enum xr fn(struct vcpu *v, const struct insn *i)                                                       \
-	{                                                                                                      \
-		uint64_t ax, a, x, y;                                                                          \
-                                                                                                               \
-		NEED_HOST(v, feature);                                                                         \
-		if (!op_read(v, i, first, &x) || !op_read(v, i, second, &y))                                   \
-			return XR_FAULT;                                                                       \
-		if (i->op[0].bytes == 8)                                                                       \
-			asm(name " %q2, %q3, %q1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(x), "r"(y) : "cc");   \
-		else                                                                                           \
-			asm(name " %k2, %k3, %k1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(x), "r"(y) : "cc");   \
-		opreg_write(v, &i->op[0], a);                                                                  \
-		flags_put(v, flags_of_ax(ax), flags);                                                          \
-		return XR_NEXT;                                                                                \
+#define BMI_BINARY(fn, name, feature, first, second, flags)                                                  \
+	enum xr fn(struct vcpu *v, const struct insn *i)                                                     \
+	{                                                                                                    \
+		uint64_t ax, a, x, y;                                                                        \
+                                                                                                             \
+		NEED_HOST(v, feature);                                                                       \
+		if (!op_read(v, i, first, &x) || !op_read(v, i, second, &y))                                 \
+			return XR_FAULT;                                                                     \
+		if (i->op[0].bytes == 8)                                                                     \
+			asm(name " %q2, %q3, %q1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(x), "r"(y) : "cc"); \
+		else                                                                                         \
+			asm(name " %k2, %k3, %k1" TAKE_FLAGS : "=&a"(ax), "=&r"(a) : "r"(x), "r"(y) : "cc"); \
+		opreg_write(v, &i->op[0], a);                                                                \
+		flags_put(v, flags_of_ax(ax), flags);                                                        \
+		return XR_NEXT;                                                                              \
 	}
 BMI_BINARY(int_andn, "andn", "bmi", 2, 1, FL_ARITH)
 BMI_BINARY(int_pdep, "pdep", "bmi2", 2, 1, 0)

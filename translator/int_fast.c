@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Handlers of the most common shapes of the most common 64-bit instructions: operand kinds and sizes are constants here,
- * which makes each a few dozen host instructions. They do exactly what the rows' functions do; whatever is not as usual
- * (a TLB miss, MMIO, LOCK) those do.
+ * Handlers of the most common shapes of the most common 64-bit instructions: operand kinds and sizes are constants
+ * here, which makes each a few dozen host instructions. They do exactly what the rows' functions do; whatever is not as
+ * usual (a TLB miss, MMIO, LOCK) those do.
  */
 #include "translator/int_op.h"
 
@@ -84,17 +84,23 @@ static ALWAYS_INLINE enum xr alu_shape(struct vcpu *v, const struct insn *i, enu
 	return XR_NEXT;
 }
 
-#define ALU_FN(op, sh, n)                                                                 \
-	static enum xr fast_##op##_##sh##_##n(struct vcpu *v, const struct insn *i)       \
-	{                                                                                 \
-		return alu_shape(v, i, ALU_##op, SH_##sh, n);                             \
+#define ALU_FN(op, sh, n)                                                           \
+	static enum xr fast_##op##_##sh##_##n(struct vcpu *v, const struct insn *i) \
+	{                                                                           \
+		return alu_shape(v, i, ALU_##op, SH_##sh, n);                       \
 	}
 #define ALU_SIZES(op, sh) ALU_FN(op, sh, 1) ALU_FN(op, sh, 4) ALU_FN(op, sh, 8)
 #define ALU_SHAPES(op) ALU_SIZES(op, RR) ALU_SIZES(op, RM) ALU_SIZES(op, MR) ALU_SIZES(op, RI) ALU_SIZES(op, MI)
-#define ALU_NAMES(op, sh) {fast_##op##_##sh##_1, fast_##op##_##sh##_4, fast_##op##_##sh##_8}
-#define ALU_TABLE(op)                                                                                             \
-	[ALU_##op] = {[SH_RR] = ALU_NAMES(op, RR), [SH_RM] = ALU_NAMES(op, RM), [SH_MR] = ALU_NAMES(op, MR),       \
-		      [SH_RI] = ALU_NAMES(op, RI), [SH_MI] = ALU_NAMES(op, MI)}
+#define ALU_NAMES(op, sh)                                                        \
+	{                                                                        \
+		fast_##op##_##sh##_1, fast_##op##_##sh##_4, fast_##op##_##sh##_8 \
+	}
+#define ALU_TABLE(op)                              \
+	[ALU_##op] = {[SH_RR] = ALU_NAMES(op, RR), \
+		      [SH_RM] = ALU_NAMES(op, RM), \
+		      [SH_MR] = ALU_NAMES(op, MR), \
+		      [SH_RI] = ALU_NAMES(op, RI), \
+		      [SH_MI] = ALU_NAMES(op, MI)}
 
 ALU_SHAPES(ADD)
 ALU_SHAPES(OR)
@@ -107,7 +113,7 @@ ALU_SHAPES(CMP)
 ALU_SHAPES(TEST)
 
 static insn_fn *const alu_fast[ALU_COUNT][SH_COUNT][3] = {
-	ALU_TABLE(ADD), ALU_TABLE(OR),	ALU_TABLE(ADC), ALU_TABLE(SBB),	 ALU_TABLE(AND),
+	ALU_TABLE(ADD), ALU_TABLE(OR),  ALU_TABLE(ADC), ALU_TABLE(SBB),  ALU_TABLE(AND),
 	ALU_TABLE(SUB), ALU_TABLE(XOR), ALU_TABLE(CMP), ALU_TABLE(TEST),
 };
 
@@ -129,10 +135,10 @@ static ALWAYS_INLINE enum xr mov_shape(struct vcpu *v, const struct insn *i, enu
 	return XR_NEXT;
 }
 
-#define MOV_FN(sh, n)                                                               \
-	static enum xr fast_mov_##sh##_##n(struct vcpu *v, const struct insn *i)    \
-	{                                                                           \
-		return mov_shape(v, i, SH_##sh, n);                                 \
+#define MOV_FN(sh, n)                                                            \
+	static enum xr fast_mov_##sh##_##n(struct vcpu *v, const struct insn *i) \
+	{                                                                        \
+		return mov_shape(v, i, SH_##sh, n);                              \
 	}
 #define MOV_SIZES(sh) MOV_FN(sh, 1) MOV_FN(sh, 4) MOV_FN(sh, 8)
 MOV_SIZES(RR)
@@ -141,25 +147,26 @@ MOV_SIZES(MR)
 MOV_SIZES(RI)
 MOV_SIZES(MI)
 #define MOV_NAMES(sh) [SH_##sh] = {fast_mov_##sh##_1, fast_mov_##sh##_4, fast_mov_##sh##_8}
-static insn_fn *const mov_fast[SH_COUNT][3] = {MOV_NAMES(RR), MOV_NAMES(RM), MOV_NAMES(MR), MOV_NAMES(RI), MOV_NAMES(MI)};
+static insn_fn *const mov_fast[SH_COUNT][3] = {MOV_NAMES(RR), MOV_NAMES(RM), MOV_NAMES(MR), MOV_NAMES(RI),
+					       MOV_NAMES(MI)};
 
 /* a 4-byte destination is an 8-byte one with a zero upper half */
-#define EXTEND_FN(name, from, convert)                                                  \
-	static enum xr fast_##name##_m##from(struct vcpu *v, const struct insn *i)      \
-	{                                                                               \
-		uint64_t val;                                                           \
-                                                                                        \
-		if (!load64(v, i, from, &val))                                          \
-			return XR_FAULT;                                                \
-		gpr_write(v, i->op[0].reg, i->op[0].bytes, convert(val, from));         \
-		return XR_NEXT;                                                         \
-	}                                                                               \
-	static enum xr fast_##name##_r##from(struct vcpu *v, const struct insn *i)      \
-	{                                                                               \
-		uint64_t val = gpr_read(v, i->op[1].reg, from);                         \
-                                                                                        \
-		gpr_write(v, i->op[0].reg, i->op[0].bytes, convert(val, from));         \
-		return XR_NEXT;                                                         \
+#define EXTEND_FN(name, from, convert)                                             \
+	static enum xr fast_##name##_m##from(struct vcpu *v, const struct insn *i) \
+	{                                                                          \
+		uint64_t val;                                                      \
+                                                                                   \
+		if (!load64(v, i, from, &val))                                     \
+			return XR_FAULT;                                           \
+		gpr_write(v, i->op[0].reg, i->op[0].bytes, convert(val, from));    \
+		return XR_NEXT;                                                    \
+	}                                                                          \
+	static enum xr fast_##name##_r##from(struct vcpu *v, const struct insn *i) \
+	{                                                                          \
+		uint64_t val = gpr_read(v, i->op[1].reg, from);                    \
+                                                                                   \
+		gpr_write(v, i->op[0].reg, i->op[0].bytes, convert(val, from));    \
+		return XR_NEXT;                                                    \
 	}
 EXTEND_FN(movzx, 1, trunc_to)
 EXTEND_FN(movzx, 2, trunc_to)
@@ -181,32 +188,29 @@ static enum xr fast_lea_4(struct vcpu *v, const struct insn *i)
 
 /* ---- INC, DEC, shifts by an immediate ---- */
 
-#define UNARY_FN(name, alu_op, n)                                                                           \
-	static enum xr fast_##name##_##n(struct vcpu *v, const struct insn *i)                          \
-	{                                                                                               \
-		uint64_t fl = 0, val = alu2(alu_op, n, v->regs.gpr[i->op[0].reg], 1, &fl);                  \
-                                                                                                        \
-		gpr_write(v, i->op[0].reg, n, val);                                                     \
-		flags_put(v, fl, FL_ARITH & ~FL_CF);                                                    \
-		return XR_NEXT;                                                                         \
+#define UNARY_FN(name, alu_op, n)                                                          \
+	static enum xr fast_##name##_##n(struct vcpu *v, const struct insn *i)             \
+	{                                                                                  \
+		uint64_t fl = 0, val = alu2(alu_op, n, v->regs.gpr[i->op[0].reg], 1, &fl); \
+                                                                                           \
+		gpr_write(v, i->op[0].reg, n, val);                                        \
+		flags_put(v, fl, FL_ARITH & ~FL_CF);                                       \
+		return XR_NEXT;                                                            \
 	}
 UNARY_FN(inc, ALU_ADD, 4)
 UNARY_FN(inc, ALU_ADD, 8)
 UNARY_FN(dec, ALU_SUB, 4)
 UNARY_FN(dec, ALU_SUB, 8)
 
-#define SHIFT_FN(name, n, sfx, mod)                                                                      \
-	static enum xr fast_##name##_##n(struct vcpu *v, const struct insn *i)                           \
-	{                                                                                                \
-		uint64_t ax, val = v->regs.gpr[i->op[0].reg];                                            \
-                                                                                                         \
-		asm(#name #sfx " %%cl, %" #mod "1" TAKE_FLAGS                                            \
-		    : "=&a"(ax), "+r"(val)                                                               \
-		    : "c"(i->imm[0])                                                                     \
-		    : "cc");                                                                             \
-		gpr_write(v, i->op[0].reg, n, val);                                                      \
-		flags_put(v, flags_of_ax(ax), FL_ARITH);                                                 \
-		return XR_NEXT;                                                                          \
+#define SHIFT_FN(name, n, sfx, mod)                                                                            \
+	static enum xr fast_##name##_##n(struct vcpu *v, const struct insn *i)                                 \
+	{                                                                                                      \
+		uint64_t ax, val = v->regs.gpr[i->op[0].reg];                                                  \
+                                                                                                               \
+		asm(#name #sfx " %%cl, %" #mod "1" TAKE_FLAGS : "=&a"(ax), "+r"(val) : "c"(i->imm[0]) : "cc"); \
+		gpr_write(v, i->op[0].reg, n, val);                                                            \
+		flags_put(v, flags_of_ax(ax), FL_ARITH);                                                       \
+		return XR_NEXT;                                                                                \
 	}
 SHIFT_FN(shl, 4, l, k)
 SHIFT_FN(shl, 8, q, q)
@@ -258,10 +262,10 @@ static enum xr fast_jmp_rel(struct vcpu *v, const struct insn *i)
 	return jump_rel(v, i);
 }
 
-#define JCC_FN(cc)                                                                              \
-	static enum xr fast_jcc_##cc(struct vcpu *v, const struct insn *i)                      \
-	{                                                                                       \
-		return cond_true(v->regs.rflags, cc) ? jump_rel(v, i) : XR_NEXT;                \
+#define JCC_FN(cc)                                                               \
+	static enum xr fast_jcc_##cc(struct vcpu *v, const struct insn *i)       \
+	{                                                                        \
+		return cond_true(v->regs.rflags, cc) ? jump_rel(v, i) : XR_NEXT; \
 	}
 JCC_FN(0)
 JCC_FN(1)
@@ -280,7 +284,7 @@ JCC_FN(13)
 JCC_FN(14)
 JCC_FN(15)
 static insn_fn *const jcc_fast[16] = {
-	fast_jcc_0, fast_jcc_1, fast_jcc_2,  fast_jcc_3,  fast_jcc_4,  fast_jcc_5,  fast_jcc_6,	 fast_jcc_7,
+	fast_jcc_0, fast_jcc_1, fast_jcc_2,  fast_jcc_3,  fast_jcc_4,  fast_jcc_5,  fast_jcc_6,  fast_jcc_7,
 	fast_jcc_8, fast_jcc_9, fast_jcc_10, fast_jcc_11, fast_jcc_12, fast_jcc_13, fast_jcc_14, fast_jcc_15,
 };
 

@@ -73,28 +73,28 @@ enum xr int_clflush(struct vcpu *v, const struct insn *i)
 	return XR_NEXT;
 }
 
-#define RANDOM(fn, name, feature)                                                                                       \
-	enum xr fn(struct vcpu *v, const struct insn *i)                                                       \
-	{                                                                                                      \
-		uint64_t val = 0;                                                                              \
-		bool ok;                                                                                       \
-                                                                                                               \
-		if (!cpuid_has(v->vm, feature))                                                                \
-			return fault_set(v, VEC_UD);                                                           \
-		switch (i->op[0].bytes) {                                                                      \
-		case 2:                                                                                        \
-			asm volatile(name " %w0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc");                  \
-			break;                                                                                 \
-		case 4:                                                                                        \
-			asm volatile(name " %k0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc");                  \
-			break;                                                                                 \
-		default:                                                                                       \
-			asm volatile(name " %q0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc");                  \
-			break;                                                                                 \
-		}                                                                                              \
-		opreg_write(v, &i->op[0], val);                                                                \
-		flags_put(v, ok ? FL_CF : 0, FL_ARITH);                                                        \
-		return XR_NEXT;                                                                                \
+#define RANDOM(fn, name, feature)                                                             \
+	enum xr fn(struct vcpu *v, const struct insn *i)                                      \
+	{                                                                                     \
+		uint64_t val = 0;                                                             \
+		bool ok;                                                                      \
+                                                                                              \
+		if (!cpuid_has(v->vm, feature))                                               \
+			return fault_set(v, VEC_UD);                                          \
+		switch (i->op[0].bytes) {                                                     \
+		case 2:                                                                       \
+			asm volatile(name " %w0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc"); \
+			break;                                                                \
+		case 4:                                                                       \
+			asm volatile(name " %k0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc"); \
+			break;                                                                \
+		default:                                                                      \
+			asm volatile(name " %q0\n\tsetc %1" : "=r"(val), "=qm"(ok) : : "cc"); \
+			break;                                                                \
+		}                                                                             \
+		opreg_write(v, &i->op[0], val);                                               \
+		flags_put(v, ok ? FL_CF : 0, FL_ARITH);                                       \
+		return XR_NEXT;                                                               \
 	}
 RANDOM(int_rdrand, "rdrand", CF_RDRAND)
 RANDOM(int_rdseed, "rdseed", CF_RDSEED)

@@ -34,7 +34,9 @@ enum xr int_movsx(struct vcpu *v, const struct insn *i)
 
 static uint64_t swap_bytes(uint64_t val, unsigned n)
 {
-	return n == 2 ? __builtin_bswap16((uint16_t)val) : n == 4 ? __builtin_bswap32((uint32_t)val) : __builtin_bswap64(val);
+	return n == 2   ? __builtin_bswap16((uint16_t)val)
+	       : n == 4 ? __builtin_bswap32((uint32_t)val)
+			: __builtin_bswap64(val);
 }
 
 enum xr int_movbe(struct vcpu *v, const struct insn *i)

@@ -5,8 +5,8 @@
  * Flags: the arithmetic is done by the host's own instruction, and LAHF + SETO bring its flags over, so that undefined
  * flags are the processor's too. PUSHFQ would need the red zone.
  *
- * Memory: mem_hit() is the common case (64-bit code or a flat segment, page in the soft TLB, RAM, one page) without a call;
- * everything else goes through mem_load/mem_store, which also raise the faults.
+ * Memory: mem_hit() is the common case (64-bit code or a flat segment, page in the soft TLB, RAM, one page) without a
+ * call; everything else goes through mem_load/mem_store, which also raise the faults.
  */
 #ifndef STEELYARD_INT_OP_H
 #define STEELYARD_INT_OP_H
@@ -131,37 +131,37 @@ static ALWAYS_INLINE bool cond_true(uint64_t fl, unsigned cc)
 
 enum alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP, ALU_TEST, ALU_COUNT };
 
-#define ALU_CASE(name, a, b, ax)                                                                       \
-	switch (n) {                                                                                   \
-	case 1:                                                                                        \
-		asm(name "b %b2, %b1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                \
-		break;                                                                                 \
-	case 2:                                                                                        \
-		asm(name "w %w2, %w1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                \
-		break;                                                                                 \
-	case 4:                                                                                        \
-		asm(name "l %k2, %k1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                \
-		break;                                                                                 \
-	default:                                                                                       \
-		asm(name "q %q2, %q1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc");                \
-		break;                                                                                 \
-	}                                                                                              \
+#define ALU_CASE(name, a, b, ax)                                                        \
+	switch (n) {                                                                    \
+	case 1:                                                                         \
+		asm(name "b %b2, %b1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                  \
+	case 2:                                                                         \
+		asm(name "w %w2, %w1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                  \
+	case 4:                                                                         \
+		asm(name "l %k2, %k1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                  \
+	default:                                                                        \
+		asm(name "q %q2, %q1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b) : "cc"); \
+		break;                                                                  \
+	}                                                                               \
 	break
-#define ALU_CASE_CARRY(name, a, b, ax)                                                                               \
-	switch (n) {                                                                                                 \
-	case 1:                                                                                                      \
+#define ALU_CASE_CARRY(name, a, b, ax)                                                                             \
+	switch (n) {                                                                                               \
+	case 1:                                                                                                    \
 		asm("bt $0, %k3\n\t" name "b %b2, %b1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "r"(*fl) : "cc"); \
-		break;                                                                                               \
-	case 2:                                                                                                      \
+		break;                                                                                             \
+	case 2:                                                                                                    \
 		asm("bt $0, %k3\n\t" name "w %w2, %w1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "r"(*fl) : "cc"); \
-		break;                                                                                               \
-	case 4:                                                                                                      \
+		break;                                                                                             \
+	case 4:                                                                                                    \
 		asm("bt $0, %k3\n\t" name "l %k2, %k1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "r"(*fl) : "cc"); \
-		break;                                                                                               \
-	default:                                                                                                     \
+		break;                                                                                             \
+	default:                                                                                                   \
 		asm("bt $0, %k3\n\t" name "q %q2, %q1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "r"(*fl) : "cc"); \
-		break;                                                                                               \
-	}                                                                                                            \
+		break;                                                                                             \
+	}                                                                                                          \
 	break
 
 /* a OP b on n bytes. *fl: RFLAGS in and out. Bits of the result above n bytes are those of a. */
@@ -244,7 +244,8 @@ static ALWAYS_INLINE uint64_t host_load(const void *p, unsigned n)
 	}
 }
 
-/* Host address of seg:off for n bytes in one page of RAM when everything is as usual, else NULL (nothing said about why). */
+/* Host address of seg:off for n bytes in one page of RAM when everything is as usual, else NULL (nothing said about
+ * why). */
 static ALWAYS_INLINE uint8_t *mem_hit(struct vcpu *v, bool code64, unsigned seg, uint64_t off, unsigned n, unsigned acc)
 {
 	const struct x86_seg *s = &v->regs.seg[seg];
@@ -341,7 +342,7 @@ static ALWAYS_INLINE bool op_write(struct vcpu *v, const struct insn *i, unsigne
 struct rmw {
 	uint64_t old;
 	uint64_t off;
-	void *host;	/* NULL: slow way */
+	void *host; /* NULL: slow way */
 	uint8_t bytes, seg;
 	bool reg, lock, failed;
 };
@@ -397,10 +398,10 @@ static ALWAYS_INLINE bool rmw_end(struct vcpu *v, const struct insn *i, struct r
 }
 
 /* Instructions that we run on the host and a host may lack: the guest is told (CPUID) that they are not there. */
-#define NEED_HOST(v, feature)                               \
-	do {                                                \
+#define NEED_HOST(v, feature)                                   \
+	do {                                                    \
 		if (UNLIKELY(!__builtin_cpu_supports(feature))) \
-			return fault_set(v, VEC_UD);        \
+			return fault_set(v, VEC_UD);            \
 	} while (0)
 
 /* ---- shape-specific handlers of the common instructions (int_fast.c) ---- */

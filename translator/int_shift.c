@@ -2,41 +2,41 @@
 /*
  * Shifts and rotates, by the host's own instructions.
  *
- * With a masked count of zero no flag changes (SDM 2B "SAL/SAR/SHL/SHR", "RCL/RCR/ROL/ROR"), but the destination is still
- * written: a 32-bit register is zero-extended.
+ * With a masked count of zero no flag changes (SDM 2B "SAL/SAR/SHL/SHR", "RCL/RCR/ROL/ROR"), but the destination is
+ * still written: a 32-bit register is zero-extended.
  */
 #include "translator/int_op.h"
 
 enum shift { SH_SHL, SH_SHR, SH_SAR, SH_ROL, SH_ROR, SH_RCL, SH_RCR };
 
-#define SHIFT_HOST(name)                                                                                          \
-	do {                                                                                                      \
-		switch (n) {                                                                                      \
-		case 1:                                                                                           \
-			asm("bt $0, %k3\n\t" name "b %%cl, %b1" TAKE_FLAGS                                        \
-			    : "=&a"(ax), "+q"(a)                                                                  \
-			    : "c"(count), "r"(carry)                                                              \
-			    : "cc");                                                                              \
-			break;                                                                                    \
-		case 2:                                                                                           \
-			asm("bt $0, %k3\n\t" name "w %%cl, %w1" TAKE_FLAGS                                        \
-			    : "=&a"(ax), "+r"(a)                                                                  \
-			    : "c"(count), "r"(carry)                                                              \
-			    : "cc");                                                                              \
-			break;                                                                                    \
-		case 4:                                                                                           \
-			asm("bt $0, %k3\n\t" name "l %%cl, %k1" TAKE_FLAGS                                        \
-			    : "=&a"(ax), "+r"(a)                                                                  \
-			    : "c"(count), "r"(carry)                                                              \
-			    : "cc");                                                                              \
-			break;                                                                                    \
-		default:                                                                                          \
-			asm("bt $0, %k3\n\t" name "q %%cl, %q1" TAKE_FLAGS                                        \
-			    : "=&a"(ax), "+r"(a)                                                                  \
-			    : "c"(count), "r"(carry)                                                              \
-			    : "cc");                                                                              \
-			break;                                                                                    \
-		}                                                                                                 \
+#define SHIFT_HOST(name)                                                   \
+	do {                                                               \
+		switch (n) {                                               \
+		case 1:                                                    \
+			asm("bt $0, %k3\n\t" name "b %%cl, %b1" TAKE_FLAGS \
+			    : "=&a"(ax), "+q"(a)                           \
+			    : "c"(count), "r"(carry)                       \
+			    : "cc");                                       \
+			break;                                             \
+		case 2:                                                    \
+			asm("bt $0, %k3\n\t" name "w %%cl, %w1" TAKE_FLAGS \
+			    : "=&a"(ax), "+r"(a)                           \
+			    : "c"(count), "r"(carry)                       \
+			    : "cc");                                       \
+			break;                                             \
+		case 4:                                                    \
+			asm("bt $0, %k3\n\t" name "l %%cl, %k1" TAKE_FLAGS \
+			    : "=&a"(ax), "+r"(a)                           \
+			    : "c"(count), "r"(carry)                       \
+			    : "cc");                                       \
+			break;                                             \
+		default:                                                   \
+			asm("bt $0, %k3\n\t" name "q %%cl, %q1" TAKE_FLAGS \
+			    : "=&a"(ax), "+r"(a)                           \
+			    : "c"(count), "r"(carry)                       \
+			    : "cc");                                       \
+			break;                                             \
+		}                                                          \
 	} while (0)
 
 static uint64_t shift_host(enum shift op, unsigned n, uint64_t a, uint64_t count, uint64_t carry, uint64_t *fl)
@@ -129,19 +129,19 @@ enum xr int_rcr(struct vcpu *v, const struct insn *i)
 	return shift(v, i, SH_RCR);
 }
 
-#define DOUBLE_HOST(name)                                                                                          \
-	do {                                                                                                       \
-		switch (n) {                                                                                       \
-		case 2:                                                                                            \
+#define DOUBLE_HOST(name)                                                                                         \
+	do {                                                                                                      \
+		switch (n) {                                                                                      \
+		case 2:                                                                                           \
 			asm(name "w %%cl, %w2, %w1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "c"(count) : "cc"); \
-			break;                                                                                     \
-		case 4:                                                                                            \
+			break;                                                                                    \
+		case 4:                                                                                           \
 			asm(name "l %%cl, %k2, %k1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "c"(count) : "cc"); \
-			break;                                                                                     \
-		default:                                                                                           \
+			break;                                                                                    \
+		default:                                                                                          \
 			asm(name "q %%cl, %q2, %q1" TAKE_FLAGS : "=&a"(ax), "+r"(a) : "r"(b), "c"(count) : "cc"); \
-			break;                                                                                     \
-		}                                                                                                  \
+			break;                                                                                    \
+		}                                                                                                 \
 	} while (0)
 
 static ALWAYS_INLINE enum xr shift_double(struct vcpu *v, const struct insn *i, bool left)
@@ -183,7 +183,8 @@ static bool shiftx_operands(struct vcpu *v, const struct insn *i, uint64_t *a, u
 {
 	if (!op_read(v, i, 1, a))
 		return false;
-	*count = (unsigned)(i->op[2].kind == OPK_IMM ? i->imm[0] : v->regs.gpr[i->op[2].reg]) & (i->op[0].bytes * 8 - 1);
+	*count =
+		(unsigned)(i->op[2].kind == OPK_IMM ? i->imm[0] : v->regs.gpr[i->op[2].reg]) & (i->op[0].bytes * 8 - 1);
 	return true;
 }
 

@@ -2,17 +2,17 @@
 /*
  * String instructions, with and without REP (SDM 2B REP).
  *
- * Registers are brought up to date element by element, or chunk by chunk where a chunk cannot fault, so that a fault or an
- * interrupt in the middle finds the state that the manual describes. One call does a bounded amount of work and then returns
- * XR_AGAIN; with TF set that amount is one element, because every element traps.
+ * Registers are brought up to date element by element, or chunk by chunk where a chunk cannot fault, so that a fault or
+ * an interrupt in the middle finds the state that the manual describes. One call does a bounded amount of work and then
+ * returns XR_AGAIN; with TF set that amount is one element, because every element traps.
  *
  * REP MOVS and REP STOS going up run as the host's own REP over the part where both operands stay in one page of RAM:
  * overlapping operands behave as they do on a processor because a processor does it.
  */
 #include "translator/int_op.h"
 
-#define MAX_ELEMENTS 2048u	/* one at a time */
-#define MAX_CHUNK_BYTES 65536u	/* by the host's REP */
+#define MAX_ELEMENTS 2048u     /* one at a time */
+#define MAX_CHUNK_BYTES 65536u /* by the host's REP */
 
 static ALWAYS_INLINE void advance(struct vcpu *v, unsigned reg, const struct insn *i, int64_t by)
 {
@@ -174,7 +174,8 @@ static uint64_t stos_chunk(struct vcpu *v, const struct insn *i, uint64_t max)
 
 /* ---- the repetition ---- */
 
-static ALWAYS_INLINE enum xr repeat(struct vcpu *v, const struct insn *i, bool (*one)(struct vcpu *, const struct insn *),
+static ALWAYS_INLINE enum xr repeat(struct vcpu *v, const struct insn *i,
+				    bool (*one)(struct vcpu *, const struct insn *),
 				    uint64_t (*chunk)(struct vcpu *, const struct insn *, uint64_t), bool compares)
 {
 	unsigned budget = element_limit(v), chunk_budget = MAX_CHUNK_BYTES / i->opsize;

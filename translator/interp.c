@@ -2,16 +2,16 @@
 /*
  * The interpreter's loop.
  *
- * Code is decoded into runs (interp_cache.c) and executed one function call per instruction. Between runs, and before an
- * instruction that follows one with an interrupt shadow, the loop looks at what came from outside: requests, NMIs,
- * interrupts. Whenever something must be watched instruction by instruction (TF, RF, breakpoints, a shadow) it goes through
- * interp_step.
+ * Code is decoded into runs (interp_cache.c) and executed one function call per instruction. Between runs, and before
+ * an instruction that follows one with an interrupt shadow, the loop looks at what came from outside: requests, NMIs,
+ * interrupts. Whenever something must be watched instruction by instruction (TF, RF, breakpoints, a shadow) it goes
+ * through interp_step.
  *
- * Interrupts: REQ_EVENT says "look". What is found but cannot be taken yet (IF clear, NMIs blocked) keeps in->look set, so
- * that every boundary looks again until it has been taken.
+ * Interrupts: REQ_EVENT says "look". What is found but cannot be taken yet (IF clear, NMIs blocked) keeps in->look set,
+ * so that every boundary looks again until it has been taken.
  *
- * Deviations: a data breakpoint is noticed for the explicit memory operand and string operands of an instruction, not for
- * pushes, pops and descriptor-table accesses (SDM 3B 18.2.5).
+ * Deviations: a data breakpoint is noticed for the explicit memory operand and string operands of an instruction, not
+ * for pushes, pops and descriptor-table accesses (SDM 3B 18.2.5).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +109,8 @@ static unsigned dr_match(const struct vcpu *v, uint64_t lin, unsigned n, unsigne
 #define DR_WRITE (1u << 1)
 #define DR_READ_WRITE (1u << 3)
 
-/* Data breakpoints that i is about to hit. Its address is computed before it runs and may fault: then nothing is hit. */
+/* Data breakpoints that i is about to hit. Its address is computed before it runs and may fault: then nothing is hit.
+ */
 static unsigned dr_data(struct vcpu *v, const struct insn *i)
 {
 	bool store = i->op[0].kind == OPK_MEM && !(i->row->flags & ISA_DST_READ);
@@ -389,7 +390,8 @@ static enum status interp_vcpu_init(struct vcpu *v, struct error *e)
 	in = interp_new(v);
 	if (!in) {
 		mmu_fini(v);
-		return error_set(e, ST_NO_MEMORY, "not enough memory for the interpreter's cache of decoded instructions");
+		return error_set(e, ST_NO_MEMORY,
+				 "not enough memory for the interpreter's cache of decoded instructions");
 	}
 	v->path = in;
 	return ST_OK;

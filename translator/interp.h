@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The interpreter: readable, exact, the reference for every other path; and the translator's way out for one instruction. */
+/* The interpreter: readable, exact, the reference for every other path; and the translator's way out for one
+ * instruction. */
 #ifndef STEELYARD_INTERP_H
 #define STEELYARD_INTERP_H
 

@@ -2,8 +2,8 @@
 /*
  * Fetching and decoding for the interpreter: see interp_cache.h.
  *
- * The order that makes self-modifying code safe: mark the page in the codemap, read its generation, then read its bytes.
- * Whoever writes the page afterwards advances the generation.
+ * The order that makes self-modifying code safe: mark the page in the codemap, read its generation, then read its
+ * bytes. Whoever writes the page afterwards advances the generation.
  */
 #include "translator/interp_cache.h"
 
@@ -27,7 +27,8 @@ struct interp *interp_new(struct vcpu *v)
 	(void)v;
 	if (!in)
 		return NULL;
-	in->pool = mmap(NULL, RUN_POOL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	in->pool =
+		mmap(NULL, RUN_POOL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (in->pool == MAP_FAILED) {
 		free(in);
 		return NULL;
@@ -59,7 +60,8 @@ static bool ends_run(const struct insn *i)
 		return true;
 	case BT_CALLOUT:
 	case BT_OTHER:
-		return (i->row->flags & ISA_PRIV) || i->mnemonic == ZYDIS_MNEMONIC_STI || i->mnemonic == ZYDIS_MNEMONIC_HLT;
+		return (i->row->flags & ISA_PRIV) || i->mnemonic == ZYDIS_MNEMONIC_STI ||
+		       i->mnemonic == ZYDIS_MNEMONIC_HLT;
 	default:
 		return false;
 	}
@@ -98,7 +100,8 @@ static void decode_run(struct run *r, const uint8_t *page, unsigned off)
 	}
 }
 
-/* Announces that the page at gpa holds decoded code; where its generation is and what it is now. false: no such page. */
+/* Announces that the page at gpa holds decoded code; where its generation is and what it is now. false: no such page.
+ */
 static bool watch_page(struct vcpu *v, struct interp *in, uint64_t gpa, const _Atomic uint32_t **gen_now, uint32_t *gen)
 {
 	struct codemap *c = v->vm->codemap;
@@ -178,7 +181,8 @@ const struct run *interp_lookup(struct vcpu *v, struct interp *in, uint64_t lin,
 		r = run_make(v, in, gpa, page.hva, bits);
 	}
 	if (r)
-		*j = (struct run_jump){.lin = lin, .flush = v->count.tlb_flushes, .key = run_key(v, in, bits), .run = r};
+		*j = (struct run_jump){
+			.lin = lin, .flush = v->count.tlb_flushes, .key = run_key(v, in, bits), .run = r};
 	return r;
 }
 

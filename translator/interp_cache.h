@@ -2,9 +2,9 @@
 /*
  * The interpreter's decoded code, private to interp.c and interp_cache.c.
  *
- * A run is a straight line of decoded instructions in one page of guest-physical memory. Runs are found by linear address in
- * a direct-mapped table that any TLB flush outdates, and behind it by guest-physical address. A run is good as long as its
- * page's generation in the codemap is the one it was decoded at.
+ * A run is a straight line of decoded instructions in one page of guest-physical memory. Runs are found by linear
+ * address in a direct-mapped table that any TLB flush outdates, and behind it by guest-physical address. A run is good
+ * as long as its page's generation in the codemap is the one it was decoded at.
  */
 #ifndef STEELYARD_INTERP_CACHE_H
 #define STEELYARD_INTERP_CACHE_H
@@ -49,12 +49,12 @@ struct run_cross {
 #define RUN_CROSSES 128
 
 struct interp {
-	bool look;		     /* something may be pending */
-	_Atomic uint32_t rom_gen;    /* generation of pages that nobody can write: 0 for ever */
-	uint64_t epoch;		     /* counts pool resets: part of the jump key */
+	bool look;                /* something may be pending */
+	_Atomic uint32_t rom_gen; /* generation of pages that nobody can write: 0 for ever */
+	uint64_t epoch;           /* counts pool resets: part of the jump key */
 	uint8_t *pool;
 	uint64_t pool_used;
-	struct insn scratch;	     /* what cannot be cached: code in MMIO, at the end of a segment */
+	struct insn scratch; /* what cannot be cached: code in MMIO, at the end of a segment */
 	struct run_cross cross[RUN_CROSSES];
 	struct run *hash[RUN_HASH_SIZE];
 	struct run_jump jump[RUN_JUMPS];
@@ -73,7 +73,8 @@ static ALWAYS_INLINE uint64_t run_key(const struct vcpu *v, const struct interp 
 /* Slow half of interp_find. */
 const struct run *interp_lookup(struct vcpu *v, struct interp *in, uint64_t lin, unsigned bits);
 
-/* The run at CS:RIP, decoded when need be. NULL: no run can begin here (interp_fetch knows more); no fault is reported. */
+/* The run at CS:RIP, decoded when need be. NULL: no run can begin here (interp_fetch knows more); no fault is reported.
+ */
 static ALWAYS_INLINE const struct run *interp_find(struct vcpu *v, struct interp *in)
 {
 	unsigned bits = vcpu_code_bits(v);
@@ -81,7 +82,8 @@ static ALWAYS_INLINE const struct run *interp_find(struct vcpu *v, struct interp
 	struct run_jump *j = &in->jump[(lin ^ lin >> 13) % RUN_JUMPS];
 	const struct run *r;
 
-	if (LIKELY(j->lin == lin && j->flush == v->count.tlb_flushes && j->key == run_key(v, in, bits) && run_fresh(j->run)))
+	if (LIKELY(j->lin == lin && j->flush == v->count.tlb_flushes && j->key == run_key(v, in, bits) &&
+		   run_fresh(j->run)))
 		r = j->run;
 	else
 		r = interp_lookup(v, in, lin, bits);
