@@ -88,9 +88,21 @@ void clock_init(struct clock *c)
 		c->tsc_khz = tsc_khz_measured();
 }
 
+void clock_make_virtual(struct clock *c)
+{
+	c->is_virtual = true;
+	c->tsc_khz = 1000000;
+}
+
+void clock_set_virtual(struct clock *c, uint64_t ns)
+{
+	BUG_ON(!c->is_virtual);
+	atomic_store(&c->stopped_at_ns, ns);
+}
+
 void clock_start(struct clock *c)
 {
-	if (atomic_load(&c->running))
+	if (c->is_virtual || atomic_load(&c->running))
 		return;
 	atomic_store(&c->offset_ns, (int64_t)(atomic_load(&c->stopped_at_ns) - host_ns()));
 	atomic_store(&c->running, true);
@@ -117,6 +129,8 @@ int64_t clock_tsc_offset(const struct clock *c)
 {
 	uint64_t ns = 0, tsc = 0;
 
+	if (c->is_virtual)
+		return 0;
 	sample(&ns, &tsc);
 	ns = atomic_load(&c->running) ? ns + (uint64_t)atomic_load(&c->offset_ns) : atomic_load(&c->stopped_at_ns);
 	return (int64_t)(clock_ns_to_tsc(c, ns) - tsc);

@@ -28,6 +28,7 @@ struct clock {
 	_Atomic uint64_t stopped_at_ns;
 	_Atomic bool running;
 	uint64_t tsc_khz;	   /* host TSC frequency, measured once at clock_init */
+	bool is_virtual;	   /* clock_make_virtual */
 	struct timer *heap[CLOCK_MAX_TIMERS];
 	unsigned nheap;
 	void (*wake)(void *ctx);   /* called when the earliest deadline moves forward: wakes the I/O thread */
@@ -35,11 +36,22 @@ struct clock {
 };
 
 void clock_init(struct clock *c); /* stopped at 0 */
+/* From now on time is what clock_set_virtual says, whatever the host's clocks do: the machine becomes a function of its
+ * inputs. The TSC counts nanoseconds. Before the first clock_start, which has no effect then. */
+void clock_make_virtual(struct clock *c);
+void clock_set_virtual(struct clock *c, uint64_t ns);
 void clock_start(struct clock *c);
 void clock_stop(struct clock *c);
 uint64_t clock_ns(const struct clock *c);
 /* Guest TSC at this moment = clock in TSC ticks; host TSC + this = guest TSC while the clock runs. */
 int64_t clock_tsc_offset(const struct clock *c);
+/* What guest TSC = this + tsc_offset is made of: the host's counter, or virtual time. */
+static inline uint64_t clock_tsc(const struct clock *c)
+{
+	if (__builtin_expect(c->is_virtual, 0))
+		return atomic_load_explicit(&c->stopped_at_ns, memory_order_relaxed);
+	return __builtin_ia32_rdtsc();
+}
 static inline uint64_t clock_ns_to_tsc(const struct clock *c, uint64_t ns)
 {
 	return (uint64_t)((unsigned __int128)ns * c->tsc_khz / 1000000u);

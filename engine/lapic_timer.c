@@ -89,7 +89,7 @@ uint64_t lapic_tsc_deadline(const struct lapic *l)
 
 void lapic_set_tsc_deadline(struct lapic *l, uint64_t guest_tsc)
 {
-	uint64_t now_tsc = __builtin_ia32_rdtsc() + (uint64_t)l->v->regs.tsc_offset, delta;
+	uint64_t now_tsc = clock_tsc(&l->vm->clock) + (uint64_t)l->v->regs.tsc_offset, delta;
 	uint32_t lvt = lapic_get(&l->lvt[LVT_TIMER]);
 	struct clock *c = &l->vm->clock;
 

@@ -59,7 +59,7 @@ static bool canonical(uint64_t a)
 
 static uint64_t tsc_now(const struct vcpu *v)
 {
-	return __builtin_ia32_rdtsc() + (uint64_t)v->regs.tsc_offset;
+	return clock_tsc(&v->vm->clock) + (uint64_t)v->regs.tsc_offset;
 }
 
 static unsigned slot_of(uint32_t index);

@@ -72,6 +72,9 @@ enum rtc_reg {
 #define CMOS_ABOVE_4G 0x5b
 #define CMOS_LAST_CPU 0x5f
 
+/* With virtual time the machine is switched on at 2026-01-01 00:00:00 UTC. */
+#define VIRTUAL_WALL_NS (1767225600ll * 1000000000ll)
+
 struct rtc {
 	uint8_t ram[128];
 	uint8_t index;
@@ -97,6 +100,8 @@ static int64_t wall_host(void *ctx)
 
 static int64_t rtc_now(const struct rtc *r)
 {
+	if (r->clock->is_virtual)
+		return VIRTUAL_WALL_NS + (int64_t)clock_ns(r->clock) + r->offset_ns;
 	return r->wall(r->wall_ctx) + r->offset_ns;
 }
 

@@ -46,6 +46,8 @@ static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct er
 	if ((st = mem_init(&vm->mem, vm->cfg.memory_bytes, e)) != ST_OK)
 		return st;
 	clock_init(&vm->clock);
+	if (vm->cfg.virtual_time)
+		clock_make_virtual(&vm->clock);
 	cpuid_build(&vm->cpuid, vm->cfg.ncpus);
 	if ((st = run_init(vm, e)) != ST_OK || (st = io_new(vm, e)) != ST_OK)
 		return st;

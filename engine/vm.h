@@ -48,6 +48,7 @@ struct vm_config {
 	uint64_t flat_addr;
 	const char *rom;
 	bool no_reboot;	     /* a reset request ends the run */
+	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
 	const struct exec_ops *ops;	   /* a path that is in no table (tests); NULL: exec_paths[path] */
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };

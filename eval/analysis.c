@@ -20,7 +20,8 @@ static bool is_slow(const struct eval *ev, unsigned p)
 }
 
 /* log of the native time in block b at the scale of path p; false when there is none. */
-static bool native_log(const struct eval *ev, unsigned b, bool slow, unsigned w, enum metric m, double *log_ns, const char **checksum)
+static bool native_log(const struct eval *ev, unsigned b, bool slow, unsigned w, enum metric m, double *log_ns,
+		       const char **checksum)
 {
 	double sum = 0;
 	unsigned n = 0;
@@ -199,7 +200,8 @@ bool analysis_checksum_differs(const struct eval *ev, unsigned p, unsigned w)
 		const char *checksum = NULL;
 		double native;
 
-		if (s->ok && native_log(ev, b, is_slow(ev, p), w, METRIC_CPU, &native, &checksum) && strcmp(s->checksum, checksum))
+		if (s->ok && native_log(ev, b, is_slow(ev, p), w, METRIC_CPU, &native, &checksum) &&
+		    strcmp(s->checksum, checksum))
 			return true;
 	}
 	return false;
@@ -237,7 +239,8 @@ unsigned analysis_clock_disagreements(const struct eval *ev)
 				const struct eval_sample *s = &ev->path_run[b][p].w[w];
 				int64_t diff = (int64_t)(s->guest_wall_ns - s->wall_ns);
 
-				if (s->ok && s->guest_wall_ns && llabs(diff) > 1000000 && (uint64_t)llabs(diff) > s->wall_ns / 200)
+				if (s->ok && s->guest_wall_ns && llabs(diff) > 1000000 &&
+				    (uint64_t)llabs(diff) > s->wall_ns / 200)
 					n++;
 			}
 	return n;
@@ -248,7 +251,7 @@ const char *analysis_class(const struct stats_ratio *r)
 	static const struct {
 		double bound;
 		const char *name;
-	} class[] = { { 1.05, "near-native" }, { 1.25, "within 1.25" }, { 2, "within 2" } };
+	} class[] = {{1.05, "near-native"}, {1.25, "within 1.25"}, {2, "within 2"}};
 
 	if (r->n < 2)
 		return "-";

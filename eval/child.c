@@ -35,7 +35,7 @@ struct watch {
 	struct eval_run *run;
 	clockid_t cpu_clock;
 	uint64_t start_wall, mark_wall, mark_cpu;
-	int running; /* index of the workload between its markers, or -1 */
+	int running;         /* index of the workload between its markers, or -1 */
 	char complaint[200]; /* last line of stderr */
 };
 
@@ -144,7 +144,8 @@ static void conclude(struct watch *w, int wstatus, bool expired)
 		missing += !r->w[i].ok;
 	r->status = WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : 128 + WTERMSIG(wstatus);
 	if (expired)
-		snprintf(r->why, sizeof(r->why), "no end within %u s%s", w->spec->timeout_s, r->boot_wall_ns ? "" : ", no first line of init");
+		snprintf(r->why, sizeof(r->why), "no end within %u s%s", w->spec->timeout_s,
+			 r->boot_wall_ns ? "" : ", no first line of init");
 	else if (r->status)
 		snprintf(r->why, sizeof(r->why), "status %d%s%s", r->status, w->complaint[0] ? ": " : "", w->complaint);
 	else if (missing)
@@ -154,8 +155,8 @@ static void conclude(struct watch *w, int wstatus, bool expired)
 
 void child_observe(const struct child_spec *s, struct eval_run *r)
 {
-	struct watch w = { .spec = s, .run = r, .running = -1 };
-	struct stream out = { 0 }, err = { 0 };
+	struct watch w = {.spec = s, .run = r, .running = -1};
+	struct stream out = {0}, err = {0};
 	int po[2], pe[2], wstatus = 0;
 	bool expired = false;
 	uint64_t deadline;
@@ -184,7 +185,7 @@ void child_observe(const struct child_spec *s, struct eval_run *r)
 	out.fd = po[0];
 	err.fd = pe[0];
 	while (pid > 0 && !expired && (out.fd >= 0 || err.fd >= 0)) {
-		struct pollfd p[2] = { { .fd = out.fd, .events = POLLIN }, { .fd = err.fd, .events = POLLIN } };
+		struct pollfd p[2] = {{.fd = out.fd, .events = POLLIN}, {.fd = err.fd, .events = POLLIN}};
 		uint64_t now = clock_read_ns(CLOCK_MONOTONIC);
 
 		expired = now >= deadline;

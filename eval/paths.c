@@ -10,11 +10,11 @@
 #include "eval/quick.h"
 
 static const struct eval_path paths[] = {
-	{ "bt", "our translator", PEER_STEELYARD, "bt", false, 120 },
-	{ "interp", "our interpreter", PEER_STEELYARD, "interp", true, 600 },
-	{ "kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", false, 60 },
-	{ "qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", false, 180 },
-	{ "qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", false, 60 },
+	{"bt", "our translator", PEER_STEELYARD, "bt", false, 120},
+	{"interp", "our interpreter", PEER_STEELYARD, "interp", true, 600},
+	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", false, 60},
+	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", false, 180},
+	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", false, 60},
 };
 
 const struct eval_path *eval_path_at(unsigned i)
@@ -46,11 +46,33 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 	snprintf(timeout, sizeof(timeout), "%u", p->timeout_s);
 	snprintf(accel, sizeof(accel), "%s", p->accel);
 
-	char *own[] = { ev->self, "run", "--path", accel, "--memory", memory, "--cpus", "1", "--kernel", kernel, "--initrd", initrd,
-			"--append", append, "--serial", "stdio", "--no-reboot", "--timeout", timeout, NULL };
-	char *qemu[] = { "qemu-system-x86_64", "-accel", accel, "-M", "pc", "-cpu", strcmp(p->accel, "kvm") ? "max" : "host", "-m", megabytes,
-			 "-smp", "1", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd",
-			 initrd, "-append", append, NULL };
+	char *own[] = {ev->self,   "run",      "--path",      accel,       "--memory", memory,     "--cpus",
+		       "1",        "--kernel", kernel,        "--initrd",  initrd,     "--append", append,
+		       "--serial", "stdio",    "--no-reboot", "--timeout", timeout,    NULL};
+	char *qemu[] = {"qemu-system-x86_64",
+			"-accel",
+			accel,
+			"-M",
+			"pc",
+			"-cpu",
+			strcmp(p->accel, "kvm") ? "max" : "host",
+			"-m",
+			megabytes,
+			"-smp",
+			"1",
+			"-nodefaults",
+			"-display",
+			"none",
+			"-no-reboot",
+			"-serial",
+			"stdio",
+			"-kernel",
+			kernel,
+			"-initrd",
+			initrd,
+			"-append",
+			append,
+			NULL};
 	struct child_spec s = {
 		.argv = p->peer == PEER_QEMU ? qemu : own,
 		.timeout_s = p->timeout_s + 5,
@@ -75,9 +97,13 @@ void native_run(struct eval *ev, struct eval_run *r, unsigned scale, const unsig
 	r->order = ev->norder++;
 	for (unsigned i = 0; i < ev->nworkloads; i++) {
 		char name[32];
-		char *argv[] = { binary, "--mark", "--repeat", repeat, name, percent, NULL };
-		struct child_spec s = { .argv = argv, .timeout_s = 120, .workload = &ev->workload[order[i]], .nworkloads = 1, .repeat = times };
-		struct eval_run one = { 0 };
+		char *argv[] = {binary, "--mark", "--repeat", repeat, name, percent, NULL};
+		struct child_spec s = {.argv = argv,
+				       .timeout_s = 120,
+				       .workload = &ev->workload[order[i]],
+				       .nworkloads = 1,
+				       .repeat = times};
+		struct eval_run one = {0};
 
 		snprintf(name, sizeof(name), "%s", ev->workload[order[i]]);
 		child_observe(&s, &one);

@@ -33,14 +33,15 @@ static void usage(FILE *f)
 		default_workloads, default_paths);
 	for (unsigned i = 0; eval_path_at(i); i++)
 		fprintf(f, "                      %-9s %s\n", eval_path_at(i)->name, eval_path_at(i)->what);
-	fprintf(f, "  --blocks N        blocks of every path, 1..%d (default 4; slow paths: one)\n"
-		   "  --scale P         work in percent of the full kernels (default 25)\n"
-		   "  --slow-scale P    the same for slow paths (default 1)\n"
-		   "  --memory M        guest memory in MiB (default 512)\n"
-		   "  --seed N          for the order (default: from the clock; it is stored)\n"
-		   "  --guest DIR       vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
-		   "  --out DIR         results.jsonl and report.html go there (default build/demo)\n"
-		   "  --json            print the summary as JSON instead of tables\n",
+	fprintf(f,
+		"  --blocks N        blocks of every path, 1..%d (default 4; slow paths: one)\n"
+		"  --scale P         work in percent of the full kernels (default 25)\n"
+		"  --slow-scale P    the same for slow paths (default 1)\n"
+		"  --memory M        guest memory in MiB (default 512)\n"
+		"  --seed N          for the order (default: from the clock; it is stored)\n"
+		"  --guest DIR       vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
+		"  --out DIR         results.jsonl and report.html go there (default build/demo)\n"
+		"  --json            print the summary as JSON instead of tables\n",
 		EVAL_MAX_BLOCKS);
 }
 
@@ -89,7 +90,8 @@ static bool parse_paths(struct eval *ev, char *list)
 		const struct eval_path *p = eval_path_find(name);
 
 		if (!p) {
-			fprintf(stderr, "steelyard eval: no path is called \"%s\"; see steelyard eval quick --help\n", name);
+			fprintf(stderr, "steelyard eval: no path is called \"%s\"; see steelyard eval quick --help\n",
+				name);
 			return false;
 		}
 		for (unsigned i = 0; i < ev->npaths; i++)
@@ -106,7 +108,8 @@ static bool parse_workloads(struct eval *ev, char *list)
 	char *save = NULL;
 
 	for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
-		if (ev->nworkloads == EVAL_MAX_WORKLOADS || strlen(name) > 24 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(name)) {
+		if (ev->nworkloads == EVAL_MAX_WORKLOADS || strlen(name) > 24 ||
+		    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(name)) {
 			fprintf(stderr, "steelyard eval: \"%.40s\" is not a workload\n", name);
 			return false;
 		}
@@ -132,15 +135,17 @@ static double load_average(void)
 /* The guest files must be there before an hour is spent. */
 static bool check_guest_files(const struct eval *ev)
 {
-	static const char *const need[] = { "vmlinuz", "initrd", "workloads" };
+	static const char *const need[] = {"vmlinuz", "initrd", "workloads"};
 
 	for (unsigned i = 0; i < ARRAY_LEN(need); i++) {
 		char path[4200];
 
 		snprintf(path, sizeof(path), "%s/%s", ev->guest_dir, need[i]);
 		if (access(path, R_OK)) {
-			fprintf(stderr, "steelyard eval: %s: %s; make guest builds the guest files, --guest DIR names another place\n", path,
-				strerror(errno));
+			fprintf(stderr,
+				"steelyard eval: %s: %s; make guest builds the guest files, --guest DIR names another "
+				"place\n",
+				path, strerror(errno));
 			return false;
 		}
 	}
@@ -169,7 +174,8 @@ static void progress(const struct eval *ev, unsigned block, const char *name, co
 	if (!r->ok)
 		fprintf(stderr, "failed: %s\n", r->why);
 	else if (r->boot_wall_ns)
-		fprintf(stderr, "boot to init %.2f s, %.2f s of CPU\n", (double)r->boot_wall_ns * 1e-9, (double)r->boot_cpu_ns * 1e-9);
+		fprintf(stderr, "boot to init %.2f s, %.2f s of CPU\n", (double)r->boot_wall_ns * 1e-9,
+			(double)r->boot_cpu_ns * 1e-9);
 	else
 		fprintf(stderr, "done\n");
 }
@@ -250,9 +256,9 @@ static void remember_command(struct eval *ev, int argc, char **argv)
 static int quick_main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "workloads", 1, 0, 'w' }, { "paths", 1, 0, 'p' },  { "blocks", 1, 0, 'b' }, { "scale", 1, 0, 's' },
-		{ "slow-scale", 1, 0, 'S' }, { "memory", 1, 0, 'm' }, { "seed", 1, 0, 'r' },   { "guest", 1, 0, 'g' },
-		{ "out", 1, 0, 'o' },	     { "json", 0, 0, 'j' },   { "help", 0, 0, 'h' },   { 0 },
+		{"workloads", 1, 0, 'w'},  {"paths", 1, 0, 'p'},  {"blocks", 1, 0, 'b'}, {"scale", 1, 0, 's'},
+		{"slow-scale", 1, 0, 'S'}, {"memory", 1, 0, 'm'}, {"seed", 1, 0, 'r'},   {"guest", 1, 0, 'g'},
+		{"out", 1, 0, 'o'},        {"json", 0, 0, 'j'},   {"help", 0, 0, 'h'},   {0},
 	};
 	struct eval *ev = calloc(1, sizeof(*ev));
 	char *workloads = strdup(default_workloads), *path_list = strdup(default_paths), *end;
@@ -267,13 +273,14 @@ static int quick_main(int argc, char **argv)
 		goto out;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
-	*ev = (struct eval){ .nblocks = 4, .scale = 25, .slow_scale = 1, .memory_mb = 512, .out_dir = "build/demo" };
+	*ev = (struct eval){.nblocks = 4, .scale = 25, .slow_scale = 1, .memory_mb = 512, .out_dir = "build/demo"};
 	ev->seed = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	snprintf(ev->run_id, sizeof(ev->run_id), "%" PRIu64, ev->seed);
 	remember_command(ev, argc, argv);
 	n = readlink("/proc/self/exe", ev->self, sizeof(ev->self) - 1);
 	if (n > 0 && strrchr(ev->self, '/'))
-		snprintf(ev->guest_dir, sizeof(ev->guest_dir), "%.*s/guest/amd64", (int)(strrchr(ev->self, '/') - ev->self), ev->self);
+		snprintf(ev->guest_dir, sizeof(ev->guest_dir), "%.*s/guest/amd64",
+			 (int)(strrchr(ev->self, '/') - ev->self), ev->self);
 	optind = 2;
 	opterr = 0;
 	while (fine && (c = getopt_long(argc, argv, ":", options, NULL)) != -1) {

@@ -22,9 +22,9 @@ struct eval_path {
 	const char *name;
 	const char *what;
 	enum eval_peer peer;
-	const char *accel;   /* --path, or QEMU's -accel */
-	bool slow;	     /* gets the small scale and one block */
-	unsigned timeout_s;  /* for one boot with all its workloads */
+	const char *accel;  /* --path, or QEMU's -accel */
+	bool slow;          /* gets the small scale and one block */
+	unsigned timeout_s; /* for one boot with all its workloads */
 };
 const struct eval_path *eval_path_find(const char *name);
 const struct eval_path *eval_path_at(unsigned i); /* NULL past the last */
@@ -33,16 +33,16 @@ struct eval_sample {
 	bool ok;
 	char checksum[20];
 	uint64_t wall_ns, cpu_ns; /* host clock between the markers; CPU time of the whole process between them */
-	uint64_t guest_wall_ns;	  /* by the guest's own clock: a cross-check */
-	unsigned repeat;	  /* wall_ns and cpu_ns are already divided by it */
+	uint64_t guest_wall_ns;   /* by the guest's own clock: a cross-check */
+	unsigned repeat;          /* wall_ns and cpu_ns are already divided by it */
 };
 /* One start of a path, or one pass of native runs. */
 struct eval_run {
 	bool ran, ok;
-	char why[240]; /* when not ok */
-	int status;    /* exit status; 128 + signal */
+	char why[240];                      /* when not ok */
+	int status;                         /* exit status; 128 + signal */
 	uint64_t boot_wall_ns, boot_cpu_ns; /* from exec to the line "STEELYARD INIT" */
-	unsigned order;			    /* position in the whole evaluation */
+	unsigned order;                     /* position in the whole evaluation */
 	struct eval_sample w[EVAL_MAX_WORKLOADS];
 };
 

@@ -13,13 +13,19 @@
 #include "eval/quick.h"
 
 static const char *const style =
-	":root{--bg:#fff;--fg:#1c1f23;--dim:#667;--line:#dde;--c0:#2364aa;--c1:#b5541c;--c2:#5a7d2a;--c3:#8a3b8f;--c4:#666}"
-	"@media(prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e6e8eb;--dim:#9aa3ad;--line:#333a44;--c0:#6aa7e8;--c1:#e8935c;"
+	":root{--bg:#fff;--fg:#1c1f23;--dim:#667;--line:#dde;--c0:#2364aa;--c1:#b5541c;--c2:#5a7d2a;--c3:#8a3b8f;--c4:#"
+	"666}"
+	"@media(prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e6e8eb;--dim:#9aa3ad;--line:#333a44;--c0:#6aa7e8;--"
+	"c1:#e8935c;"
 	"--c2:#a3cc66;--c3:#d08ad6;--c4:#aaa}}"
-	"body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-	"h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-	"th,td{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid var(--line)}td.n,th.n{text-align:right}"
-	".dim{color:var(--dim)}.bad{color:var(--c1);font-weight:600}svg{width:100%;height:auto}svg text{fill:var(--fg);font-size:12px}"
+	"body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem "
+	"auto;padding:0 1rem}"
+	"h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;font-variant-numeric:"
+	"tabular-nums}"
+	"th,td{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid "
+	"var(--line)}td.n,th.n{text-align:right}"
+	".dim{color:var(--dim)}.bad{color:var(--c1);font-weight:600}svg{width:100%;height:auto}svg "
+	"text{fill:var(--fg);font-size:12px}"
 	"svg .dim{fill:var(--dim)}svg .grid{stroke:var(--line)}div.wide{overflow-x:auto}code,pre{font-size:13px}"
 	"pre{white-space:pre-wrap;overflow-wrap:anywhere}";
 
@@ -65,10 +71,15 @@ static void verdict(const struct eval *ev, FILE *f)
 	else if (!resolution)
 		fputs("<p class=bad>Resolution unknown: one block has no interval.</p>", f);
 	else
-		fprintf(f, "<p%s>Resolution%s: native against itself gives %.3f [%.3f, %.3f]; differences below %.0f&thinsp;%% mean nothing here.</p>",
-			resolution > 0.01 ? " class=bad" : "", resolution > 0.01 ? " insufficient for 1&thinsp;%" : " 1&thinsp;%", c.ratio, c.lo,
-			c.hi, ceil(resolution * 100));
-	fputs("<p class=dim>A quick run: few blocks, small work, every workload in a fresh process (translation included).</p><ul>", f);
+		fprintf(f,
+			"<p%s>Resolution%s: native against itself gives %.3f [%.3f, %.3f]; differences below "
+			"%.0f&thinsp;%% mean nothing here.</p>",
+			resolution > 0.01 ? " class=bad" : "",
+			resolution > 0.01 ? " insufficient for 1&thinsp;%" : " 1&thinsp;%", c.ratio, c.lo, c.hi,
+			ceil(resolution * 100));
+	fputs("<p class=dim>A quick run: few blocks, small work, every workload in a fresh process (translation "
+	      "included).</p><ul>",
+	      f);
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		const char *why = analysis_path_failure(ev, p);
 		struct stats_ratio r = analysis_suite(ev, p, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
@@ -107,22 +118,28 @@ static void picture(const struct eval *ev, FILE *f)
 	double height = 40 + ev->nworkloads * (ev->npaths * bar + 10);
 #define X(v) (left + axis * log(fmax((v), 0.8) / 0.8))
 	fprintf(f, "<svg viewBox=\"0 0 900 %.0f\" role=img aria-label=\"CPU time relative to native\">", height);
-	static const double ticks[] = { 1, 1.25, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000 };
+	static const double ticks[] = {1, 1.25, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000};
 	for (unsigned i = 0; i < sizeof(ticks) / sizeof(ticks[0]) && ticks[i] <= max * 1.1; i++)
-		fprintf(f, "<line class=grid x1=%.1f x2=%.1f y1=0 y2=%.0f /><text class=dim text-anchor=middle x=%.1f y=%.0f>%g</text>", X(ticks[i]),
-			X(ticks[i]), height - 22, X(ticks[i]), height - 8, ticks[i]);
+		fprintf(f,
+			"<line class=grid x1=%.1f x2=%.1f y1=0 y2=%.0f /><text class=dim text-anchor=middle x=%.1f "
+			"y=%.0f>%g</text>",
+			X(ticks[i]), X(ticks[i]), height - 22, X(ticks[i]), height - 8, ticks[i]);
 	for (unsigned w = 0; w < ev->nworkloads; w++, y += 10) {
 		fprintf(f, "<text x=0 y=%.1f>%s</text>", y + bar, ev->workload[w]);
 		for (unsigned p = 0; p < ev->npaths; p++, y += bar) {
 			r = analysis_ratio(ev, p, w, METRIC_CPU);
 			if (!r.n)
 				continue;
-			fprintf(f, "<rect x=%.1f y=%.1f width=%.1f height=%.1f fill=\"var(--c%u)\"><title>%s %s: %.3f</title></rect>", X(1), y,
-				fmax(X(r.ratio) - X(1), 1), bar - 2, p % 5, ev->path[p]->name, ev->workload[w], r.ratio);
+			fprintf(f,
+				"<rect x=%.1f y=%.1f width=%.1f height=%.1f fill=\"var(--c%u)\"><title>%s %s: "
+				"%.3f</title></rect>",
+				X(1), y, fmax(X(r.ratio) - X(1), 1), bar - 2, p % 5, ev->path[p]->name, ev->workload[w],
+				r.ratio);
 			if (r.n > 1)
-				fprintf(f, "<line x1=%.1f x2=%.1f y1=%.1f y2=%.1f stroke=\"var(--fg)\"/>", X(r.lo), X(r.hi), y + bar / 2 - 1,
-					y + bar / 2 - 1);
-			fprintf(f, "<text x=%.1f y=%.1f class=dim>%.2f</text>", X(fmax(r.ratio, r.hi)) + 5, y + bar - 2, r.ratio);
+				fprintf(f, "<line x1=%.1f x2=%.1f y1=%.1f y2=%.1f stroke=\"var(--fg)\"/>", X(r.lo),
+					X(r.hi), y + bar / 2 - 1, y + bar / 2 - 1);
+			fprintf(f, "<text x=%.1f y=%.1f class=dim>%.2f</text>", X(fmax(r.ratio, r.hi)) + 5, y + bar - 2,
+				r.ratio);
 		}
 	}
 #undef X
@@ -168,7 +185,8 @@ static void boots(const struct eval *ev, FILE *f)
 {
 	struct stats_ratio r;
 
-	fputs("<h2>Boot to the first line of init, seconds</h2><div class=wide><table><tr><th>path<th class=n>CPU<th class=dim>95&thinsp;%"
+	fputs("<h2>Boot to the first line of init, seconds</h2><div class=wide><table><tr><th>path<th class=n>CPU<th "
+	      "class=dim>95&thinsp;%"
 	      "<th class=n>wall<th class=dim>95&thinsp;%</tr>",
 	      f);
 	for (unsigned p = 0; p < ev->npaths; p++) {
@@ -187,10 +205,11 @@ static void sample_rows(const struct eval *ev, FILE *f, const struct eval_run *r
 	for (unsigned w = 0; r->ran && w < ev->nworkloads; w++) {
 		const struct eval_sample *s = &r->w[w];
 
-		fprintf(f, "<tr><td class=n>%u</td><td>%s</td><td>%s</td><td class=n>%u&thinsp;%%</td>", r->order, name, ev->workload[w], scale);
+		fprintf(f, "<tr><td class=n>%u</td><td>%s</td><td>%s</td><td class=n>%u&thinsp;%%</td>", r->order, name,
+			ev->workload[w], scale);
 		if (s->ok)
-			fprintf(f, "<td class=n>%.3f</td><td class=n>%.3f</td><td><code>%s</code></td></tr>", (double)s->cpu_ns * 1e-6,
-				(double)s->wall_ns * 1e-6, s->checksum);
+			fprintf(f, "<td class=n>%.3f</td><td class=n>%.3f</td><td><code>%s</code></td></tr>",
+				(double)s->cpu_ns * 1e-6, (double)s->wall_ns * 1e-6, s->checksum);
 		else
 			fputs("<td colspan=3 class=bad>no result</td></tr>", f);
 	}
@@ -198,7 +217,8 @@ static void sample_rows(const struct eval *ev, FILE *f, const struct eval_run *r
 
 static void samples(const struct eval *ev, FILE *f)
 {
-	fputs("<h2>Every sample, in run order</h2><details><summary>show</summary><div class=wide><table><tr><th class=n>run<th>path<th>workload"
+	fputs("<h2>Every sample, in run order</h2><details><summary>show</summary><div class=wide><table><tr><th "
+	      "class=n>run<th>path<th>workload"
 	      "<th class=n>work<th class=n>CPU ms<th class=n>wall ms<th>checksum</tr>",
 	      f);
 	for (unsigned o = 0; o < ev->norder; o++)
@@ -241,8 +261,10 @@ int report_html(const struct eval *ev, const char *path)
 		return 1;
 	}
 	fprintf(f,
-		"<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
-		"<title>Steelyard: quick evaluation</title><style>%s</style></head><body><h1>How close to the bare machine?</h1>",
+		"<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport "
+		"content=\"width=device-width\">"
+		"<title>Steelyard: quick evaluation</title><style>%s</style></head><body><h1>How close to the bare "
+		"machine?</h1>",
 		style);
 	verdict(ev, f);
 	fputs("<h2>Workloads</h2>", f);

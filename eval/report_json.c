@@ -51,19 +51,19 @@ json_t *environment_json(const struct eval *ev)
 	static const struct {
 		const char *name, *file, *key;
 	} facts[] = {
-		{ "cpu", "/proc/cpuinfo", "model name" },
-		{ "cpu_flags", "/proc/cpuinfo", "flags" },
-		{ "microcode", "/proc/cpuinfo", "microcode" },
-		{ "clocksource", "/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL },
-		{ "thp", "/sys/kernel/mm/transparent_hugepage/enabled", NULL },
-		{ "memory", "/proc/meminfo", "MemTotal" },
+		{"cpu", "/proc/cpuinfo", "model name"},
+		{"cpu_flags", "/proc/cpuinfo", "flags"},
+		{"microcode", "/proc/cpuinfo", "microcode"},
+		{"clocksource", "/sys/devices/system/clocksource/clocksource0/current_clocksource", NULL},
+		{"thp", "/sys/kernel/mm/transparent_hugepage/enabled", NULL},
+		{"memory", "/proc/meminfo", "MemTotal"},
 	};
 	static const struct {
 		const char *name, *command;
 	} programs[] = {
-		{ "compiler", "gcc --version 2>/dev/null" },
-		{ "qemu", "qemu-system-x86_64 --version 2>/dev/null" },
-		{ "commit", "git rev-parse HEAD 2>/dev/null" },
+		{"compiler", "gcc --version 2>/dev/null"},
+		{"qemu", "qemu-system-x86_64 --version 2>/dev/null"},
+		{"commit", "git rev-parse HEAD 2>/dev/null"},
 	};
 	json_t *env = json_object(), *files = json_array();
 	char value[8192], path[4200];
@@ -109,8 +109,8 @@ static void put(FILE *f, json_t *j)
 	json_decref(j);
 }
 
-static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r, unsigned block, const char *path, const char *pass,
-			unsigned scale)
+static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r, unsigned block, const char *path,
+			const char *pass, unsigned scale)
 {
 	if (!r->ran)
 		return;
@@ -136,7 +136,8 @@ static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r
 	}
 }
 
-static json_t *ratio_json(const struct eval *ev, const char *path, const char *what, enum metric m, const struct stats_ratio *r)
+static json_t *ratio_json(const struct eval *ev, const char *path, const char *what, enum metric m,
+			  const struct stats_ratio *r)
 {
 	json_t *j = record(ev, "ratio");
 
@@ -238,8 +239,9 @@ void report_summary_json(const struct eval *ev)
 		for (unsigned w = 0; w < ev->nworkloads; w++) {
 			struct stats_ratio r = analysis_ratio(ev, p, w, METRIC_CPU);
 
-			json_array_append_new(rows, json_pack("{s:s, s:f, s:i, s:b}", "workload", ev->workload[w], "cpu_ratio", r.ratio, "n", r.n,
-							      "checksum_differs", analysis_checksum_differs(ev, p, w)));
+			json_array_append_new(rows, json_pack("{s:s, s:f, s:i, s:b}", "workload", ev->workload[w],
+							      "cpu_ratio", r.ratio, "n", r.n, "checksum_differs",
+							      analysis_checksum_differs(ev, p, w)));
 		}
 		json_object_set_new(row, "workloads", rows);
 		json_array_append_new(list, row);

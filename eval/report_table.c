@@ -17,7 +17,8 @@ static void print_ratio(const struct stats_ratio *r)
 	else if (r->n == 1)
 		snprintf(text, sizeof(text), r->ratio < 100 ? "%.2f" : "%.0f", r->ratio);
 	else
-		snprintf(text, sizeof(text), r->ratio < 100 ? "%.2f [%.2f, %.2f]" : "%.0f [%.0f, %.0f]", r->ratio, r->lo, r->hi);
+		snprintf(text, sizeof(text), r->ratio < 100 ? "%.2f [%.2f, %.2f]" : "%.0f [%.0f, %.0f]", r->ratio,
+			 r->lo, r->hi);
 	printf(" %-*s", COLUMN, text);
 }
 
@@ -78,7 +79,7 @@ static void print_metric(const struct eval *ev, enum metric m)
 
 static void print_boot(const struct eval *ev)
 {
-	static const char *const name[] = { "CPU", "wall" };
+	static const char *const name[] = {"CPU", "wall"};
 	unsigned shown = 0;
 
 	for (unsigned p = 0; p < ev->npaths; p++)
@@ -117,7 +118,9 @@ static void print_versus(const struct eval *ev)
 	boot = analysis_boot_versus(ev, bt, tcg, METRIC_CPU);
 	printf("\n");
 	if (work.n)
-		printf("qemu-tcg needs %.2f times the CPU time of bt (geometric mean of the workloads, %u paired blocks).\n", work.ratio, work.n);
+		printf("qemu-tcg needs %.2f times the CPU time of bt (geometric mean of the workloads, %u paired "
+		       "blocks).\n",
+		       work.ratio, work.n);
 	if (boot.n)
 		printf("bt boots with %.2f times the CPU time of qemu-tcg.\n", boot.ratio);
 }
@@ -129,16 +132,17 @@ void report_table(const struct eval *ev)
 	unsigned clocks = analysis_clock_disagreements(ev);
 	bool slow = false;
 
-	printf("\nSteelyard, quick evaluation: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->nblocks, ev->nblocks == 1 ? "" : "s",
-	       ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
+	printf("\nSteelyard, quick evaluation: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->nblocks,
+	       ev->nblocks == 1 ? "" : "s", ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
 	if (!control.n)
 		printf("Resolution unknown: a native run failed (%s).\n", ev->native[0][0].why);
 	else if (!resolution)
 		printf("Resolution unknown: one block has no interval.\n");
 	else
-		printf("%s: native against itself gives %.3f [%.3f, %.3f]; differences below %.0f %% mean nothing here.\n",
-		       resolution > 0.01 ? "RESOLUTION INSUFFICIENT for 1 %" : "Resolution 1 %", control.ratio, control.lo, control.hi,
-		       ceil(resolution * 100));
+		printf("%s: native against itself gives %.3f [%.3f, %.3f]; differences below %.0f %% mean nothing "
+		       "here.\n",
+		       resolution > 0.01 ? "RESOLUTION INSUFFICIENT for 1 %" : "Resolution 1 %", control.ratio,
+		       control.lo, control.hi, ceil(resolution * 100));
 	print_metric(ev, METRIC_CPU);
 	print_metric(ev, METRIC_WALL);
 	print_boot(ev);
@@ -147,11 +151,15 @@ void report_table(const struct eval *ev)
 		const char *why = analysis_path_failure(ev, p);
 
 		if (why)
-			printf("%s %s: %s\n", ev->path[p]->name, analysis_path_empty(ev, p) ? "cannot run here" : "failed", why);
+			printf("%s %s: %s\n", ev->path[p]->name,
+			       analysis_path_empty(ev, p) ? "cannot run here" : "failed", why);
 		slow |= ev->path[p]->slow;
 	}
 	if (slow && ev->slow_scale != ev->scale)
-		printf("interp does %u %% of the work in one block; its ratio is to native with the same work.\n", ev->slow_scale);
+		printf("interp does %u %% of the work in one block; its ratio is to native with the same work.\n",
+		       ev->slow_scale);
 	if (clocks)
-		printf("%u samples: the guest's clock and the host's differ by more than 0.5 %% and 1 ms (markers that waited for a busy host, or a guest clock that is wrong).\n", clocks);
+		printf("%u samples: the guest's clock and the host's differ by more than 0.5 %% and 1 ms (markers that "
+		       "waited for a busy host, or a guest clock that is wrong).\n",
+		       clocks);
 }

@@ -47,7 +47,7 @@ double stats_t_quantile(double p, unsigned df)
 
 struct stats_ratio stats_ratio(const double *logs, unsigned n)
 {
-	struct stats_ratio r = { .n = n };
+	struct stats_ratio r = {.n = n};
 	double mean = 0, var = 0, err;
 
 	if (!n)

@@ -3,8 +3,8 @@
 #
 # guest-tests.sh STEELYARD DIR PATHS SOURCE...: runs each small guest on each path.
 #
-# A guest leaves through the debug exit port: process status 1 is success; what it printed says which case failed. A comment
-# "cpus=N" in its source asks for N processors.
+# A guest leaves through the debug exit port: process status 1 is success; what it printed says which case failed. Those
+# whose names begin with smp get two processors; a comment "cpus=N" in the source asks for N.
 set -u
 steelyard=$1 dir=$2 paths=$3
 shift 3
@@ -12,6 +12,7 @@ passed=0 failed=0
 for source; do
 	name=$(basename "$source" .S)
 	cpus=$(grep -o 'cpus=[0-9]*' "$source" | head -n 1 | cut -d= -f2)
+	case $name in smp*) cpus=${cpus:-2} ;; esac
 	for path in $paths; do
 		out=$(timeout -k 5 60 "$steelyard" run --path "$path" --cpus "${cpus:-1}" --memory 64M --multiboot "$dir/$name.elf" --serial stdio \
 			--debug-exit 0xf4 --no-reboot --timeout 30 </dev/null 2>&1)

@@ -33,8 +33,8 @@ static void header(const char *path, unsigned mode, size_t size, unsigned major,
 
 	while (*path == '/')
 		path++;
-	snprintf(h, sizeof(h), "070701%08lx%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", next_inode++, mode, 0u, 0u,
-		 S_ISDIR(mode) ? 2u : 1u, 0u, size, 0u, 0u, major, minor, strlen(path) + 1, 0u);
+	snprintf(h, sizeof(h), "070701%08lx%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", next_inode++, mode, 0u,
+		 0u, S_ISDIR(mode) ? 2u : 1u, 0u, size, 0u, 0u, major, minor, strlen(path) + 1, 0u);
 	put(h, 110);
 	put(path, strlen(path) + 1);
 	align();

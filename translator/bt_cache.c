@@ -106,7 +106,7 @@ bool bt_can_run(const struct vcpu *v)
 	const struct x86_regs *r = &v->regs;
 	const struct x86_seg *cs = &r->seg[SEG_CS];
 
-	if (!(r->cr0 & CR0_PE) || (r->rflags & (FL_TF | FL_DF | FL_VM)) || (r->dr[7] & 0xff))
+	if (!(r->cr0 & CR0_PE) || (r->rflags & (FL_TF | FL_DF | FL_VM | FL_RF)) || (r->dr[7] & 0xff))
 		return false;
 	if ((r->cr0 & CR0_AM) && (r->rflags & FL_AC) && vcpu_cpl(v) == 3)
 		return false;

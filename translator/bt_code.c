@@ -351,12 +351,11 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
 	}
 	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word);
 	emit_push_return(c, next, d, direct);
+	bt_mark(c, MARK_STEP, 0); /* a target read from the stack may just have been overwritten */
 	if (direct) {
-		bt_mark(c, MARK_STEP, 0);
 		emit_sp_add(c, -word);
 		bt_emit_goto(c, -1, next + i->imm[0]);
 	} else {
-		bt_mark(c, 0, 0);
 		e_mov_rr(e, c->code64, S0, S1);
 		emit_indirect(c, -word);
 	}

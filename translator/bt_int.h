@@ -122,6 +122,9 @@ struct bt_cpu {
 	uint64_t tmp[4];
 	uint64_t group[16];	/* host addresses of the running block's access groups */
 	uint16_t fl;		/* arithmetic flags: AH of LAHF in the high byte, OF in bit 0 */
+	/* bt->single, per run(): block entries until it returns; instructions begun in the block, and in its translation
+	 * without groups (where one that had begun begins again) */
+	uint32_t single_left, single_done, single_more;
 	uint32_t arg;		/* SVC_* << 28 | id */
 	void *exit_host;	/* bt_exit_host, flags in the host's */
 	void *exit_mem;		/* bt_exit_mem, flags already in fl */
@@ -178,6 +181,7 @@ enum bt_svc {
 	SVC_CALLOUT,  /* id: record with a decoded instruction: run it, go on behind it */
 	SVC_END,      /* the same, but find the next block afresh */
 	SVC_STEP,     /* interpret the instruction at regs.rip, whatever it is */
+	SVC_BOUNDARY, /* id: record; one block has run (bt->single): leave run() at the record's instruction */
 };
 #define SVC_ARG(kind, id) (((uint32_t)(kind) << 28) | (uint32_t)(id))
 
@@ -266,6 +270,11 @@ struct bt {
 	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
 	uint32_t epoch;		 /* counts cache flushes: indices from before one mean nothing */
 	_Atomic uint32_t marks;	 /* counts pages that became code pages */
+	/* Lockstep (bt_lockstep.c): run() executes one block and returns at the entry of the next, which it reaches by links,
+	 * slots and the jump cache as always; or earlier, where it would ask the dispatcher. It takes no interrupts: the driver
+	 * does. Code that goes round a loop without passing a block's entry is not emitted while this is set. */
+	bool single;
+	uint32_t single_insns;	 /* instructions in a block at most; 0: as always */
 };
 
 /* bt_cache.c */

@@ -213,9 +213,12 @@ static bool between(struct vcpu *v)
 	}
 	if (v->int_shadow) { /* one instruction behind STI, MOV SS, POP SS before anything else happens */
 		step(v);
-		return true;
+		if (cpu->bt->single)
+			return false;
+		if (cpu->have_pending || v->int_shadow)
+			return true;
 	}
-	if (vcpu_has_event(v)) {
+	if (!cpu->bt->single && vcpu_has_event(v)) {
 		enum xr x = XR_JUMP;
 
 		bt_flags_pull(v);
@@ -249,6 +252,8 @@ static void *dispatch(struct vcpu *v)
 			continue;
 		if (!bt_can_run(v)) {
 			step(v);
+			if (cpu->bt->single)
+				return NULL;
 			continue;
 		}
 		host = bt_find_host(v, &do_step);
@@ -258,6 +263,8 @@ static void *dispatch(struct vcpu *v)
 			step(v);
 		else
 			bt_raise(v);
+		if (cpu->bt->single)
+			return NULL;
 	}
 }
 
@@ -331,8 +338,11 @@ uint64_t bt_service(struct vcpu *v, uint32_t arg)
 	case SVC_STEP:
 		step(v);
 		break;
+	case SVC_BOUNDARY:
+		v->regs.rip = bt->block[bt->rec[id].block].gva;
+		break;
 	}
-	if (!host)
+	if (!host && !bt->single)
 		host = dispatch(v);
 	if (host)
 		vec_load(v);
@@ -348,6 +358,8 @@ static void bt_run(struct vcpu *v, struct exit *x)
 
 	bt_flags_push(v);
 	cpu->have_pending = false;
+	cpu->single_left = 2;
+	cpu->single_done = cpu->single_more = 0;
 	for (;;) {
 		host = dispatch(v);
 		if (!host)
@@ -358,7 +370,7 @@ static void bt_run(struct vcpu *v, struct exit *x)
 			cpu->host_fault = false;
 			bt_raise(v);
 		}
-		if (cpu->have_pending || (atomic_load(&v->request) & REQ_EXIT))
+		if (cpu->have_pending || (atomic_load(&v->request) & REQ_EXIT) || cpu->bt->single)
 			break;
 	}
 	bt_flags_pull(v);

@@ -254,8 +254,11 @@ static struct bt_block *emit_block(struct tctx *c)
 	c->s0_group = -1;
 	for (unsigned g = 0; g < c->ngroups; g++)
 		c->group[g].done = 0;
+	if (bt->single)
+		bt_emit_single(c);
 	for (unsigned k = 0; k < c->n && !c->e.overflow; k++) {
 		unsigned first = c->naccess;
+		uint32_t ready = c->ready;
 
 		c->guest_off = c->off[k];
 		c->cur_len = c->insn[k].len;
@@ -263,10 +266,14 @@ static struct bt_block *emit_block(struct tctx *c)
 		c->cur_access = 0;
 		c->cur_live = c->live_in[k];
 		bt_mark(c, 0, 0);
+		if (bt->single)
+			bt_emit_single_insn(c, k + 1);
 		closed = bt_emit_insn(c, k);
 		for (unsigned a = first; a < c->naccess; a++) /* behind the instruction, when C did all of it */
-			if (!closed)
+			if (!closed && c->ready == ready)
 				bt->rec[c->access_rec[a & 3]].next = bt_code_off(c, c->e.p);
+		if (c->naccess > first)
+			c->s0_group = -1;
 	}
 	if (!closed) {
 		c->guest_off = c->guest_len;
@@ -319,6 +326,8 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 	struct bt_block *b;
 	uint64_t off = mem_ram_offset(&v->vm->mem, gpa);
 
+	if (bt->single_insns)
+		c.max_insns = bt->single_insns;
 	*step = false;
 	if (off == UINT64_MAX || bt->nblocks == BT_MAX_BLOCKS) {
 		*step = off == UINT64_MAX;

@@ -87,6 +87,11 @@ void bt_flags_need(struct tctx *c, bool s1_free);
 bool bt_ends_block(const struct insn *i);
 void bt_find_live_flags(struct tctx *c);
 
+/* bt_lockstep.c: the entry of a block counts, and leaves when it is not the first (bt->single). */
+void bt_emit_single(struct tctx *c);
+/* n instructions of the block have begun. */
+void bt_emit_single_insn(struct tctx *c, unsigned n);
+
 /* bt_group.c */
 void bt_find_groups(struct tctx *c);
 

@@ -66,7 +66,7 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 	}
 	site = c->bt->nsites++;
 	r = bt_rec_new(c, &id);
-	r->size = (uint8_t)size;
+	r->size = (uint16_t)size;
 	r->acc = (uint8_t)(acc | ((c->key & BK_USER) ? ACC_USER : 0));
 	r->site = site;
 	r->addr32 = !c->code64;

@@ -59,12 +59,17 @@ enum xr int_loop(struct vcpu *v, const struct insn *i)
 	return x;
 }
 
+/* The target is checked before the return address is stored. */
 enum xr int_call(struct vcpu *v, const struct insn *i)
 {
-	uint64_t to, sp = stack_sp(v);
+	uint64_t to, sp = stack_sp(v), old = v->regs.rip, next = next_rip(v, i);
 
-	if (!target(v, i, &to) || !stack_push(v, &sp, next_rip(v, i), i->stacksize) || !rip_set(v, to, i->opsize))
+	if (!target(v, i, &to) || !rip_set(v, to, i->opsize))
 		return XR_FAULT;
+	if (!stack_push(v, &sp, next, i->stacksize)) {
+		v->regs.rip = old;
+		return XR_FAULT;
+	}
 	stack_commit(v, sp);
 	return XR_JUMP;
 }

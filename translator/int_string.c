@@ -4,7 +4,7 @@
  *
  * Registers are brought up to date element by element, or chunk by chunk where a chunk cannot fault, so that a fault or
  * an interrupt in the middle finds the state that the manual describes. One call does a bounded amount of work and then
- * returns XR_AGAIN; with TF set that amount is one element, because every element traps.
+ * returns XR_AGAIN; with TF set or breakpoints enabled that amount is one element, because every element may trap.
  *
  * REP MOVS and REP STOS going up run as the host's own REP over the part where both operands stay in one page of RAM:
  * overlapping operands behave as they do on a processor because a processor does it.
@@ -25,9 +25,15 @@ static ALWAYS_INLINE int64_t step_of(const struct vcpu *v, const struct insn *i)
 	return v->regs.rflags & FL_DF ? -(int64_t)i->opsize : (int64_t)i->opsize;
 }
 
+/* Single-stepping, or breakpoints are set: every element is looked at. */
+static ALWAYS_INLINE bool watched(const struct vcpu *v)
+{
+	return (v->regs.rflags & FL_TF) || (v->regs.dr[7] & 0xff);
+}
+
 static ALWAYS_INLINE unsigned element_limit(const struct vcpu *v)
 {
-	return UNLIKELY(v->regs.rflags & FL_TF) ? 1 : MAX_ELEMENTS;
+	return UNLIKELY(watched(v)) ? 1 : MAX_ELEMENTS;
 }
 
 /* Elements that can be done at once at seg:off going up, at most max; *host: where. 0: go element by element. */
@@ -185,7 +191,7 @@ static ALWAYS_INLINE enum xr repeat(struct vcpu *v, const struct insn *i,
 		return one(v, i) ? XR_NEXT : XR_FAULT;
 	while ((cx = gpr_read(v, R_CX, i->addrsize)) != 0) {
 		n = 0;
-		if (chunk && !(v->regs.rflags & (FL_DF | FL_TF))) {
+		if (chunk && !(v->regs.rflags & FL_DF) && !watched(v)) {
 			if (!chunk_budget)
 				return XR_AGAIN;
 			n = chunk(v, i, cx < chunk_budget ? cx : chunk_budget);

@@ -291,6 +291,7 @@ static bool take_requests(struct vcpu *v, struct interp *in, struct exit *x)
 		return false;
 	}
 	if (atomic_load(&v->nmi_pending) && !v->nmi_blocked) {
+		atomic_store(&v->nmi_pending, false);
 		r = event_nmi(v);
 	} else {
 		int vec = vcpu_take_interrupt(v);
@@ -393,6 +394,7 @@ static enum status interp_vcpu_init(struct vcpu *v, struct error *e)
 		return error_set(e, ST_NO_MEMORY,
 				 "not enough memory for the interpreter's cache of decoded instructions");
 	}
+	in->runs = true;
 	v->path = in;
 	return ST_OK;
 }

@@ -14,7 +14,7 @@
 
 static void pool_reset(struct interp *in)
 {
-	in->pool_used = 0;
+	in->pool_used = in->stubs_used = 0;
 	in->epoch++;
 	for (unsigned k = 0; k < RUN_HASH_SIZE; k++)
 		in->hash[k] = NULL;
@@ -33,6 +33,10 @@ struct interp *interp_new(struct vcpu *v)
 		free(in);
 		return NULL;
 	}
+	in->stubs = mmap(NULL, STUB_POOL_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (in->stubs == MAP_FAILED)
+		in->stubs = NULL;
 	pool_reset(in); /* epoch 1: an empty jump entry, key 0, never matches */
 	return in;
 }
@@ -42,6 +46,8 @@ void interp_free(struct interp *in)
 	if (!in)
 		return;
 	munmap(in->pool, RUN_POOL_BYTES);
+	if (in->stubs)
+		munmap(in->stubs, STUB_POOL_BYTES);
 	free(in);
 }
 
@@ -67,10 +73,13 @@ static bool ends_run(const struct insn *i)
 	}
 }
 
-static insn_fn *choose_fn(const struct insn *i)
+static insn_fn *choose_fn(struct vcpu *v, struct interp *in, struct dinsn *d)
 {
-	insn_fn *fn;
+	const struct insn *i = &d->i;
+	insn_fn *fn = in->runs ? interp_vec_plan(v, in, d) : NULL;
 
+	if (fn)
+		return fn;
 	if (!i->row || (i->row->flags & (ISA_PRIV | ISA_NO64 | ISA_ONLY64 | ISA_NOREAL)) || i->enc != ENC_LEGACY ||
 	    (i->lock && (!(i->row->flags & ISA_LOCKABLE) || i->op[0].kind != OPK_MEM)))
 		return interp_exec_checked;
@@ -78,11 +87,12 @@ static insn_fn *choose_fn(const struct insn *i)
 	return fn ? fn : i->row->exec;
 }
 
-static void decode_run(struct run *r, const uint8_t *page, unsigned off)
+static void decode_run(struct vcpu *v, struct interp *in, struct run *r, const uint8_t *page, unsigned off)
 {
+	unsigned max = in->runs ? RUN_MAX_INSNS : RUN_STEP_INSNS;
 	uint8_t bytes[15];
 
-	while (r->n < RUN_MAX_INSNS && off < PAGE_SIZE_4K) {
+	while (r->n < max && off < PAGE_SIZE_4K) {
 		struct dinsn *d = &r->insn[r->n];
 		unsigned room = (unsigned)PAGE_SIZE_4K - off, n = room < sizeof(bytes) ? room : sizeof(bytes);
 
@@ -91,7 +101,7 @@ static void decode_run(struct run *r, const uint8_t *page, unsigned off)
 			bytes[k] = ((const volatile uint8_t *)page)[off + k];
 		if (insn_decode(&d->i, bytes, n, r->bits) != DECODE_OK)
 			return;
-		d->fn = choose_fn(&d->i);
+		d->fn = choose_fn(v, in, d);
 		r->n++;
 		r->bytes += d->i.len;
 		off += d->i.len;
@@ -130,7 +140,7 @@ static struct run *run_make(struct vcpu *v, struct interp *in, uint64_t gpa, con
 	*r = (struct run){.gpa = gpa, .bits = bits};
 	if (!watch_page(v, in, gpa, &r->gen_now, &r->gen))
 		return NULL;
-	decode_run(r, page, gpa & (PAGE_SIZE_4K - 1));
+	decode_run(v, in, r, page, gpa & (PAGE_SIZE_4K - 1));
 	if (!r->n)
 		return NULL;
 	in->pool_used += (sizeof(struct run) + r->n * sizeof(struct dinsn) + 63) & ~63ull;

@@ -13,12 +13,23 @@
 #include "translator/interp.h"
 
 #define RUN_MAX_INSNS 32
+#define RUN_STEP_INSNS 4             /* when instructions are only stepped through, one here and one there */
 #define RUN_POOL_BYTES (48ull << 20) /* address space; everything is forgotten when it is used up */
+#define STUB_POOL_BYTES (8ull << 20)
 #define RUN_HASH_SIZE (1u << 14)
 #define RUN_JUMPS (1u << 13)
 
+/* How interp_vec.c runs an instruction. */
+struct vec_plan {
+	void *stub;
+	uint8_t gpr; /* guest register of the one general operand, or NO_REG */
+	uint8_t mem_bytes, align_mask;
+	bool store, flags;
+};
+
 struct dinsn {
 	insn_fn *fn; /* what runs it: a shape-specific handler, the row's function, or the checking wrapper */
+	struct vec_plan plan;
 	struct insn i;
 };
 
@@ -49,11 +60,14 @@ struct run_cross {
 #define RUN_CROSSES 128
 
 struct interp {
+	bool runs;                /* runs are executed (the path "interp"), not only stepped into */
 	bool look;                /* something may be pending */
 	_Atomic uint32_t rom_gen; /* generation of pages that nobody can write: 0 for ever */
 	uint64_t epoch;           /* counts pool resets: part of the jump key */
 	uint8_t *pool;
 	uint64_t pool_used;
+	uint8_t *stubs; /* executable; NULL where the host forbids that */
+	uint64_t stubs_used;
 	struct insn scratch; /* what cannot be cached: code in MMIO, at the end of a segment */
 	struct run_cross cross[RUN_CROSSES];
 	struct run *hash[RUN_HASH_SIZE];
@@ -91,6 +105,9 @@ static ALWAYS_INLINE const struct run *interp_find(struct vcpu *v, struct interp
 		return NULL;
 	return r;
 }
+
+/* interp_vec.c: a quick way to run d->i on v, or NULL. */
+insn_fn *interp_vec_plan(struct vcpu *v, struct interp *in, struct dinsn *d);
 
 /* The instruction at CS:RIP, valid until the next call. NULL: v->fault. */
 const struct insn *interp_fetch(struct vcpu *v, struct interp *in);

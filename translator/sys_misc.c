@@ -93,7 +93,7 @@ static bool tsc_allowed(const struct vcpu *v)
 
 static void tsc_read(struct vcpu *v)
 {
-	uint64_t tsc = __builtin_ia32_rdtsc() + (uint64_t)v->regs.tsc_offset;
+	uint64_t tsc = clock_tsc(&v->vm->clock) + (uint64_t)v->regs.tsc_offset;
 
 	v->regs.gpr[R_AX] = (uint32_t)tsc;
 	v->regs.gpr[R_DX] = tsc >> 32;

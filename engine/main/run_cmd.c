@@ -18,6 +18,7 @@
 #include "engine/boot.h"
 #include "engine/chardev_host.h"
 #include "engine/io.h"
+#include "engine/main/lockstep.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/verbs.h"
 #include "engine/vm.h"
@@ -45,6 +46,8 @@ enum option_id {
 	OPT_STATS,
 	OPT_JSON,
 	OPT_NO_REBOOT,
+	OPT_LOCKSTEP,
+	OPT_LOCKSTEP_INSNS,
 	OPT_HELP,
 };
 
@@ -72,6 +75,10 @@ static const struct option_row rows[] = {
 	{"stats", NULL, "print counters and times to stderr at the end", OPT_STATS},
 	{"json", NULL, "the same as one line of JSON", OPT_JSON},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
+	{"lockstep", "P,P", "interp,bt: runs both, compares them after every block, stops at the first difference",
+	 OPT_LOCKSTEP},
+	{"lockstep-insns", "N", "with --lockstep: end after N instructions (default: when the guest ends)",
+	 OPT_LOCKSTEP_INSNS},
 	{"help", NULL, "this text", OPT_HELP},
 };
 
@@ -79,7 +86,8 @@ struct run_cmd {
 	struct vm_config cfg;
 	const char *serial, *debugcon;
 	double timeout_s;
-	bool stats, json, help;
+	bool stats, json, help, lockstep;
+	uint64_t lockstep_insns;
 	char *flat; /* owned copy of F in F@ADDR */
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
@@ -104,13 +112,13 @@ static void help(FILE *f)
 	      "Runs one guest: --kernel, --multiboot, --flat or --rom says which.\n\n",
 	      f);
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
-		fprintf(f, "  --%-11s %-7s %s\n", rows[i].name, rows[i].arg ? rows[i].arg : "", rows[i].what);
+		fprintf(f, "  --%-14s %-7s %s\n", rows[i].name, rows[i].arg ? rows[i].arg : "", rows[i].what);
 	fputs("\nPaths:\n", f);
 	for (unsigned i = 0; i < PATH_COUNT; i++)
 		if (exec_paths[i])
 			fprintf(f, "  %-8s %s\n", exec_paths[i]->name, exec_paths[i]->what);
 	fputs("\nExit status: 0 power-off, (value << 1) | 1 debug exit, 4 triple fault, 124 timeout, 2 usage,\n"
-	      "1 host failure, 128 + N ended by signal N.\n",
+	      "1 host failure, 3 lockstep found a difference, 128 + N ended by signal N.\n",
 	      f);
 }
 
@@ -271,6 +279,15 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return EXIT_OK;
 	case OPT_NO_REBOOT:
 		r->cfg.no_reboot = true;
+		return EXIT_OK;
+	case OPT_LOCKSTEP:
+		if (!lockstep_paths_ok(arg))
+			return verb_usage("--lockstep %s: give interp,bt", arg);
+		r->lockstep = true;
+		return EXIT_OK;
+	case OPT_LOCKSTEP_INSNS:
+		if (!number(arg, UINT64_MAX / 16, &r->lockstep_insns, &end) || *end)
+			return verb_usage("--lockstep-insns %s: give a number of instructions", arg);
 		return EXIT_OK;
 	case OPT_HELP:
 		r->help = true;
@@ -476,6 +493,11 @@ int run_main(int argc, char **argv)
 		status = parse(&r, argc, argv);
 	if (r.help)
 		help(stdout);
+	else if (status == EXIT_OK && r.lockstep)
+		status = lockstep_main(&(struct lockstep_options){.cfg = &r.cfg,
+								  .max_insns = r.lockstep_insns,
+								  .timeout_s = r.timeout_s,
+								  .serial = r.serial});
 	else if (status == EXIT_OK)
 		status = run_machine(&r);
 	free(r.flat);

@@ -11,6 +11,7 @@
 #define EXIT_OK 0
 #define EXIT_HOST 1
 #define EXIT_USAGE 2
+#define EXIT_DIFFERENT 3 /* lockstep */
 #define EXIT_TRIPLE_FAULT 4
 #define EXIT_TIMEOUT 124
 #define EXIT_SIGNAL_BASE 128

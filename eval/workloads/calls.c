@@ -4,10 +4,10 @@
 
 typedef uint32_t step_fn(uint32_t x);
 
-#define STEP(name, expr)                                        \
+#define STEP(name, expr)                                           \
 	static __attribute__((noinline)) uint32_t name(uint32_t x) \
-	{                                                       \
-		return expr;                                    \
+	{                                                          \
+		return expr;                                       \
 	}
 STEP(step0, x + 0x1234567)
 STEP(step1, x * 33 + 1)
@@ -18,7 +18,7 @@ STEP(step5, ~x)
 STEP(step6, x * 5)
 STEP(step7, (x & 0xffff) * 40503u + (x >> 16))
 
-static step_fn *const volatile table[8] = { step0, step1, step2, step3, step4, step5, step6, step7 };
+static step_fn *const volatile table[8] = {step0, step1, step2, step3, step4, step5, step6, step7};
 
 uint64_t wl_calls(uint64_t scale)
 {

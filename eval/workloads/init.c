@@ -41,7 +41,7 @@ static void mount_all(void)
 {
 	static const struct {
 		const char *type, *at;
-	} fs[] = { { "proc", "/proc" }, { "sysfs", "/sys" }, { "devtmpfs", "/dev" }, { "tmpfs", "/tmp" } };
+	} fs[] = {{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}};
 
 	for (size_t i = 0; i < sizeof(fs) / sizeof(fs[0]); i++) {
 		mkdir(fs[i].at, 0755);
@@ -59,8 +59,9 @@ static void describe(void)
 
 	uname(&u);
 	sysinfo(&s);
-	snprintf(line, sizeof(line), "STEELYARD GUEST cpus=%ld memory_kb=%llu kernel=%s machine=%s\n", sysconf(_SC_NPROCESSORS_ONLN),
-		 (unsigned long long)s.totalram * s.mem_unit / 1024, u.release, u.machine);
+	snprintf(line, sizeof(line), "STEELYARD GUEST cpus=%ld memory_kb=%llu kernel=%s machine=%s\n",
+		 sysconf(_SC_NPROCESSORS_ONLN), (unsigned long long)s.totalram * s.mem_unit / 1024, u.release,
+		 u.machine);
 	say(line);
 }
 
@@ -87,7 +88,7 @@ static void run_workloads(char *list)
 
 		if (scale)
 			*scale++ = 0;
-		if (run((char *[]){ "/bin/workloads", "--mark", item, scale ? scale : "100", NULL })) {
+		if (run((char *[]){"/bin/workloads", "--mark", item, scale ? scale : "100", NULL})) {
 			say("FAILED ");
 			say(item);
 			say("\n");
@@ -117,7 +118,7 @@ static void shell(void)
 	pid_t pid;
 
 	console_device(dev, sizeof(dev));
-	run((char *[]){ "/bin/busybox", "--install", "-s", "/bin", NULL });
+	run((char *[]){"/bin/busybox", "--install", "-s", "/bin", NULL});
 	pid = fork();
 	if (!pid) {
 		int fd;
@@ -174,7 +175,7 @@ int main(void)
 		} else if (!strncmp(w, "steelyard.exec=", 15)) {
 			for (char *p = w + 15; (p = strchr(p, '+'));)
 				*p = ' ';
-			run((char *[]){ "/bin/busybox", "sh", "-c", w + 15, NULL });
+			run((char *[]){"/bin/busybox", "sh", "-c", w + 15, NULL});
 			did = true;
 		} else if (!strcmp(w, "steelyard.shell")) {
 			want_shell = true;

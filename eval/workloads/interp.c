@@ -10,31 +10,32 @@ struct code {
 
 /* r0: n, r1: limit, r2: x, r3: steps, r4: scratch, r5: one */
 static const struct code program[] = {
-	{ LOADI, 5, 0, 1 },	 /*  0 */
-	{ MOV, 2, 0, 0 },	 /*  1 outer: x = n */
-	{ MOV, 4, 2, 0 },	 /*  2 inner: t = x - 1 */
-	{ SUB, 4, 5, 0 },	 /*  3 */
-	{ JZ, 4, 0, 7 },	 /*  4 -> 12: x is one */
-	{ MOV, 4, 2, 0 },	 /*  5 */
-	{ ANDI, 4, 0, 1 },	 /*  6 */
-	{ JZ, 4, 0, 8 },	 /*  7 -> 16: even */
-	{ MULI, 2, 0, 3 },	 /*  8 */
-	{ ADD, 2, 5, 0 },	 /*  9 */
-	{ ADD, 3, 5, 0 },	 /* 10 */
-	{ JMP, 0, 0, -10 },	 /* 11 -> 2 */
-	{ ADD, 0, 5, 0 },	 /* 12 next n */
-	{ JLT, 0, 1, -13 },	 /* 13 -> 1 */
-	{ HALT, 0, 0, 0 },	 /* 14 */
-	{ HALT, 0, 0, 0 },	 /* 15 */
-	{ SHR, 2, 0, 1 },	 /* 16 */
-	{ ADD, 3, 5, 0 },	 /* 17 */
-	{ JMP, 0, 0, -17 },	 /* 18 -> 2 */
+	{LOADI, 5, 0, 1}, /*  0 */
+	{MOV, 2, 0, 0},   /*  1 outer: x = n */
+	{MOV, 4, 2, 0},   /*  2 inner: t = x - 1 */
+	{SUB, 4, 5, 0},   /*  3 */
+	{JZ, 4, 0, 7},    /*  4 -> 12: x is one */
+	{MOV, 4, 2, 0},   /*  5 */
+	{ANDI, 4, 0, 1},  /*  6 */
+	{JZ, 4, 0, 8},    /*  7 -> 16: even */
+	{MULI, 2, 0, 3},  /*  8 */
+	{ADD, 2, 5, 0},   /*  9 */
+	{ADD, 3, 5, 0},   /* 10 */
+	{JMP, 0, 0, -10}, /* 11 -> 2 */
+	{ADD, 0, 5, 0},   /* 12 next n */
+	{JLT, 0, 1, -13}, /* 13 -> 1 */
+	{HALT, 0, 0, 0},  /* 14 */
+	{HALT, 0, 0, 0},  /* 15 */
+	{SHR, 2, 0, 1},   /* 16 */
+	{ADD, 3, 5, 0},   /* 17 */
+	{JMP, 0, 0, -17}, /* 18 -> 2 */
 };
 
 static uint32_t execute(const struct code *code, uint32_t from, uint32_t to)
 {
-	static const void *const label[] = { &&loadi, &&mov, &&add, &&sub, &&muli, &&shr, &&andi, &&jz, &&jnz, &&jlt, &&jmp, &&halt };
-	uint32_t r[8] = { from, to };
+	static const void *const label[] = {&&loadi, &&mov, &&add, &&sub, &&muli, &&shr,
+					    &&andi,  &&jz,  &&jnz, &&jlt, &&jmp,  &&halt};
+	uint32_t r[8] = {from, to};
 	const struct code *c = code;
 
 #define NEXT() goto *label[c->op]

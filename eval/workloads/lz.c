@@ -75,7 +75,7 @@ static size_t unpack(const uint8_t *in, size_t n, uint8_t *out)
 
 uint64_t wl_lz(uint64_t scale)
 {
-	static const char *const word[8] = { "iron ", "weighs ", "balance ", "beam ", "guest ", "page ", "the ", "of " };
+	static const char *const word[8] = {"iron ", "weighs ", "balance ", "beam ", "guest ", "page ", "the ", "of "};
 	uint64_t seed = 21, sum = 0;
 
 	for (unsigned i = 0; i < BYTES;) {

@@ -11,7 +11,8 @@ uint64_t wl_mandelbrot(uint64_t scale)
 
 		for (unsigned py = 0; py < 64; py++)
 			for (unsigned px = 0; px < 64; px++) {
-				double cx = px * (3.0 / 64) - 2.0 + (double)rep * 1e-5, cy = py * (2.0 / 64) - 1.0, x = 0, y = 0;
+				double cx = px * (3.0 / 64) - 2.0 + (double)rep * 1e-5, cy = py * (2.0 / 64) - 1.0,
+				       x = 0, y = 0;
 				unsigned n = 0;
 
 				for (; n < 200; n++) {

@@ -5,7 +5,8 @@
 #include "workload.h"
 
 #define N 96
-static double a[N][N] __attribute__((aligned(16))), b[N][N] __attribute__((aligned(16))), c[N][N] __attribute__((aligned(16)));
+static double a[N][N] __attribute__((aligned(16))), b[N][N] __attribute__((aligned(16))),
+	c[N][N] __attribute__((aligned(16)));
 
 uint64_t wl_matmul(uint64_t scale)
 {

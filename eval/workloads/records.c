@@ -52,7 +52,7 @@ uint64_t wl_records(uint64_t scale)
 		const char *base = "RECORD IN THE LIST, NUMBER ";
 		unsigned l = 0;
 
-		pool[i] = (struct record){ .next = &pool[(i * 13 + 1) % 64], .kind = i % 3, .count = (int32_t)i };
+		pool[i] = (struct record){.next = &pool[(i * 13 + 1) % 64], .kind = i % 3, .count = (int32_t)i};
 		for (; base[l]; l++)
 			pool[i].name[l] = base[l];
 		pool[i].name[l] = (char)('A' + i % 16);

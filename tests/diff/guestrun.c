@@ -356,7 +356,7 @@ unsigned guestrun_position(const struct guestrun *g)
 	return atomic_load(&g->at);
 }
 
-const uint8_t *guestrun_page(const struct guestrun *g, unsigned page)
+uint8_t *guestrun_page(const struct guestrun *g, unsigned page)
 {
 	return g->ram + DATA_GPA + 4096u * page;
 }

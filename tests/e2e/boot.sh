@@ -29,6 +29,9 @@ boot bt1 120 amd64 "$(run_list 5 $all) steelyard.poweroff" --path bt --memory 51
 check "bt: boots and powers off with status 0" booted bt1
 check "bt: all workloads give the native checksums" same_checksums bt1 5 $all
 check "bt: 512 MiB" memory_near bt1 512
+many=$(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do echo fib; echo strings; done)
+boot many 120 amd64 "$(run_list 1 $many) steelyard.poweroff" --path bt --memory 512M --cpus 1
+check "bt: forty processes in a row, none fails" [ "$(grep -c '^RESULT' "$work/many.out")" -eq 40 ]
 boot bt2 120 amd64 "$(run_list 5 sieve hashtable) steelyard.poweroff" --path bt --memory 256M --cpus 2
 check "bt, 2 vCPUs: boots" booted bt2
 check "bt, 2 vCPUs: both are online" [ "$(guest_fact bt2 cpus)" = 2 ]

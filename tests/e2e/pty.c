@@ -45,7 +45,7 @@ static long long now_ms(void)
 /* Reads what is there within ms; false when the time is over or the other side is gone. */
 static int pump(struct session *s, int ms)
 {
-	struct pollfd p = { .fd = s->master, .events = POLLIN };
+	struct pollfd p = {.fd = s->master, .events = POLLIN};
 	ssize_t n;
 
 	if (poll(&p, 1, ms) <= 0)
@@ -91,7 +91,7 @@ static size_t unescape(char *s)
 		}
 		p++;
 		if (*p == 'x') {
-			char hex[3] = { p[1], p[1] ? p[2] : 0, 0 };
+			char hex[3] = {p[1], p[1] ? p[2] : 0, 0};
 
 			*o++ = (char)strtoul(hex, NULL, 16);
 			p += strlen(hex);
@@ -141,15 +141,15 @@ static int ended_with(struct session *s, int want)
 
 static int same_settings(const struct termios *a, const struct termios *b)
 {
-	return a->c_iflag == b->c_iflag && a->c_oflag == b->c_oflag && a->c_cflag == b->c_cflag && a->c_lflag == b->c_lflag &&
-	       !memcmp(a->c_cc, b->c_cc, NCCS);
+	return a->c_iflag == b->c_iflag && a->c_oflag == b->c_oflag && a->c_cflag == b->c_cflag &&
+	       a->c_lflag == b->c_lflag && !memcmp(a->c_cc, b->c_cc, NCCS);
 }
 
 int main(int argc, char **argv)
 {
 	static struct session s;
 	struct termios before, after;
-	struct winsize size = { .ws_row = 24, .ws_col = 80 };
+	struct winsize size = {.ws_row = 24, .ws_col = 80};
 	char line[1024];
 	int slave, ok = 1;
 	FILE *script;
@@ -211,7 +211,8 @@ int main(int argc, char **argv)
 			ok = 0;
 		}
 		if (!ok)
-			fprintf(stderr, "step not fulfilled: %s\n--- seen at the end:\n%s\n---\n", line, s.seen + (s.len > 1500 ? s.len - 1500 : 0));
+			fprintf(stderr, "step not fulfilled: %s\n--- seen at the end:\n%s\n---\n", line,
+				s.seen + (s.len > 1500 ? s.len - 1500 : 0));
 	}
 	if (s.pid > 0) {
 		kill(s.pid, SIGKILL);

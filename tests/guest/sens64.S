@@ -158,7 +158,7 @@ checks:
 	jnz 2f
 	lsl %ecx, %eax
 	jnz bad
-	cmp $0x2067, %eax
+	cmp $0x2068, %eax
 	jne bad
 2:	mov $0x1230, %ecx	/* beyond the table */
 	lar %ecx, %eax

@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Runs every guest of guests.tbl on every path: run.sh STEELYARD FOLDER [PATHS [GUEST...]]
+# FOLDER holds the built images. Prints one line each, "N passed, M failed, K skipped" last.
+# A status of 128 and more is a signal, that is, a crash of the host process: never accepted. A guest that a garbage program
+# has brought to the debug exit with some other value shows an odd status below 128: accepted where 3 is.
+steelyard=$1
+images=$2
+paths=${3:-interp bt}
+[ $# -ge 3 ] && shift 3 || shift $#
+wanted="$*"
+here=$(dirname "$0")
+passed=0 failed=0 skipped=0
+log=$images/run.log
+: >"$log"
+
+accepted() { # status list
+	case ",$2," in
+	*,"$1",*) return 0 ;;
+	esac
+	case ",$2," in
+	*,3,*) [ "$1" -lt 128 ] && [ $(($1 % 2)) -eq 1 ] && return 0 ;;
+	esac
+	return 1
+}
+
+run_one() { # name cpus timeout statuses path what
+	image=$images/$1.elf
+	if [ ! -f "$image" ]; then
+		echo "SKIP $1 $5: not built"
+		skipped=$((skipped + 1))
+		return
+	fi
+	out=$(timeout -k 5 $(($3 + 30)) "$steelyard" run --path "$5" --cpus "$2" --memory 64M --multiboot "$image" \
+		--debug-exit 0xf4 --no-reboot --serial stdio --timeout "$3" </dev/null 2>&1)
+	status=$?
+	if accepted "$status" "$4"; then
+		echo "ok   $1 $5"
+		passed=$((passed + 1))
+	else
+		echo "FAIL $1 $5: status $status, expected $4 ($6)"
+		printf '%s\n' "$out" | tr -cd '\11\12\40-\176' | tail -n 3 | sed 's/^/     /'
+		failed=$((failed + 1))
+	fi
+	printf '== %s %s: %s\n%s\n' "$1" "$5" "$status" "$out" >>"$log"
+}
+
+while read -r name cpus limit statuses what; do
+	case $name in
+	'' | '#'*) continue ;;
+	esac
+	if [ -n "$wanted" ]; then
+		case " $wanted " in
+		*" $name "*) ;;
+		*) continue ;;
+		esac
+	fi
+	for path in $paths; do
+		run_one "$name" "$cpus" "$limit" "$statuses" "$path" "$what"
+	done
+done <"$here/guests.tbl"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
