@@ -284,25 +284,24 @@ static void emit_leave(struct tctx *c)
 	e_mov_rr(&c->e, c->code64, R_BP, S1);
 }
 
-/* S0 holds the target address: jump through the jump cache, or ask. Flags are in fl, or dead. sp_add: CALL's and RET's. */
-static void emit_indirect(struct tctx *c, int32_t sp_add)
+/* Compares the target address in `target` with its entry of the jump cache, whose index goes to `index`. Not there: C does
+ * the whole instruction. Flags are in fl, or dead. */
+static void emit_jump_lookup(struct tctx *c, unsigned target, unsigned index)
 {
 	struct emit *e = &c->e;
-	uint8_t *miss;
 	uint32_t id;
-	struct bt_rec *r = bt_rec_new(c, &id);
-	int32_t table = GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc));
 
-	r->sp_add = sp_add;
-	e_movzx16(e, S1, S0);
-	e_gs_idx_op(e, true, 0x3b, S0, S1, table + (int32_t)offsetof(struct bt_jc, lin));
-	miss = e_jcc32(e, CC_NE);
-	if (sp_add) {
-		emit_sp_add(c, sp_add);
-		bt_mark(c, MARK_STEP, 0);
-	}
-	e_gs_idx_op(e, false, 0xff, 4, S1, table + (int32_t)offsetof(struct bt_jc, host));
-	bt_stub_add(c, miss, SVC_ARG(SVC_INDIRECT, id), true, -1);
+	bt_rec_new(c, &id);
+	e_movzx16(e, index, target);
+	e_gs_idx_op(e, true, 0x3b, target, index,
+		    GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc) + offsetof(struct bt_jc, lin)));
+	bt_stub_add(c, e_jcc32(e, CC_NE), SVC_ARG(SVC_INDIRECT, id), true, -1);
+}
+
+static void emit_jump_cached(struct tctx *c, unsigned index)
+{
+	e_gs_idx_op(&c->e, false, 0xff, 4, index,
+		    GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc) + offsetof(struct bt_jc, host)));
 }
 
 static void emit_push_return(struct tctx *c, uint64_t ret, int32_t d, bool s1_free)
@@ -349,15 +348,19 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
 				e_mov_rr(e, c->code64, S1, r);
 		}
 	}
+	if (!direct) { /* before anything is written: a non-canonical target is the CALL's own fault */
+		emit_jump_lookup(c, S1, S0);
+		c->s0_group = -1;
+	}
 	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word);
 	emit_push_return(c, next, d, direct);
 	bt_mark(c, MARK_STEP, 0); /* a target read from the stack may just have been overwritten */
+	emit_sp_add(c, -word);
 	if (direct) {
-		emit_sp_add(c, -word);
 		bt_emit_goto(c, -1, next + i->imm[0]);
 	} else {
-		e_mov_rr(e, c->code64, S0, S1);
-		emit_indirect(c, -word);
+		e_movzx16(e, S0, S1);
+		emit_jump_cached(c, S0);
 	}
 	return true;
 }
@@ -385,8 +388,8 @@ static bool emit_jmp(struct tctx *c, const struct insn *i)
 
 		e_mov_rr(e, c->code64, S0, r);
 	}
-	bt_mark(c, 0, 0);
-	emit_indirect(c, 0);
+	emit_jump_lookup(c, S0, S1);
+	emit_jump_cached(c, S1);
 	return true;
 }
 
@@ -400,7 +403,10 @@ static bool emit_ret(struct tctx *c, const struct insn *i)
 	bt_flags_spill(c, c->cur_live, true);
 	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
 	e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, d);
-	emit_indirect(c, word + (i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0));
+	emit_jump_lookup(c, S0, S1);
+	emit_sp_add(c, word + (i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0));
+	bt_mark(c, MARK_STEP, 0);
+	emit_jump_cached(c, S1);
 	return true;
 }
 

@@ -175,7 +175,7 @@ static inline uint64_t *bt_slots(struct vcpu *v)
 
 /* ---- services: what generated code asks of C ---- */
 enum bt_svc {
-	SVC_INDIRECT, /* id: record of an indirect branch whose target (S0) is not in the jump cache */
+	SVC_INDIRECT, /* id: record of an indirect branch whose target is not in the jump cache */
 	SVC_LINK,     /* id: link; its target becomes regs.rip */
 	SVC_ACCESS,   /* id: record of a memory access whose window missed; S0 is the biased address */
 	SVC_CALLOUT,  /* id: record with a decoded instruction: run it, go on behind it */
@@ -214,7 +214,6 @@ struct bt_rec {
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
-	int32_t sp_add;	   /* indirect branches: what CALL or RET still has to add to RSP */
 	uint32_t link;	   /* groups: the way to the translation without groups */
 };
 

@@ -209,7 +209,6 @@ static bool between(struct vcpu *v)
 		atomic_fetch_and(&v->request, ~(uint32_t)(REQ_EVENT | REQ_FLUSH));
 		if (req & REQ_FLUSH)
 			mmu_flush_all(v);
-		v->count.kicks++;
 	}
 	if (v->int_shadow) { /* one instruction behind STI, MOV SS, POP SS before anything else happens */
 		step(v);
@@ -268,25 +267,12 @@ static void *dispatch(struct vcpu *v)
 	}
 }
 
+/* An indirect branch whose target is not in the jump cache; nothing of it has been done. The dispatcher puts it there. */
 static void indirect(struct vcpu *v, const struct bt_rec *r)
 {
-	struct bt_cpu *cpu = bt_cpu(v);
-	const struct bt_block *b = &cpu->bt->block[r->block];
-	uint64_t target = cpu->s0;
-
 	v->count.bt_indirect_misses++;
-	if (b->key & BK_CODE64) {
-		if ((uint64_t)((int64_t)(target << 16) >> 16) != target) { /* #GP at the branch itself */
-			v->regs.rip = b->gva + r->guest_off;
-			step(v);
-			return;
-		}
-		v->regs.gpr[R_SP] += (uint64_t)r->sp_add;
-	} else {
-		target = (uint32_t)target;
-		v->regs.gpr[R_SP] = (uint32_t)(v->regs.gpr[R_SP] + (uint32_t)r->sp_add);
-	}
-	v->regs.rip = target;
+	v->regs.rip = bt_cpu(v)->bt->block[r->block].gva + r->guest_off;
+	step(v);
 }
 
 static void *link_service(struct vcpu *v, struct bt_link *l)

@@ -178,8 +178,10 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
 		fault_set_error(v, VEC_GP, 0);
 	else if (g[REG_TRAPNO] == VEC_DE || si->si_code == FPE_INTDIV)
 		fault_set(v, VEC_DE);
+	else if (g[REG_TRAPNO] == VEC_MF)
+		fault_set(v, VEC_MF);
 	else
-		fault_set(v, g[REG_TRAPNO] == VEC_MF ? VEC_MF : VEC_XM);
+		fault_set(v, v->regs.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
 	bt_cpu(v)->host_fault = true;
 	g[REG_RIP] = (greg_t)bt_leave;
 }
