@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make check: every test. Each suite prints "N passed, M failed"; logs are in $(O)/check.
+# make check: every test. Each suite prints "N passed, M failed"; logs are in $(O)/check. The last line is the total, the
+# exit status says whether anything failed. The number behind "run LABEL" is when a suite is stuck, not how long it may take.
 UNIT_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 DIFF_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/diff/*.c)) $(patsubst %.S,$(O)/%.o,$(wildcard tests/diff/*.S))
@@ -36,9 +37,9 @@ check-unit:
 check-diff: check-unit
 	$(Q)$(if $(DIFF_OBJS),$(CHECK) run diff 900 $(O)/tests/diff/diff)
 check-guest: check-diff
-	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 600 sh mk/guest-tests.sh $(O)/steelyard $(O)/tests/guest "interp bt" $(wildcard tests/guest/*.S))
+	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 900 sh tests/guest/run.sh $(O)/steelyard $(O)/tests/guest "interp bt")
 check-e2e: check-guest
 	$(Q)$(foreach t,$(E2E_TESTS),STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e \
-		$(CHECK) run e2e/$(basename $(notdir $(t))) 600 bash $(t);)
+		$(CHECK) run e2e/$(basename $(notdir $(t))) 1200 bash $(t);)
 .PHONY: check tests check-unit check-diff check-guest check-e2e
 -include $(UNIT_TESTS:=.d) $(UNIT_HELP:.o=.d) $(DIFF_OBJS:.o=.d)

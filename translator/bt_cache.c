@@ -133,6 +133,8 @@ uint32_t bt_key(const struct vcpu *v)
 		k |= BK_USER;
 	else if ((r->cr4 & CR4_SMAP) && (r->rflags & FL_AC))
 		k |= BK_AC;
+	if (!(k & BK_USER) || !(r->cr4 & CR4_TSD))
+		k |= BK_TSC;
 	if (!(r->cr0 & (CR0_EM | CR0_TS))) {
 		k |= BK_FPU | BK_MMX;
 		if (r->cr4 & CR4_OSFXSR)

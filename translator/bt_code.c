@@ -533,6 +533,8 @@ bool bt_emit_insn(struct tctx *c, unsigned k)
 	uint64_t next = c->lin + c->guest_off + i->len;
 	int s;
 
+	if (bt_emit_system(c, i))
+		return false;
 	if (!bt_must_interpret(c, i)) {
 		s = emit_special(c, i);
 		if (s)

@@ -50,6 +50,7 @@
 #define BK_GS_FLAT4G (1u << 7)
 #define BK_AC (1u << 8)	    /* EFLAGS.AC counts (SMAP, supervisor) */
 
+#define BK_TSC (1u << 10)   /* RDTSC is allowed */
 #define BK_NOGROUP (1u << 9) /* every access checked by itself: where a group's check failed */
 
 #define BT_CACHE_BYTES (96ull << 20)
@@ -132,6 +133,7 @@ struct bt_cpu {
 	struct interp *interp;
 	enum exit_reason pending; /* valid when have_pending */
 	bool have_pending;
+	bool irq_waiting;	/* an interrupt waits for IF */
 	bool host_fault;	/* v->fault was set by a signal in generated code: deliver it */
 	void *altstack;
 	char pending_text[120];

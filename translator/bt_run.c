@@ -233,7 +233,10 @@ static bool between(struct vcpu *v)
 		bt_flags_push(v);
 		if (x == XR_SHUTDOWN)
 			bt_pending(v, x);
+		req |= REQ_EVENT;
 	}
+	if ((req & REQ_EVENT) || cpu->irq_waiting)
+		cpu->irq_waiting = vcpu_interrupt_pending(v);
 	return true;
 }
 
@@ -291,6 +294,8 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 			bt_link_to(v, l, b, global);
 		return bt_host(bt, b->host_mem);
 	}
+	if (bt->single)
+		return NULL;
 	if (do_step)
 		step(v);
 	else

@@ -179,8 +179,14 @@ static bool decode_block(struct tctx *c)
 		}
 		c->off[c->n++] = (uint16_t)off;
 		off += i->len;
-		if (bt_ends_block(i))
-			break;
+		if (bt_ends_block(i)) {
+			struct insn next;
+			bool known = !(((c->lin + off) ^ c->lin) >> 12) &&
+				     insn_decode(&next, buf, fetch(c, off, buf), c->bits) == DECODE_OK;
+
+			if (!bt_system_inline(c, i, known ? &next : NULL))
+				break;
+		}
 	}
 	c->guest_len = off;
 	return c->n > 0;

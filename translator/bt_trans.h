@@ -99,6 +99,10 @@ void bt_find_groups(struct tctx *c);
 int32_t bt_emit_operand(struct tctx *c, const struct insn *i, unsigned acc, unsigned size);
 int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp);
 
+/* bt_system.c */
+bool bt_system_inline(const struct tctx *c, const struct insn *i, const struct insn *next);
+bool bt_emit_system(struct tctx *c, const struct insn *i);
+
 /* bt_code.c */
 bool bt_writes_reg(const struct insn *i, unsigned k);
 bool bt_is_nothing(const struct insn *i);

@@ -406,6 +406,14 @@ static void interp_vcpu_fini(struct vcpu *v)
 	mmu_fini(v);
 }
 
+static void interp_mem_dirty(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	uint64_t off = mem_ram_offset(&vm->mem, gpa);
+
+	if (vm->codemap && off != UINT64_MAX && len)
+		codemap_written(vm->codemap, NULL, off, len);
+}
+
 const struct exec_ops interp_ops = {
 	.name = "interp",
 	.what = "interpreter: every instruction by a function, slow and exact",
@@ -415,4 +423,5 @@ const struct exec_ops interp_ops = {
 	.vcpu_init = interp_vcpu_init,
 	.vcpu_fini = interp_vcpu_fini,
 	.run = interp_run,
+	.mem_dirty = interp_mem_dirty,
 };

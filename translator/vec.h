@@ -42,6 +42,7 @@
 #define MXCSR_INIT 0x1f80u
 #define MXCSR_FLAGS 0x3fu
 #define MXCSR_MASKS 0x1f80u
+#define MXCSR_OE (1u << 3)
 #define MXCSR_UE (1u << 4)
 #define MXCSR_PE (1u << 5)
 #define MXCSR_UM (1u << 11)
@@ -103,6 +104,10 @@ enum xr vec_precheck(struct vcpu *v, const struct insn *i);
 bool vec_host_runs(struct vcpu *v, const struct insn *i);
 /* #MF when an unmasked x87 exception is pending: before every waiting instruction (SDM 1 8.6). vec_image() first. */
 enum xr vec_check_pending(struct vcpu *v);
+
+/* vec_inexact.c: i runs on c->in and c->bounce; would its results, with exponents of any size, be rounded? -1: not known,
+ * i is none of the instructions with one rounding that can overflow or underflow. */
+int vec_inexact(const struct vec *c, const struct insn *i, uint32_t mxcsr);
 
 /* ---- the image ---- */
 /* Syncs, and gives the bytes of components in initial state (x87, SSE) their values; returns v->regs.xsave. */

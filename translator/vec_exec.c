@@ -16,8 +16,8 @@
  *
  * Deviations, all of them about MXCSR flags beside those of the exception that is delivered: with several SIMD
  * exceptions at once, MXCSR gets the flags that come before the operation when one of these is unmasked, and all of
- * them otherwise; the precision flag beside an unmasked overflow or underflow is that of the masked result; DPPS and
- * DPPD, which round more than once, do not stop after their first step.
+ * them otherwise; DPPS and DPPD, which round more than once, do not stop after their first step, and the precision flag
+ * beside their unmasked overflow or underflow is that of the masked result.
  */
 #include <stddef.h>
 #include <Zydis/Mnemonic.h>
@@ -195,6 +195,21 @@ static void set_pointers(struct vcpu *v, const struct insn *i, uint8_t *x, uint6
 		vec_put64(x + XS_FDP, ea);
 }
 
+/* Outside 64-bit mode VZEROALL and VZEROUPPER leave registers 8-15 alone (SDM 2C VZEROALL); the stub runs in 64-bit mode. */
+static void keep_high_registers(struct vec *c, const struct insn *i)
+{
+	uint8_t *up = c->out + c->avx_offset;
+
+	if (i->code_bits == 64 || (i->mnemonic != ZYDIS_MNEMONIC_VZEROALL && i->mnemonic != ZYDIS_MNEMONIC_VZEROUPPER))
+		return;
+	vec_copy(c->out + XS_XMM + 128, c->in + XS_XMM + 128, 128);
+	if (!(vec_get64(c->in + XS_XSTATE_BV) & XC_AVX))
+		return;
+	vec_zero(up, AVX_BYTES / 2);
+	vec_copy(up + AVX_BYTES / 2, c->in + c->avx_offset + AVX_BYTES / 2, AVX_BYTES / 2);
+	vec_put64(c->out + XS_XSTATE_BV, vec_get64(c->out + XS_XSTATE_BV) | XC_AVX);
+}
+
 static bool x87_control(uint16_t mnemonic)
 {
 	switch (mnemonic) {
@@ -320,12 +335,10 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 		raised = 0;
 	} else {
 		raised = vec_get32(c->out + XS_MXCSR) & MXCSR_FLAGS;
-		if ((raised & ~(mxcsr >> 7) & MXCSR_UE) && !(mxcsr & MXCSR_FTZ)) {
-			/* FTZ has set PE too: ask again without it */
-			load_state(v, c, (mxcsr & ~MXCSR_FLAGS) | MXCSR_MASKS);
-			vec_enter(&run);
-			raised = (raised & ~MXCSR_PE) | (vec_get32(c->out + XS_MXCSR) & MXCSR_PE);
-		}
+		/* the masked answer has set PE for the overflow or underflow itself */
+		if (raised & ~(mxcsr >> 7) & (MXCSR_OE | MXCSR_UE) && !(raised & (mxcsr >> 7) & (MXCSR_OE | MXCSR_UE)) &&
+		    vec_inexact(c, i, mxcsr) == 0)
+			raised &= ~MXCSR_PE;
 		if (raised & ~(mxcsr >> 7)) {
 			if (mem.store && !vec_probe_write(v, i->seg, ea, mem.bytes))
 				return XR_FAULT;
@@ -342,6 +355,7 @@ enum xr vec_exec(struct vcpu *v, const struct insn *i)
 			    : !vec_probe_write(v, i->seg, ea, mem.bytes))
 			return XR_FAULT;
 	}
+	keep_high_registers(c, i);
 	take_state(v, c, mxcsr | raised);
 	if ((i->row->flags & ISA_FPU) && !x87_control(i->mnemonic))
 		set_pointers(v, i, v->regs.xsave, ea);

@@ -134,5 +134,6 @@ bool vec_probe_write(struct vcpu *v, unsigned seg, uint64_t off, unsigned n)
 	last = lin + n - 1;
 	if (!vcpu_long_mode(v))
 		last = (uint32_t)last;
-	return (lin >> 12) == (last >> 12) || mmu_translate(v, last, acc, &pg);
+	/* a fault in the second page is one at its first byte */
+	return (lin >> 12) == (last >> 12) || mmu_translate(v, last & ~(uint64_t)(PAGE_SIZE_4K - 1), acc, &pg);
 }

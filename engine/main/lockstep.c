@@ -390,6 +390,8 @@ static enum ls_end drive(struct ls *l, uint64_t deadline)
 	if (end == LS_LIMIT || end == LS_GUEST || end == LS_IDLE || end == LS_TIMEOUT) {
 		mem = check_memory(l, true);
 		end = mem == LS_GOING ? end : mem;
+	} else if (end != LS_HOST && !l->watch_from && !l->fine && !ls_ram_equal(l)) {
+		end = LS_MEMORY; /* perhaps a wrong store long ago, and only now somebody has read it */
 	}
 	return end;
 }

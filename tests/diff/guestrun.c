@@ -20,7 +20,6 @@
 
 #include "engine/vm.h"
 #include "tests/diff/diff.h"
-#include "translator/codemap.h"
 
 #define KERNEL_BASE 0xc0000000u /* linear address of the first 64 KiB of RAM */
 #define GDT_GPA 0x1000u
@@ -234,8 +233,6 @@ static void run_batch(struct guestrun *g, struct vcpu *v)
 			memcpy(g->ram + CODE_GPA + g->cases[i].slot * SLOT_BYTES, g->cases[i].code, SLOT_BYTES);
 	if (g->ops->mem_dirty)
 		g->ops->mem_dirty(g->vm, CODE_GPA, CODE_BYTES);
-	else if (g->vm->codemap)
-		codemap_written(g->vm->codemap, NULL, CODE_GPA, CODE_BYTES);
 	for (unsigned i = 0; i < g->count; i++) {
 		atomic_store(&g->at, i);
 		run_case(g, v, &g->cases[i], &g->outs[i]);
