@@ -107,7 +107,7 @@ static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 			at = lin >> 12;
 		}
 		off = (unsigned)(lin & 0xfff);
-		if (insn_decode(&i, page + off, 4096 - off > 15 ? 15 : 4096 - off, c->bits) != DECODE_OK || !i.row)
+		if (bt_decode(c->bt, page + off, c->bits, &i) != DECODE_OK || !i.row)
 			return;
 		f->read |= i.fl_read & f->left;
 		f->left &= ~(i.fl_read | i.fl_write);

@@ -249,8 +249,18 @@ struct bt_block {
 	uint32_t links_in;
 };
 
+/* Decoded instructions of code pages: flag analysis looks at them before they are translated. */
+#define BT_DECODED 4096u
+struct bt_decoded {
+	const uint8_t *at; /* host address of the bytes */
+	uint32_t gen;	   /* codemap generation of their page */
+	uint8_t bits;
+	struct insn insn;
+};
+
 struct bt {
 	struct vm *vm;
+	struct bt_decoded decoded[BT_DECODED];
 	pthread_mutex_t lock;
 	uint8_t *cache;		 /* BT_CACHE_BYTES, readable, writable, executable */
 	uint8_t *cache_next;

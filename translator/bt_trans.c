@@ -111,6 +111,28 @@ void bt_emit_goto(struct tctx *c, int cc, uint64_t target)
 
 /* ---- decode ---- */
 
+enum decode_result bt_decode(struct bt *bt, const uint8_t *at, unsigned bits, struct insn *out)
+{
+	uint64_t off = (uint64_t)(at - bt->vm->mem.ram_hva), left = 4096 - (off & 0xfff);
+	struct bt_decoded *d = &bt->decoded[(off ^ off >> 12) % BT_DECODED];
+	bool code = codemap_test(bt->vm->codemap, off >> 12);
+	uint32_t gen = codemap_gen(bt->vm->codemap, off >> 12);
+	enum decode_result r;
+
+	if (code && d->at == at && d->gen == gen && d->bits == bits) {
+		*out = d->insn;
+		return DECODE_OK;
+	}
+	r = insn_decode(out, at, left > 15 ? 15 : (unsigned)left, bits);
+	if (code && r == DECODE_OK) {
+		d->insn = *out;
+		d->at = at;
+		d->gen = gen;
+		d->bits = (uint8_t)bits;
+	}
+	return r;
+}
+
 /* The bytes at guest offset `off` of the block: in the first page, or continued in the second. */
 static unsigned fetch(struct tctx *c, unsigned off, uint8_t *buf)
 {
@@ -156,12 +178,11 @@ static bool decode_block(struct tctx *c)
 
 	while (c->n < c->max_insns) {
 		struct insn *i = &c->insn[c->n];
-		uint8_t buf[15];
 		enum decode_result r;
 
 		if (((c->lin + off) ^ c->lin) >> 12)
 			break; /* exactly at the page's end */
-		r = insn_decode(i, buf, fetch(c, off, buf), c->bits);
+		r = bt_decode(c->bt, c->page + ((c->lin + off) & 0xfff), c->bits, i);
 		if (r == DECODE_SHORT) {
 			if (c->n)
 				break;
@@ -182,7 +203,7 @@ static bool decode_block(struct tctx *c)
 		if (bt_ends_block(i)) {
 			struct insn next;
 			bool known = !(((c->lin + off) ^ c->lin) >> 12) &&
-				     insn_decode(&next, buf, fetch(c, off, buf), c->bits) == DECODE_OK;
+				     bt_decode(c->bt, c->page + ((c->lin + off) & 0xfff), c->bits, &next) == DECODE_OK;
 
 			if (!bt_system_inline(c, i, known ? &next : NULL))
 				break;

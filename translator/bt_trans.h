@@ -79,6 +79,9 @@ void bt_emit_service(struct tctx *c, uint32_t arg, bool mem);
 void bt_emit_goto(struct tctx *c, int cc, uint64_t target);
 struct bt_link *bt_link_new(struct tctx *c, uint64_t target, uint32_t *id);
 
+/* The instruction at `at`, which is in guest RAM, as far as its page goes. Remembered while the page stays what it is. */
+enum decode_result bt_decode(struct bt *bt, const uint8_t *at, unsigned bits, struct insn *out);
+
 /* bt_flags.c */
 /* The host's flags are about to be destroyed: save them in fl when `live` says that somebody wants them. */
 void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free);
