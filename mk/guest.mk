@@ -21,7 +21,7 @@ guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST
 $(GUEST)/%/MANIFEST: mk/guest-files.sh
 	@echo "guest files: Debian $* kernel and busybox"
 	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D)
-$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h
+$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h eval/workloads/table.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $(WORKLOAD_SRCS)
 $(GUEST)/%/init: eval/workloads/init.c

@@ -285,13 +285,14 @@ static void emit_leave(struct tctx *c)
 }
 
 /* Compares the target address in `target` with its entry of the jump cache, whose index goes to `index`. Not there: C does
- * the whole instruction. Flags are in fl, or dead. */
-static void emit_jump_lookup(struct tctx *c, unsigned target, unsigned index)
+ * the whole instruction; sp_add is what it adds to RSP, for CALL (whose target is not in S0) -1. Flags are in fl, or dead. */
+static void emit_jump_lookup(struct tctx *c, unsigned target, unsigned index, int32_t sp_add)
 {
 	struct emit *e = &c->e;
 	uint32_t id;
+	struct bt_rec *r = bt_rec_new(c, &id);
 
-	bt_rec_new(c, &id);
+	r->sp_add = sp_add;
 	e_movzx16(e, index, target);
 	e_gs_idx_op(e, true, 0x3b, target, index,
 		    GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc) + offsetof(struct bt_jc, lin)));
@@ -349,7 +350,7 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
 		}
 	}
 	if (!direct) { /* before anything is written: a non-canonical target is the CALL's own fault */
-		emit_jump_lookup(c, S1, S0);
+		emit_jump_lookup(c, S1, S0, -1);
 		c->s0_group = -1;
 	}
 	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word);
@@ -388,7 +389,7 @@ static bool emit_jmp(struct tctx *c, const struct insn *i)
 
 		e_mov_rr(e, c->code64, S0, r);
 	}
-	emit_jump_lookup(c, S0, S1);
+	emit_jump_lookup(c, S0, S1, 0);
 	emit_jump_cached(c, S1);
 	return true;
 }
@@ -403,8 +404,9 @@ static bool emit_ret(struct tctx *c, const struct insn *i)
 	bt_flags_spill(c, c->cur_live, true);
 	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
 	e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, d);
-	emit_jump_lookup(c, S0, S1);
-	emit_sp_add(c, word + (i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0));
+	word += i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0;
+	emit_jump_lookup(c, S0, S1, word);
+	emit_sp_add(c, word);
 	bt_mark(c, MARK_STEP, 0);
 	emit_jump_cached(c, S1);
 	return true;

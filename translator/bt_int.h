@@ -216,6 +216,7 @@ struct bt_rec {
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
+	int32_t sp_add;	   /* indirect branches: see emit_jump_lookup */
 	uint32_t link;	   /* groups: the way to the translation without groups */
 };
 

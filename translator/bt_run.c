@@ -273,9 +273,18 @@ static void *dispatch(struct vcpu *v)
 /* An indirect branch whose target is not in the jump cache; nothing of it has been done. The dispatcher puts it there. */
 static void indirect(struct vcpu *v, const struct bt_rec *r)
 {
+	const struct bt_block *b = &bt_cpu(v)->bt->block[r->block];
+	uint64_t target = bt_cpu(v)->s0, sp = v->regs.gpr[R_SP] + (uint64_t)(int64_t)r->sp_add;
+
 	v->count.bt_indirect_misses++;
-	v->regs.rip = bt_cpu(v)->bt->block[r->block].gva + r->guest_off;
-	step(v);
+	if (r->sp_add < 0 || ((b->key & BK_CODE64) && (uint64_t)((int64_t)(target << 16) >> 16) != target)) {
+		/* CALL still has to push; a non-canonical target is the branch's own #GP */
+		v->regs.rip = b->gva + r->guest_off;
+		step(v);
+		return;
+	}
+	v->regs.rip = b->key & BK_CODE64 ? target : (uint32_t)target;
+	v->regs.gpr[R_SP] = b->key & BK_CODE64 ? sp : (uint32_t)sp;
 }
 
 static void *link_service(struct vcpu *v, struct bt_link *l)

@@ -41,7 +41,7 @@ static void mount_all(void)
 {
 	static const struct {
 		const char *type, *at;
-	} fs[] = {{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}};
+	} fs[] = {{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}, {"tmpfs", "/dev/shm"}};
 
 	for (size_t i = 0; i < sizeof(fs) / sizeof(fs[0]); i++) {
 		mkdir(fs[i].at, 0755);

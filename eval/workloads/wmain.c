@@ -3,17 +3,22 @@
  * workloads: every kernel in one static binary, the same one in the guest and on the host.
  *
  *   workloads                            list them
- *   workloads [--mark] [--repeat N] NAME [SCALE]
+ *   workloads [--mark] [--one-cpu] [--repeat N] NAME [SCALE]
  *
  * --mark writes "@start NAME SCALE" before and "@stop NAME CHECKSUM" behind the work, so that whoever reads the output
- * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS" by the clocks here.
+ * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS" by the clocks
+ * here; CPU_NS is without the children, whose time no clock of this process shows from outside.
  * --repeat does the same work N times between the markers; the checksum is that of one.
+ * --one-cpu keeps to the CPU it is on: workloads of several processes or threads then run as on a machine with one.
+ * --nothing and --big are what the workloads "exec" and "bigstart" execute.
  */
 #include <inttypes.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,22 +26,8 @@
 #include "workload.h"
 
 static const struct workload table[] = {
-	{"sieve", "sieve of Eratosthenes, strided byte stores", wl_sieve},
-	{"fib", "recursive Fibonacci, calls and returns", wl_fib},
-	{"sha256", "SHA-256, rotates and adds", wl_sha256},
-	{"quicksort", "quicksort of random words", wl_quicksort},
-	{"interp", "bytecode interpreter, indirect branches", wl_interp},
-	{"hashtable", "open-addressing hash table", wl_hashtable},
-	{"matmul", "matrices of doubles, SSE2", wl_matmul},
-	{"strings", "byte strings: length, compare, scan, copy", wl_strings},
-	{"lz", "LZ compression and expansion", wl_lz},
-	{"nbody", "planets, scalar doubles", wl_nbody},
-	{"mandelbrot", "Mandelbrot set, scalar doubles", wl_mandelbrot},
-	{"memstream", "triad over arrays larger than a cache", wl_memstream},
-	{"pchase", "pointer chase in random order", wl_pchase},
-	{"records", "linked records, small calls, string compares", wl_records},
-	{"calls", "calls through function pointers", wl_calls},
-	{"bignum", "multiplication of long numbers, carries", wl_bignum},
+#define W(name, group, what) {#name, #group, what, wl_##name},
+#include "table.def"
 };
 
 static uint64_t now_ns(clockid_t id)
@@ -45,6 +36,25 @@ static uint64_t now_ns(clockid_t id)
 
 	clock_gettime(id, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t children_ns(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_CHILDREN, &u);
+	return ((uint64_t)u.ru_utime.tv_sec + (uint64_t)u.ru_stime.tv_sec) * 1000000000u +
+	       ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000u;
+}
+
+static void stay_on_one_cpu(void)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu < 0 ? 0 : cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
 }
 
 static void mark(const char *line)
@@ -60,13 +70,19 @@ int main(int argc, char **argv)
 	const struct workload *w = NULL;
 	bool marks = false;
 	unsigned long repeat = 1, scale = 100;
-	uint64_t sum = 0, wall, cpu;
+	uint64_t sum = 0, wall, cpu, children;
 	char line[128];
 	int i = 1;
 
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "--mark"))
 			marks = true;
+		else if (!strcmp(argv[i], "--one-cpu"))
+			stay_on_one_cpu();
+		else if (!strcmp(argv[i], "--nothing"))
+			return 7;
+		else if (!strcmp(argv[i], "--big"))
+			return (int)(wl_big_program() & 127);
 		else if (!strcmp(argv[i], "--repeat") && i + 1 < argc)
 			repeat = strtoul(argv[++i], NULL, 10);
 		else
@@ -74,7 +90,7 @@ int main(int argc, char **argv)
 	}
 	if (i == argc) {
 		for (size_t n = 0; n < sizeof(table) / sizeof(table[0]); n++)
-			printf("%-12s %s\n", table[n].name, table[n].what);
+			printf("%-12s %-4s %s\n", table[n].name, table[n].group, table[n].what);
 		return 0;
 	}
 	for (size_t n = 0; n < sizeof(table) / sizeof(table[0]); n++)
@@ -83,8 +99,8 @@ int main(int argc, char **argv)
 	if (i + 1 < argc)
 		scale = strtoul(argv[i + 1], NULL, 10);
 	if (!w || i + 2 < argc || !scale || scale > 100000 || !repeat) {
-		fprintf(stderr, "usage: workloads [--mark] [--repeat N] NAME [SCALE 1..100000]; without arguments: the "
-				"names\n");
+		fprintf(stderr, "usage: workloads [--mark] [--one-cpu] [--repeat N] NAME [SCALE 1..100000]; without "
+				"arguments: the names\n");
 		return 2;
 	}
 	snprintf(line, sizeof(line), "@start %s %lu\n", w->name, scale);
@@ -92,13 +108,15 @@ int main(int argc, char **argv)
 		mark(line);
 	wall = now_ns(CLOCK_MONOTONIC);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	children = children_ns();
 	for (unsigned long n = 0; n < repeat; n++)
 		sum = w->run(scale);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	children = children_ns() - children;
 	wall = now_ns(CLOCK_MONOTONIC) - wall;
 	snprintf(line, sizeof(line), "@stop %s %016" PRIx64 "\n", w->name, sum);
 	if (marks)
 		mark(line);
-	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu);
+	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu, children);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A workload kernel: fixed work, deterministic, the same checksum on every processor and in 32 and 64 bits.
- * One file each; the table is in wmain.c. scale is a percentage: 100 is about 0.3 s on a processor of 2023, and the work
+ * The table is table.def. scale is a percentage: 100 is about 0.3 s on a processor of 2023, and the work
  * is proportional to it, so that a path 100 times slower can be given a hundredth.
  */
 #ifndef STEELYARD_WORKLOAD_H
@@ -11,27 +11,15 @@
 #include <stdint.h>
 
 struct workload {
-	const char *name;
-	const char *what;
+	const char *name, *group, *what;
 	uint64_t (*run)(uint64_t scale);
 };
 
-uint64_t wl_sieve(uint64_t scale);
-uint64_t wl_fib(uint64_t scale);
-uint64_t wl_sha256(uint64_t scale);
-uint64_t wl_quicksort(uint64_t scale);
-uint64_t wl_interp(uint64_t scale);
-uint64_t wl_hashtable(uint64_t scale);
-uint64_t wl_matmul(uint64_t scale);
-uint64_t wl_strings(uint64_t scale);
-uint64_t wl_lz(uint64_t scale);
-uint64_t wl_nbody(uint64_t scale);
-uint64_t wl_mandelbrot(uint64_t scale);
-uint64_t wl_memstream(uint64_t scale);
-uint64_t wl_pchase(uint64_t scale);
-uint64_t wl_records(uint64_t scale);
-uint64_t wl_calls(uint64_t scale);
-uint64_t wl_bignum(uint64_t scale);
+#define W(name, group, what) uint64_t wl_##name(uint64_t scale);
+#include "table.def"
+
+/* What "workloads --big" runs, for bigstart. */
+uint32_t wl_big_program(void);
 
 /* xorshift64*: a fixed sequence from a fixed seed. */
 static inline uint64_t wl_random(uint64_t *state)

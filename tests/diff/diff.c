@@ -79,21 +79,6 @@ static const char *form_name(const struct test *t, const struct dcase *c)
 	return c->form == FORM_GOLDEN ? "golden" : t->forms.form[c->form].name;
 }
 
-/*
- * The translator's one deliberate deviation: flags that the code would overwrite before it reads them are dead to it, so a
- * fault may show others. The code is restarted at the fault and overwrites them.
- */
-static const char *path_known(const struct exec_ops *ops, const struct dcase *c, const struct dout *want, struct dout *got)
-{
-	struct dout same = *got;
-	char what[160];
-
-	if (ops != exec_paths[PATH_BT] || !got->ran || want->vector == VEC_BP || want->vector != got->vector)
-		return NULL;
-	same.st.rflags = (got->st.rflags & ~(uint64_t)fault_dead_flags(c, want)) | (want->st.rflags & fault_dead_flags(c, want));
-	return outs_agree(c, want, &same, what, sizeof(what)) ? "dead flags at a fault" : NULL;
-}
-
 /* Compares one path's batch with the processor's. */
 static void judge(struct test *t, struct path *p, unsigned count)
 {

@@ -190,6 +190,10 @@ void unirun_stop(struct unirun *u);
 /* Why libunicorn differs on this instruction, or NULL when no known reason covers it. */
 const char *unirun_known(const struct dcase *c, const struct dout *want, const struct dout *got);
 
+/* ---- known.c ---- */
+/* Why a path may differ from the processor in this case, or NULL when that is an error. */
+const char *path_known(const struct exec_ops *ops, const struct dcase *c, const struct dout *want, const struct dout *got);
+
 /* ---- report.c ---- */
 /* true when got agrees with want (the processor's). what: the first thing that differs. */
 bool outs_agree(const struct dcase *c, const struct dout *want, const struct dout *got, char *what, size_t what_len);
