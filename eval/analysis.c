@@ -71,40 +71,60 @@ struct stats_ratio analysis_ratio(const struct eval *ev, unsigned p, unsigned w,
 	return stats_ratio(logs, n);
 }
 
-struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, enum metric m)
+static bool in_group(const struct eval *ev, unsigned w, const struct eval_group *g)
+{
+	return !g || workload_group(ev->workload[w]) == g;
+}
+
+bool analysis_group_used(const struct eval *ev, const struct eval_group *g)
+{
+	for (unsigned w = 0; w < ev->nworkloads; w++)
+		if (in_group(ev, w, g))
+			return true;
+	return false;
+}
+
+/* The mean of the logs of path p in one block: of native for q < 0, else of path q. false when a workload has none. */
+static bool mean_log(const struct eval *ev, unsigned b, unsigned p, int q, const struct eval_group *g, enum metric m,
+		     double *out)
+{
+	double sum = 0, lp, lq = 0;
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < ev->nworkloads; w++) {
+		if (!in_group(ev, w, g))
+			continue;
+		if (!block_log(ev, b, p, w, m, &lp) || (q >= 0 && !block_log(ev, b, (unsigned)q, w, m, &lq)))
+			return false;
+		sum += lp - lq;
+		n++;
+	}
+	*out = n ? sum / n : 0;
+	return n > 0;
+}
+
+struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struct eval_group *g, enum metric m)
 {
 	double logs[EVAL_MAX_BLOCKS];
 	unsigned n = 0;
 
 	for (unsigned b = 0; b < ev->nblocks; b++) {
-		double sum = 0, l;
-		unsigned w = 0;
-
 		if (!ev->path_run[b][p].ran)
 			continue;
-		for (; w < ev->nworkloads && block_log(ev, b, p, w, m, &l); w++)
-			sum += l;
-		if (w < ev->nworkloads) /* a failed workload leaves no mean to quote */
+		if (!mean_log(ev, b, p, -1, g, m, &logs[n])) /* a failed workload leaves no mean to quote */
 			return stats_ratio(logs, 0);
-		logs[n++] = sum / ev->nworkloads;
+		n++;
 	}
 	return stats_ratio(logs, n);
 }
 
-struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m)
+struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g, enum metric m)
 {
 	double logs[EVAL_MAX_BLOCKS];
 	unsigned n = 0;
 
-	for (unsigned b = 0; b < ev->nblocks; b++) {
-		double sum = 0, lp, lq;
-		unsigned w = 0;
-
-		for (; w < ev->nworkloads && block_log(ev, b, p, w, m, &lp) && block_log(ev, b, q, w, m, &lq); w++)
-			sum += lp - lq;
-		if (w == ev->nworkloads)
-			logs[n++] = sum / ev->nworkloads;
-	}
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		n += mean_log(ev, b, p, (int)q, g, m, &logs[n]);
 	return stats_ratio(logs, n);
 }
 
@@ -128,26 +148,32 @@ struct stats_ratio analysis_control(const struct eval *ev, unsigned w, enum metr
 	return stats_ratio(logs, n);
 }
 
-struct stats_ratio analysis_control_suite(const struct eval *ev, enum metric m)
+struct stats_ratio analysis_control_suite(const struct eval *ev, const struct eval_group *g, enum metric m)
 {
 	double logs[EVAL_MAX_BLOCKS];
 	unsigned n = 0;
 
 	for (unsigned b = 0; b < ev->nblocks; b++) {
 		double sum = 0, l;
-		unsigned w = 0;
+		unsigned count = 0;
+		bool whole = true;
 
-		for (; w < ev->nworkloads && control_log(ev, b, w, m, &l); w++)
+		for (unsigned w = 0; w < ev->nworkloads && whole; w++) {
+			if (!in_group(ev, w, g))
+				continue;
+			whole = control_log(ev, b, w, m, &l);
 			sum += l;
-		if (w == ev->nworkloads)
-			logs[n++] = sum / ev->nworkloads;
+			count++;
+		}
+		if (whole && count)
+			logs[n++] = sum / count;
 	}
 	return stats_ratio(logs, n);
 }
 
 double analysis_resolution(const struct eval *ev)
 {
-	struct stats_ratio c = analysis_control_suite(ev, METRIC_CPU);
+	struct stats_ratio c = analysis_control_suite(ev, NULL, METRIC_CPU);
 
 	return c.n < 2 ? 0 : fmax(0.01, fmax(c.hi - 1, 1 - c.lo));
 }
@@ -179,6 +205,17 @@ struct stats_ratio analysis_boot_versus(const struct eval *ev, unsigned p, unsig
 	for (unsigned b = 0; b < ev->nblocks; b++)
 		if (boot_log(ev, b, p, m, &lp) && boot_log(ev, b, q, m, &lq))
 			logs[n++] = lp - lq;
+	return stats_ratio(logs, n);
+}
+
+struct stats_ratio analysis_memory(const struct eval *ev, unsigned p)
+{
+	double logs[EVAL_MAX_BLOCKS];
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		if (ev->path_run[b][p].over_ram_kb)
+			logs[n++] = log((double)ev->path_run[b][p].over_ram_kb / 1024);
 	return stats_ratio(logs, n);
 }
 

@@ -4,7 +4,7 @@
  * time are taken. The same code watches the native binary, our own paths and QEMU, so that the method cannot differ.
  *
  * Markers: "STEELYARD INIT" ends the boot; "@start NAME SCALE", "@stop NAME CHECKSUM", and
- * "RESULT NAME CHECKSUM WALL CPU" by the guest's own clock. They may stand anywhere in a line: a kernel may have left
+ * "RESULT NAME CHECKSUM WALL CPU CHILDREN" by the guest's own clock. They may stand anywhere in a line: a kernel may have left
  * something in front of them.
  */
 #include <errno.h>
@@ -34,6 +34,8 @@ struct watch {
 	const struct child_spec *spec;
 	struct eval_run *run;
 	clockid_t cpu_clock;
+	pid_t pid;
+	bool enough; /* boot_only has what it wants */
 	uint64_t start_wall, mark_wall, mark_cpu;
 	int running;         /* index of the workload between its markers, or -1 */
 	char complaint[200]; /* last line of stderr */
@@ -61,13 +63,16 @@ static void take_line(struct watch *w, const char *line)
 	struct eval_run *r = w->run;
 	uint64_t wall = clock_read_ns(CLOCK_MONOTONIC), cpu = clock_read_ns(w->cpu_clock);
 	char name[32], sum[20];
-	uint64_t gwall;
+	uint64_t gwall, gcpu, children;
 	const char *p;
 	int i;
 
 	if (!r->boot_wall_ns && strstr(line, "STEELYARD INIT")) {
 		r->boot_wall_ns = wall - w->start_wall;
 		r->boot_cpu_ns = cpu;
+		w->enough = w->spec->boot_only;
+		if (w->spec->ram_bytes)
+			resident_read(w->pid, w->spec->ram_bytes, &r->ram_kb, &r->over_ram_kb);
 	} else if ((p = strstr(line, "@start ")) && sscanf(p, "@start %31s", name) == 1) {
 		w->running = find_workload(w->spec, name);
 		w->mark_wall = wall;
@@ -84,10 +89,12 @@ static void take_line(struct watch *w, const char *line)
 			s->ok = s->wall_ns && s->cpu_ns;
 		}
 		w->running = -1;
-	} else if ((p = strstr(line, "RESULT ")) && sscanf(p, "RESULT %31s %19s %" SCNu64, name, sum, &gwall) == 3) {
+	} else if ((p = strstr(line, "RESULT ")) && sscanf(p, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64, name, sum, &gwall, &gcpu, &children) == 5) {
 		i = find_workload(w->spec, name);
 		if (i >= 0)
 			r->w[i].guest_wall_ns = gwall / w->spec->repeat;
+		if (i >= 0 && w->spec->native)
+			r->w[i].cpu_ns += children / w->spec->repeat;
 	}
 }
 
@@ -140,14 +147,16 @@ static void conclude(struct watch *w, int wstatus, bool expired)
 	struct eval_run *r = w->run;
 	unsigned missing = 0;
 
-	for (unsigned i = 0; i < w->spec->nworkloads; i++)
+	for (unsigned i = 0; !w->spec->boot_only && i < w->spec->nworkloads; i++)
 		missing += !r->w[i].ok;
 	r->status = WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : 128 + WTERMSIG(wstatus);
 	if (expired)
 		snprintf(r->why, sizeof(r->why), "no end within %u s%s", w->spec->timeout_s,
 			 r->boot_wall_ns ? "" : ", no first line of init");
-	else if (r->status)
+	else if (r->status && !w->enough)
 		snprintf(r->why, sizeof(r->why), "status %d%s%s", r->status, w->complaint[0] ? ": " : "", w->complaint);
+	else if (w->spec->boot_only && !w->enough)
+		snprintf(r->why, sizeof(r->why), "ended before the first line of init");
 	else if (missing)
 		snprintf(r->why, sizeof(r->why), "ended without the results of %u workloads", missing);
 	r->ok = !r->why[0];
@@ -182,9 +191,10 @@ void child_observe(const struct child_spec *s, struct eval_run *r)
 		snprintf(r->why, sizeof(r->why), "fork: %s", strerror(errno));
 		expired = pid > 0;
 	}
+	w.pid = pid;
 	out.fd = po[0];
 	err.fd = pe[0];
-	while (pid > 0 && !expired && (out.fd >= 0 || err.fd >= 0)) {
+	while (pid > 0 && !expired && !w.enough && (out.fd >= 0 || err.fd >= 0)) {
 		struct pollfd p[2] = {{.fd = out.fd, .events = POLLIN}, {.fd = err.fd, .events = POLLIN}};
 		uint64_t now = clock_read_ns(CLOCK_MONOTONIC);
 
@@ -197,7 +207,7 @@ void child_observe(const struct child_spec *s, struct eval_run *r)
 			err.fd = -1;
 	}
 	if (pid > 0) {
-		if (expired)
+		if (expired || w.enough)
 			kill(pid, SIGKILL);
 		while (waitpid(pid, &wstatus, 0) < 0 && errno == EINTR)
 			;

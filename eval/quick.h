@@ -8,13 +8,33 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "eval/stats.h"
 
 #define EVAL_SCHEMA 1
-#define EVAL_MAX_WORKLOADS 24
+#define EVAL_MAX_WORKLOADS 64
 #define EVAL_MAX_PATHS 8
 #define EVAL_MAX_BLOCKS 32
+
+/* ---- eval/suites.c: constant tables; *_at return NULL past the last row, *_find when there is none ---- */
+struct eval_group {
+	const char *name, *title;
+};
+const struct eval_group *group_at(unsigned i);
+const char *workload_at(unsigned i);
+const struct eval_group *workload_group(const char *name);
+/* A kind of evaluation: the defaults of its options. */
+struct eval_suite {
+	const char *name, *what;
+	const char *workloads; /* NULL: all */
+	const char *paths;
+	unsigned blocks, scale;
+	bool by_group; /* means for each group; native first and last in a block */
+	const char *out_dir;
+};
+const struct eval_suite *suite_at(unsigned i);
+const struct eval_suite *suite_find(const char *name);
 
 /* How a path is started, one row each (eval/paths.c). */
 enum eval_peer { PEER_STEELYARD, PEER_QEMU };
@@ -23,7 +43,9 @@ struct eval_path {
 	const char *what;
 	enum eval_peer peer;
 	const char *accel;  /* --path, or QEMU's -accel */
+	const char *machine; /* QEMU's -M */
 	bool slow;          /* gets the small scale and one block */
+	bool boot_only;     /* is ended at the first line of init */
 	unsigned timeout_s; /* for one boot with all its workloads */
 };
 const struct eval_path *eval_path_find(const char *name);
@@ -42,12 +64,14 @@ struct eval_run {
 	char why[240];                      /* when not ok */
 	int status;                         /* exit status; 128 + signal */
 	uint64_t boot_wall_ns, boot_cpu_ns; /* from exec to the line "STEELYARD INIT" */
+	uint64_t ram_kb, over_ram_kb;       /* then resident: guest RAM touched, everything else; 0: unknown */
 	unsigned order;                     /* position in the whole evaluation */
 	struct eval_sample w[EVAL_MAX_WORKLOADS];
 };
 
 struct eval {
 	/* what was asked */
+	const struct eval_suite *suite;
 	const char *workload[EVAL_MAX_WORKLOADS];
 	unsigned nworkloads;
 	const struct eval_path *path[EVAL_MAX_PATHS];
@@ -72,9 +96,16 @@ struct child_spec {
 	const char *const *workload; /* names that may appear in markers */
 	unsigned nworkloads;
 	unsigned repeat;
+	bool native;        /* what a workload says of its children's CPU time counts: nobody else knows it */
+	bool boot_only;     /* is ended at the first line of init */
+	uint64_t ram_bytes; /* of the guest; 0: not a machine */
 };
-/* Runs it to its end; fills ran, ok, why, status, boot times and the samples whose markers appeared. Adds to r->w. */
+/* Runs it to its end; fills ran, ok, why, status, boot times, memory and the samples whose markers appeared. Adds to r->w. */
 void child_observe(const struct child_spec *s, struct eval_run *r);
+
+/* ---- eval/resident.c ---- */
+/* Resident memory of a process in KiB: the guest's RAM (of ram_bytes), and all else. false: cannot be read. */
+bool resident_read(pid_t pid, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb);
 
 /* ---- eval/paths.c ---- */
 void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run *r, const unsigned *order);
@@ -84,19 +115,23 @@ void native_run(struct eval *ev, struct eval_run *r, unsigned scale, const unsig
 enum metric { METRIC_CPU, METRIC_WALL };
 /* Ratio of path p to native for workload w over the blocks in which both are valid. */
 struct stats_ratio analysis_ratio(const struct eval *ev, unsigned p, unsigned w, enum metric m);
-/* Geometric mean over all workloads; n = 0 when any workload has no valid block on this path. */
-struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, enum metric m);
-/* Path p over path q, geometric mean over workloads, blocks paired. Both must have the same scale. */
-struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m);
+/* Geometric mean over the workloads of a group (NULL: all); n = 0 when one of them has no valid block on this path. */
+struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struct eval_group *g, enum metric m);
+/* Path p over path q, geometric mean as above, blocks paired. Both must have the same scale. */
+struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g, enum metric m);
+/* Is any workload of the group asked for? */
+bool analysis_group_used(const struct eval *ev, const struct eval_group *g);
 /* Native over native in the same block: the resolution of this host. */
 struct stats_ratio analysis_control(const struct eval *ev, unsigned w, enum metric m);
-struct stats_ratio analysis_control_suite(const struct eval *ev, enum metric m);
+struct stats_ratio analysis_control_suite(const struct eval *ev, const struct eval_group *g, enum metric m);
 /* The smallest difference that this run can show, as a fraction: how far the control's interval reaches from 1, at least
  * 0.01. 0: unknown, because a native run failed or there was one block. */
 double analysis_resolution(const struct eval *ev);
 /* Geometric mean of a path's boot times in seconds with interval. */
 struct stats_ratio analysis_boot(const struct eval *ev, unsigned p, enum metric m);
 struct stats_ratio analysis_boot_versus(const struct eval *ev, unsigned p, unsigned q, enum metric m);
+/* Geometric mean in MiB of what the process holds beside guest RAM after the boot. */
+struct stats_ratio analysis_memory(const struct eval *ev, unsigned p);
 /* Native milliseconds at the scale of path p (npaths: the common scale). */
 double analysis_native_ms(const struct eval *ev, unsigned w, enum metric m);
 /* A checksum of workload w on path p that is not the native one? */

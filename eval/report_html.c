@@ -63,7 +63,7 @@ static void cell_ratio(FILE *f, const struct stats_ratio *r)
 
 static void verdict(const struct eval *ev, FILE *f)
 {
-	struct stats_ratio c = analysis_control_suite(ev, METRIC_CPU);
+	struct stats_ratio c = analysis_control_suite(ev, NULL, METRIC_CPU);
 	double resolution = analysis_resolution(ev);
 
 	if (!c.n)
@@ -82,7 +82,7 @@ static void verdict(const struct eval *ev, FILE *f)
 	      f);
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		const char *why = analysis_path_failure(ev, p);
-		struct stats_ratio r = analysis_suite(ev, p, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
+		struct stats_ratio r = analysis_suite(ev, p, NULL, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
 
 		fprintf(f, "<li><b>%s</b> <span class=dim>(%s)</span>: ", ev->path[p]->name, ev->path[p]->what);
 		if (why) {
@@ -173,10 +173,10 @@ static void table(const struct eval *ev, FILE *f, enum metric m)
 	}
 	fputs("<tr><td>geometric mean</td><td></td>", f);
 	for (unsigned p = 0; p < ev->npaths; p++) {
-		r = analysis_suite(ev, p, m);
+		r = analysis_suite(ev, p, NULL, m);
 		cell_ratio(f, &r);
 	}
-	r = analysis_control_suite(ev, m);
+	r = analysis_control_suite(ev, NULL, m);
 	cell_ratio(f, &r);
 	fputs("</tr></table></div>", f);
 }

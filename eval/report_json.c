@@ -227,7 +227,7 @@ void report_summary_json(const struct eval *ev)
 	json_t *j = run_json(ev), *list = json_array();
 
 	for (unsigned p = 0; p < ev->npaths; p++) {
-		struct stats_ratio cpu = analysis_suite(ev, p, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
+		struct stats_ratio cpu = analysis_suite(ev, p, NULL, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
 		const char *why = analysis_path_failure(ev, p);
 		json_t *row = json_object(), *rows = json_array();
 

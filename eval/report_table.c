@@ -56,12 +56,12 @@ static void print_metric(const struct eval *ev, enum metric m)
 	}
 	printf("%-11s %9s ", "geom. mean", "");
 	for (unsigned p = 0; p < ev->npaths; p++) {
-		struct stats_ratio r = analysis_suite(ev, p, m);
+		struct stats_ratio r = analysis_suite(ev, p, NULL, m);
 
 		if (!analysis_path_empty(ev, p))
 			print_ratio(&r);
 	}
-	struct stats_ratio control = analysis_control_suite(ev, m);
+	struct stats_ratio control = analysis_control_suite(ev, NULL, m);
 
 	print_ratio(&control);
 	printf("\n");
@@ -69,7 +69,7 @@ static void print_metric(const struct eval *ev, enum metric m)
 		return;
 	printf("%-11s %9s ", "class", "");
 	for (unsigned p = 0; p < ev->npaths; p++) {
-		struct stats_ratio r = analysis_suite(ev, p, m);
+		struct stats_ratio r = analysis_suite(ev, p, NULL, m);
 
 		if (!analysis_path_empty(ev, p))
 			printf(" %-*s", COLUMN, analysis_class(&r));
@@ -127,7 +127,7 @@ static void print_versus(const struct eval *ev)
 
 void report_table(const struct eval *ev)
 {
-	struct stats_ratio control = analysis_control_suite(ev, METRIC_CPU);
+	struct stats_ratio control = analysis_control_suite(ev, NULL, METRIC_CPU);
 	double resolution = analysis_resolution(ev);
 	unsigned clocks = analysis_clock_disagreements(ev);
 	bool slow = false;

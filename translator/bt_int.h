@@ -129,6 +129,9 @@ struct bt_cpu {
 	uint32_t arg;		/* SVC_* << 28 | id */
 	void *exit_host;	/* bt_exit_host, flags in the host's */
 	void *exit_mem;		/* bt_exit_mem, flags already in fl */
+	void *refill;		/* bt_refill */
+	struct bt_rec *recs;	/* bt->rec, bt->cache, vm->mem.ram_hva for generated code */
+	uint8_t *cache, *ram;
 	struct bt *bt;
 	struct interp *interp;
 	enum exit_reason pending; /* valid when have_pending */
@@ -179,7 +182,7 @@ static inline uint64_t *bt_slots(struct vcpu *v)
 enum bt_svc {
 	SVC_INDIRECT, /* id: record of an indirect branch whose target is not in the jump cache */
 	SVC_LINK,     /* id: link; its target becomes regs.rip */
-	SVC_ACCESS,   /* id: record of a memory access whose window missed; S0 is the biased address */
+	SVC_ACCESS,   /* id: record of a memory access whose window missed; S0 is the linear address unless it is constant */
 	SVC_CALLOUT,  /* id: record with a decoded instruction: run it, go on behind it */
 	SVC_END,      /* the same, but find the next block afresh */
 	SVC_STEP,     /* interpret the instruction at regs.rip, whatever it is */
@@ -216,6 +219,8 @@ struct bt_rec {
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
+	uint64_t last;	   /* highest offset in a page at which the access still fits */
+	int32_t table;	   /* GS offset of the TLB table that serves it */
 	int32_t sp_add;	   /* indirect branches: see emit_jump_lookup */
 	uint32_t link;	   /* groups: the way to the translation without groups */
 };
@@ -355,6 +360,8 @@ void bt_enter(void *host);
 void bt_leave(void);
 void bt_exit_host(void);
 void bt_exit_mem(void);
+void bt_refill(void); /* bt_refill.c */
+extern const char bt_refill_saved[], bt_refill_slow[];
 extern const char bt_resume_from[], bt_resume_to[];
 
 static inline void bt_flags_pull(struct vcpu *v)

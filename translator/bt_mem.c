@@ -467,7 +467,7 @@ void *bt_access(struct vcpu *v, struct bt_rec *r)
 	uint32_t marks;
 
 	v->regs.rip = b->gva + r->guest_off;
-	lin = r->is_const ? (uint64_t)r->disp : r->inline_tlb ? cpu->s0 : cpu->s0 - s->bias + (uint64_t)r->disp;
+	lin = r->is_const ? (uint64_t)r->disp : cpu->s0;
 	if (r->addr32) {
 		lin = (uint32_t)lin;
 	} else if ((uint64_t)((int64_t)(lin << 16) >> 16) != lin) {
@@ -485,10 +485,9 @@ again:
 	off = mem_ram_offset(&v->vm->mem, p.gpa + (lin - p.gva));
 	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
 		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
-	if (r->inline_tlb) {
-		tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
-	} else {
-		if (!r->is_const && s->len && lin - s->gva - s->len >= 4096 && s->gva - lin > 4096 && ++s->jumps == BT_JUMPS_MAX) {
+	tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
+	if (!r->inline_tlb) {
+		if (!r->is_const && s->len && lin - s->gva - s->len >= 4096 && s->gva - lin > 4096 && ++s->jumps >= BT_JUMPS_MAX) {
 			*bt_wild(bt, b->gpa + r->guest_off) = 1;
 			bt_retranslate(bt, b);
 			return NULL;
@@ -497,9 +496,8 @@ again:
 	}
 	atomic_signal_fence(memory_order_seq_cst);
 	if (atomic_load(&bt->marks) != marks) {
-		if (r->inline_tlb)
-			tlb_empty(cpu, bt_tlb_table(b->key, write) * BT_TLB_SIZE + (lin >> 12 & (BT_TLB_SIZE - 1)));
-		else
+		tlb_empty(cpu, bt_tlb_table(b->key, write) * BT_TLB_SIZE + (lin >> 12 & (BT_TLB_SIZE - 1)));
+		if (!r->inline_tlb)
 			site_empty(s);
 		goto again;
 	}

@@ -455,6 +455,10 @@ static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
 	v->vec_live = false;
 	v->tlb_flushed = bt_tlb_flushed;
 	cpu->bt = v->vm->path_vm[PATH_BT];
+	cpu->refill = (void *)bt_refill;
+	cpu->recs = cpu->bt->rec;
+	cpu->cache = cpu->bt->cache;
+	cpu->ram = v->vm->mem.ram_hva;
 	st = bt_signals_thread(v, e);
 	if (st)
 		return st;

@@ -58,6 +58,7 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 	uint32_t id, site;
 	uint8_t *slow;
 	int32_t slot = -1;
+	int32_t table = GS_CPU(tlb) + (int32_t)(bt_tlb_table(c->key, acc & ACC_WRITE) * sizeof(struct bt_tlb_entry) * BT_TLB_SIZE);
 
 	bt_flags_spill(c, c->cur_live, !s1_busy);
 	if (c->bt->nsites == BT_MAX_SITES) {
@@ -82,8 +83,6 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 		emit8(e, 0xc0 | (S0 & 7) << 3 | (S0 & 7));
 		slow = e_jcc32(e, CC_E);
 	} else if (!s1_busy && *bt_wild(c->bt, c->gpa + c->guest_off)) {
-		int32_t table = GS_CPU(tlb) + (int32_t)(bt_tlb_table(c->key, acc & ACC_WRITE) * sizeof(struct bt_tlb_entry) * BT_TLB_SIZE);
-
 		r->inline_tlb = true;
 		emit_linear(c, r, false, base, index, scale, disp, addrsize);
 		e_mov_rr(e, false, S1, S0);
@@ -100,6 +99,8 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 		e_alu_gs(e, true, ALU_ADD, S0, GS_SITE(site, hva));
 	}
 	r->resume = bt_code_off(c, e->p);
+	r->last = 4096 - size;
+	r->table = table;
 	if (group) {
 		uint32_t link;
 		struct bt_link *l = bt_link_new(c, c->lin + c->guest_off, &link);

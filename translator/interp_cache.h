@@ -81,7 +81,7 @@ static ALWAYS_INLINE bool run_fresh(const struct run *r)
 
 static ALWAYS_INLINE uint64_t run_key(const struct vcpu *v, const struct interp *in, unsigned bits)
 {
-	return in->epoch << 8 | vcpu_cpl(v) << 7 | bits;
+	return in->epoch << 9 | (uint64_t)vcpu_cpl(v) << 7 | bits; /* bits is 64 at most, the CPL takes two bits */
 }
 
 /* Slow half of interp_find. */

@@ -27,10 +27,10 @@ bool bt_lockstep_code(struct vcpu *v, uint64_t rip, struct bt_lockstep_code *out
 /* ---- interp ---- */
 #define LOCKSTEP_TRACE 128
 struct lockstep_trace {
-	uint32_t unsure;       /* arithmetic flags that the other path may hold otherwise: nobody may read them */
-	uint64_t read_rip;     /* somebody did: bad_read has the flags */
+	uint32_t unsure;   /* arithmetic flags that the other path may hold otherwise: nobody may read them */
+	uint64_t read_rip; /* somebody did: bad_read has the flags */
 	uint32_t bad_read;
-	unsigned n;	       /* instructions executed since the caller set it to 0, XR_AGAIN not counted */
+	unsigned n;                   /* instructions executed since the caller set it to 0, XR_AGAIN not counted */
 	uint64_t rip[LOCKSTEP_TRACE]; /* of the first of them */
 };
 /* Executes until t->n >= min and the next instruction is at `rip`, until a halt, or until t->n >= max. Takes no events.

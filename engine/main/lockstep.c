@@ -29,12 +29,12 @@
 #include "engine/main/lockstep_int.h"
 #include "engine/main/verbs.h"
 
-#define NS_PER_INSN 10u		  /* a 100 MHz machine: timers tick, and delay loops end */
-#define RAM_INSNS 1000000u	  /* between two comparisons of all RAM */
-#define BLOCK_INSNS_MAX 4096u	  /* how far the interpreter may go to find the translator */
+#define NS_PER_INSN 10u       /* a 100 MHz machine: timers tick, and delay loops end */
+#define RAM_INSNS 1000000u    /* between two comparisons of all RAM */
+#define BLOCK_INSNS_MAX 4096u /* how far the interpreter may go to find the translator */
 #define REP_PIECES_MAX 1000000u
 #define IDLE_MAX 4u
-#define CLOCK_BLOCKS 4096u	  /* between two looks at the host's clock */
+#define CLOCK_BLOCKS 4096u /* between two looks at the host's clock */
 #define LINE_MAX_BEHIND (1u << 20)
 
 static uint64_t host_ns(void)
@@ -222,10 +222,11 @@ static bool at_rep(struct vcpu *v)
 			return false;
 		if (*p == 0xf2 || *p == 0xf3)
 			rep = true;
-		else if (rep && ((*p >= 0xa4 && *p <= 0xa7) || (*p >= 0xaa && *p <= 0xaf) || (*p >= 0x6c && *p <= 0x6f)))
+		else if (rep &&
+			 ((*p >= 0xa4 && *p <= 0xa7) || (*p >= 0xaa && *p <= 0xaf) || (*p >= 0x6c && *p <= 0x6f)))
 			return true;
-		else if (*p != 0x66 && *p != 0x67 && *p != 0x26 && *p != 0x2e && *p != 0x36 && *p != 0x3e && *p != 0x64 &&
-			 *p != 0x65 && !(rep && (*p & 0xf0) == 0x40 && vcpu_code64(v)))
+		else if (*p != 0x66 && *p != 0x67 && *p != 0x26 && *p != 0x2e && *p != 0x36 && *p != 0x3e &&
+			 *p != 0x64 && *p != 0x65 && !(rep && (*p & 0xf0) == 0x40 && vcpu_code64(v)))
 			return false;
 	}
 	return false;
@@ -284,8 +285,15 @@ static enum ls_end ending(struct ls *l, enum xr x, const struct exit *e)
 		return ended(l, LS_HOST, text);
 	}
 	if ((x == XR_HLT) != (e->reason == EXIT_HLT) || (x == XR_SHUTDOWN) != (e->reason == EXIT_SHUTDOWN) || o != p) {
-		snprintf(text, sizeof(text), "interp %s (%d), bt %s (%d)", x == XR_HLT ? "halts" : x == XR_SHUTDOWN ? "shuts down" : "runs",
-			 o, e->reason == EXIT_HLT ? "halts" : e->reason == EXIT_SHUTDOWN ? "shuts down" : "runs", p);
+		snprintf(text, sizeof(text), "interp %s (%d), bt %s (%d)",
+			 x == XR_HLT        ? "halts"
+			 : x == XR_SHUTDOWN ? "shuts down"
+					    : "runs",
+			 o,
+			 e->reason == EXIT_HLT        ? "halts"
+			 : e->reason == EXIT_SHUTDOWN ? "shuts down"
+						      : "runs",
+			 p);
 		return ended(l, LS_ENDING, text);
 	}
 	l->halted = x == XR_HLT;
@@ -451,7 +459,9 @@ static enum ls_end narrow(struct ls *l, enum ls_end end)
 
 static int summary(struct ls *l, enum ls_end end, uint64_t ns)
 {
-	static const char *const why[] = {[LS_LIMIT] = "the limit", [LS_GUEST] = "the guest ended", [LS_IDLE] = "the guest idles",
+	static const char *const why[] = {[LS_LIMIT] = "the limit",
+					  [LS_GUEST] = "the guest ended",
+					  [LS_IDLE] = "the guest idles",
 					  [LS_TIMEOUT] = "the time is over"};
 
 	if (end == LS_HOST) {
@@ -464,8 +474,8 @@ static int summary(struct ls *l, enum ls_end end, uint64_t ns)
 		return EXIT_DIFFERENT;
 	}
 	fprintf(stderr,
-		"steelyard: lockstep: no difference in %" PRIu64 " instructions, %" PRIu64 " blocks, %" PRIu64 " interrupts, %" PRIu64
-		" comparisons of RAM; %.1f s; end: %s%s%s\n",
+		"steelyard: lockstep: no difference in %" PRIu64 " instructions, %" PRIu64 " blocks, %" PRIu64
+		" interrupts, %" PRIu64 " comparisons of RAM; %.1f s; end: %s%s%s\n",
 		l->insns, l->blocks, l->events, l->rams, (double)ns / 1e9, why[end], l->text[0] ? ", " : "", l->text);
 	return end == LS_TIMEOUT ? EXIT_TIMEOUT : EXIT_OK;
 }
@@ -500,7 +510,8 @@ int lockstep_main(const struct lockstep_options *o)
 	l->max_insns = o->max_insns;
 	if (o->cfg->ncpus != 1 || !open_output(l, o->serial, &close_it)) {
 		free(l);
-		return verb_usage("--lockstep wants one CPU, and stdio, none or a file that can be written as --serial");
+		return verb_usage(
+			"--lockstep wants one CPU, and stdio, none or a file that can be written as --serial");
 	}
 	if (boot_check(o->cfg, &l->error) != ST_OK) {
 		status = verb_fail(&l->error);

@@ -11,9 +11,9 @@ struct vm_config;
 
 struct lockstep_options {
 	const struct vm_config *cfg;
-	uint64_t max_insns;   /* ends the run; 0: the guest does */
-	double timeout_s;     /* of host time; 0: none */
-	const char *serial;   /* stdio, none or file:F */
+	uint64_t max_insns; /* ends the run; 0: the guest does */
+	double timeout_s;   /* of host time; 0: none */
+	const char *serial; /* stdio, none or file:F */
 };
 
 /* "interp,bt" in either order. */

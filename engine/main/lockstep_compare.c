@@ -20,20 +20,78 @@ struct field {
 	uint16_t off, bytes;
 };
 
-#define F(f) {#f, offsetof(struct x86_regs, f), sizeof(((struct x86_regs *)0)->f)}
-#define GPR(n, i) {n, offsetof(struct x86_regs, gpr) + 8 * (i), 8}
-#define SEG(n, f)                                                                                             \
+#define F(f)                                                                        \
+	{                                                                           \
+#f, offsetof(struct x86_regs, f), sizeof(((struct x86_regs *)0)->f) \
+	}
+#define GPR(n, i)                                              \
+	{                                                      \
+		n, offsetof(struct x86_regs, gpr) + 8 * (i), 8 \
+	}
+#define SEG(n, f)                                                                                                      \
 	{n " selector", offsetof(struct x86_regs, f.sel), 2}, {n " attributes", offsetof(struct x86_regs, f.attr), 2}, \
-		{n " limit", offsetof(struct x86_regs, f.limit), 4}, {n " base", offsetof(struct x86_regs, f.base), 8}
+		{n " limit", offsetof(struct x86_regs, f.limit), 4},                                                   \
+	{                                                                                                              \
+		n " base", offsetof(struct x86_regs, f.base), 8                                                        \
+	}
 
 static const struct field fields[] = {
-	GPR("rax", 0), GPR("rcx", 1), GPR("rdx", 2), GPR("rbx", 3), GPR("rsp", 4), GPR("rbp", 5), GPR("rsi", 6), GPR("rdi", 7),
-	GPR("r8", 8), GPR("r9", 9), GPR("r10", 10), GPR("r11", 11), GPR("r12", 12), GPR("r13", 13), GPR("r14", 14), GPR("r15", 15),
-	F(rip), SEG("es", seg[SEG_ES]), SEG("cs", seg[SEG_CS]), SEG("ss", seg[SEG_SS]), SEG("ds", seg[SEG_DS]),
-	SEG("fs", seg[SEG_FS]), SEG("gs", seg[SEG_GS]), SEG("ldtr", ldtr), SEG("tr", tr), F(gdtr.base), F(gdtr.limit),
-	F(idtr.base), F(idtr.limit), F(cr0), F(cr2), F(cr3), F(cr4), F(xcr0), F(efer), F(dr[0]), F(dr[1]), F(dr[2]), F(dr[3]),
-	F(dr[6]), F(dr[7]), F(pdpte[0]), F(pdpte[1]), F(pdpte[2]), F(pdpte[3]), F(star), F(lstar), F(cstar), F(fmask),
-	F(kernel_gs_base), F(sysenter_cs), F(sysenter_esp), F(sysenter_eip), F(tsc_aux), F(pat), F(tsc_offset),
+	GPR("rax", 0),
+	GPR("rcx", 1),
+	GPR("rdx", 2),
+	GPR("rbx", 3),
+	GPR("rsp", 4),
+	GPR("rbp", 5),
+	GPR("rsi", 6),
+	GPR("rdi", 7),
+	GPR("r8", 8),
+	GPR("r9", 9),
+	GPR("r10", 10),
+	GPR("r11", 11),
+	GPR("r12", 12),
+	GPR("r13", 13),
+	GPR("r14", 14),
+	GPR("r15", 15),
+	F(rip),
+	SEG("es", seg[SEG_ES]),
+	SEG("cs", seg[SEG_CS]),
+	SEG("ss", seg[SEG_SS]),
+	SEG("ds", seg[SEG_DS]),
+	SEG("fs", seg[SEG_FS]),
+	SEG("gs", seg[SEG_GS]),
+	SEG("ldtr", ldtr),
+	SEG("tr", tr),
+	F(gdtr.base),
+	F(gdtr.limit),
+	F(idtr.base),
+	F(idtr.limit),
+	F(cr0),
+	F(cr2),
+	F(cr3),
+	F(cr4),
+	F(xcr0),
+	F(efer),
+	F(dr[0]),
+	F(dr[1]),
+	F(dr[2]),
+	F(dr[3]),
+	F(dr[6]),
+	F(dr[7]),
+	F(pdpte[0]),
+	F(pdpte[1]),
+	F(pdpte[2]),
+	F(pdpte[3]),
+	F(star),
+	F(lstar),
+	F(cstar),
+	F(fmask),
+	F(kernel_gs_base),
+	F(sysenter_cs),
+	F(sysenter_esp),
+	F(sysenter_eip),
+	F(tsc_aux),
+	F(pat),
+	F(tsc_offset),
 };
 
 static uint64_t field_get(const struct x86_regs *r, const struct field *f)
@@ -103,7 +161,8 @@ static void print_bytes(FILE *f, const char *name, unsigned i, const uint8_t *a,
 	fputc('\n', f);
 }
 
-static bool array_equal(FILE *f, const char *name, const uint8_t *a, const uint8_t *b, unsigned count, unsigned step, unsigned n)
+static bool array_equal(FILE *f, const char *name, const uint8_t *a, const uint8_t *b, unsigned count, unsigned step,
+			unsigned n)
 {
 	bool same = true;
 

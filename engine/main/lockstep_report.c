@@ -36,7 +36,10 @@ static void print_guest(struct ls *l, FILE *f)
 	/* The code is read as the block found it mapped, with the bytes of now. */
 	memcpy(&then.regs, l->before, offsetof(struct x86_regs, xsave));
 	if (cs_open(CS_ARCH_X86,
-		    vcpu_code64(&then) ? CS_MODE_64 : vcpu_code_bits(&then) == 32 ? CS_MODE_32 : CS_MODE_16, &h) != CS_ERR_OK)
+		    vcpu_code64(&then)            ? CS_MODE_64
+		    : vcpu_code_bits(&then) == 32 ? CS_MODE_32
+						  : CS_MODE_16,
+		    &h) != CS_ERR_OK)
 		return;
 	fprintf(f, "instructions of the block (%u):\n", l->trace.n);
 	for (unsigned k = 0; k < n; k++) {
@@ -61,8 +64,8 @@ static void print_translation(struct ls *l, FILE *f)
 	}
 	if (cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK)
 		return;
-	fprintf(f, "bt's translation of %016" PRIx64 " (%u instructions, %u bytes) in %u bytes:\n", l->before->rip, code.insns,
-		code.guest_len, code.host_len);
+	fprintf(f, "bt's translation of %016" PRIx64 " (%u instructions, %u bytes) in %u bytes:\n", l->before->rip,
+		code.insns, code.guest_len, code.host_len);
 	disassemble(h, f, code.host, code.host_len, (uint64_t)(uintptr_t)code.host, "  ");
 	cs_close(&h);
 }
@@ -112,8 +115,8 @@ static const char *what(enum ls_end end)
 
 void ls_report(struct ls *l, enum ls_end end, FILE *f)
 {
-	fprintf(f, "steelyard: lockstep: %s after instruction %" PRIu64 " (block %" PRIu64 ")%s%s\n", what(end), l->insns, l->blocks,
-		l->text[0] ? ": " : "", l->text);
+	fprintf(f, "steelyard: lockstep: %s after instruction %" PRIu64 " (block %" PRIu64 ")%s%s\n", what(end),
+		l->insns, l->blocks, l->text[0] ? ": " : "", l->text);
 	ls_state_diff(l, f);
 	print_memory(l, f);
 	print_guest(l, f);

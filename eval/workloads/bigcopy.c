@@ -10,7 +10,7 @@ static uint8_t a[MAX + 64], b[MAX + 64];
 uint64_t wl_bigcopy(uint64_t scale)
 {
 	uint32_t n = scale >= 20 ? MAX : MAX / 16;
-	uint64_t reps = 4 * scale * (MAX / n), sum = 0;
+	uint64_t reps = 16 * scale * (MAX / n), sum = 0;
 
 	for (uint64_t rep = 0; rep < reps; rep++) {
 		a[(rep * 4099) % n] += (uint8_t)(rep | 1);

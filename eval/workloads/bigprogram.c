@@ -15,7 +15,7 @@ static uint32_t word[64];
 			x ^= word[(x + 0x##n) & 63]++;                \
 		else                                                  \
 			x += word[0x##n & 63] ^ 0x##n * 77u;          \
-		for (uint32_t i = 0; i < (0x##n & 3); i++)            \
+		for (uint32_t i = 0; i != (0x##n & 3); i++)            \
 			x = (x << (0x##n % 7 + 1)) ^ (x >> 11) ^ i;   \
 		return x;                                             \
 	}

@@ -108,7 +108,7 @@ uint64_t wl_cold4000(uint64_t scale)
 	enum { FUNCTIONS = 4000, BYTES = 1 << 20 };
 	static uint8_t *entry[FUNCTIONS];
 	uint32_t array[16] = {0}, x = 1;
-	uint64_t seed = 43, sum = 0, left = 100 * scale; /* functions, times 25 */
+	uint64_t seed = 43, sum = 0, left = 250 * scale; /* functions, times 25 */
 
 	for (left *= 25; left;) {
 		uint8_t *code = code_area(BYTES), *p = code;
@@ -160,7 +160,7 @@ uint64_t wl_smc(uint64_t scale)
 	*p = (uint8_t)(again - (p + 1));
 	p++;
 	*p = 0xc3;
-	for (uint64_t rep = 0; rep < 400 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 200 * scale; rep++) {
 		put32(immediate, (uint32_t)rep);
 		x = call(code, x, array);
 		sum = wl_mix(sum, x);
@@ -176,10 +176,10 @@ uint64_t wl_unrolled(uint64_t scale)
 	uint32_t array[16] = {0}, x = 1;
 	uint64_t seed = 47, sum = 0;
 
-	for (uint64_t rep = 0; rep < (scale + 1) / 2; rep++) {
-		uint8_t *p = prologue(code);
+	for (uint64_t rep = 0; rep < 3 * scale; rep++) {
+		uint8_t *p = prologue(code), *end = p + BYTES;
 
-		while (p < code + BYTES)
+		while (p < end)
 			p = statement(p, wl_random(&seed));
 		*p = 0xc3;
 		for (unsigned i = 0; i < 8; i++)

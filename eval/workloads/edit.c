@@ -36,7 +36,7 @@ uint64_t wl_edit(uint64_t scale)
 		a[i] = (uint8_t)(wl_random(&seed) >> 62);
 		b[i] = (uint8_t)(wl_random(&seed) >> 62);
 	}
-	for (uint64_t rep = 0; rep < 20 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 40 * scale; rep++) {
 		a[rep % N] ^= 1;
 		sum = wl_mix(sum, distance());
 	}

@@ -62,7 +62,7 @@ uint64_t wl_fft(uint64_t scale)
 	uint64_t sum = 0;
 
 	unit_roots();
-	for (uint64_t rep = 0; rep < 90 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 300 * scale; rep++) {
 		for (unsigned i = 0; i < N; i++)
 			v[i] = (struct complex){(double)((i * 7 + rep) % 31), (double)(i % 5)};
 		transform();

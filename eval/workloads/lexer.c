@@ -78,7 +78,7 @@ uint64_t wl_lexer(uint64_t scale)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t rep = 0; rep < 1500 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 3500 * scale; rep++) {
 		uint32_t count[KINDS] = {0}, value = 0, all = (uint32_t)rep;
 		enum token kind;
 

@@ -13,7 +13,7 @@ uint64_t wl_libcstr(uint64_t scale)
 
 	for (unsigned i = 0; i < BYTES - 1; i++)
 		from[i] = (char)('a' + (wl_random(&seed) >> 40) % 25);
-	for (uint64_t rep = 0; rep < 16000 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 60000 * scale; rep++) {
 		uint64_t r = wl_random(&seed), all;
 		size_t n = (r >> 20 & 7) ? 1 + (r >> 24 & 63) : 1 + (r >> 24) % 2000, at = (r >> 40) % 4096;
 		const char *z;

@@ -19,17 +19,17 @@
 
 uint64_t wl_getpid(uint64_t scale)
 {
-	uint64_t n = 40000 * scale, same = 0;
+	uint64_t n = 20000 * scale, same = 0;
 	long pid = syscall(SYS_getpid);
 
 	for (uint64_t i = 0; i < n; i++)
 		same += syscall(SYS_getpid) == pid;
-	return wl_mix(same, n);
+	return wl_mix(wl_mix(1, same), n);
 }
 
 uint64_t wl_vdsotime(uint64_t scale)
 {
-	uint64_t n = 80000 * scale, forward = 0, last = 0;
+	uint64_t n = 100000 * scale, forward = 0, last = 0;
 
 	for (uint64_t i = 0; i < n; i++) {
 		struct timespec t;
@@ -40,17 +40,17 @@ uint64_t wl_vdsotime(uint64_t scale)
 		forward += now >= last;
 		last = now;
 	}
-	return wl_mix(forward, n);
+	return wl_mix(wl_mix(1, forward), n);
 }
 
 uint64_t wl_systime(uint64_t scale)
 {
-	uint64_t n = 30000 * scale, good = 0;
+	uint64_t n = 15000 * scale, good = 0;
 	struct timeval t;
 
 	for (uint64_t i = 0; i < n; i++)
 		good += syscall(SYS_gettimeofday, &t, NULL) == 0;
-	return wl_mix(good, n);
+	return wl_mix(wl_mix(1, good), n);
 }
 
 static void shm_name(char *name, size_t n)
@@ -75,7 +75,7 @@ uint64_t wl_pageread(uint64_t scale)
 		if (write(fd, piece, PIECE) != (ssize_t)PIECE)
 			exit(1);
 	}
-	for (uint64_t i = 0; i < 6000 * scale; i++) {
+	for (uint64_t i = 0; i < 3000 * scale; i++) {
 		uint64_t r = wl_random(&seed);
 
 		if (pread(fd, piece, PIECE, (off_t)(r % (FILE_BYTES / PIECE) * PIECE)) != (ssize_t)PIECE)
@@ -92,7 +92,7 @@ uint64_t wl_create(uint64_t scale)
 	char name[64];
 
 	shm_name(name, sizeof(name));
-	for (uint64_t i = 0; i < 800 * scale; i++) {
+	for (uint64_t i = 0; i < 250 * scale; i++) {
 		int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
 
 		good += fd >= 0;
@@ -117,7 +117,7 @@ uint64_t wl_signal(uint64_t scale)
 
 	caught = 0;
 	sigaction(SIGUSR1, &act, &old);
-	for (uint64_t i = 0; i < 4500 * scale; i++)
+	for (uint64_t i = 0; i < 1200 * scale; i++)
 		kill(pid, SIGUSR1);
 	sigaction(SIGUSR1, &old, NULL);
 	return wl_mix((uint64_t)caught, scale);

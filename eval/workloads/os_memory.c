@@ -19,7 +19,7 @@ uint64_t wl_pagefault(uint64_t scale)
 	const size_t bytes = 1u << 20;
 	uint64_t sum = 0;
 
-	for (uint64_t rep = 0; rep < 18 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 5 * scale; rep++) {
 		uint8_t *p = map(bytes);
 
 		madvise(p, bytes, MADV_NOHUGEPAGE);
@@ -38,7 +38,7 @@ uint64_t wl_mmap(uint64_t scale)
 	const size_t bytes = 16384;
 	uint64_t good = 0;
 
-	for (uint64_t rep = 0; rep < 3500 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 900 * scale; rep++) {
 		uint8_t *p = map(bytes);
 
 		good += munmap(p, bytes) == 0;

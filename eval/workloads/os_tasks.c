@@ -56,7 +56,7 @@ uint64_t wl_exec(uint64_t scale)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t i = 0; i < 10 * scale; i++)
+	for (uint64_t i = 0; i < 5 * scale; i++)
 		sum = wl_mix(sum, run_self("--nothing"));
 	return sum;
 }
@@ -65,7 +65,7 @@ uint64_t wl_bigstart(uint64_t scale)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t i = 0; i < 4 * scale; i++)
+	for (uint64_t i = 0; i < 3 * scale; i++)
 		sum = wl_mix(sum, run_self("--big"));
 	return sum;
 }
@@ -111,7 +111,7 @@ uint64_t wl_thread(uint64_t scale)
 {
 	uint64_t n = 0;
 
-	for (uint64_t i = 0; i < 110 * scale; i++) {
+	for (uint64_t i = 0; i < 15 * scale; i++) {
 		pthread_t t;
 
 		if (pthread_create(&t, NULL, add_one, &n) || pthread_join(t, NULL))

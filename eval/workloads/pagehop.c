@@ -9,7 +9,7 @@ static uint8_t area[MAX * STEP];
 uint64_t wl_pagehop(uint64_t scale)
 {
 	uint32_t n = scale >= 20 ? MAX : MAX / 16;
-	uint64_t reps = 130 * scale * (MAX / n) / 4, sum = 0;
+	uint64_t reps = 120 * scale * (MAX / n), sum = 0;
 
 	for (uint64_t rep = 0; rep < reps; rep++) {
 		uint32_t last = (uint32_t)rep;

@@ -46,7 +46,7 @@ uint64_t wl_pixels(uint64_t scale)
 			a[y][x] = (uint8_t)(wl_random(&seed) >> 56);
 			b[y][x] = (uint8_t)(x + y * 3);
 		}
-	for (uint64_t rep = 0; rep < 800 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 1600 * scale; rep++) {
 		a[rep % H][(rep * 37) % W] ^= 0x55;
 		sum = wl_mix(sum, pass((unsigned)rep & 31) + ((uint64_t)out[1 + rep % (H - 2)][100] << 32));
 	}

@@ -23,7 +23,7 @@ uint64_t wl_queens(uint64_t scale)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t rep = 0; rep < 2 * scale; rep++)
+	for (uint64_t rep = 0; rep < 25 * scale; rep++)
 		sum = wl_mix(sum, place(0, 0, 0) + rep);
 	return sum;
 }

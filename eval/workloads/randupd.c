@@ -11,7 +11,7 @@ uint64_t wl_randupd(uint64_t scale)
 
 	for (uint64_t i = 0; i <= mask; i++)
 		table[i] = i;
-	for (uint64_t i = 0; i < 300000 * scale; i++) {
+	for (uint64_t i = 0; i < 200000 * scale; i++) {
 		uint64_t r = wl_random(&seed);
 
 		table[r >> 40 & mask] ^= r;

@@ -42,7 +42,7 @@ uint64_t wl_repstr(uint64_t scale)
 
 	for (unsigned i = 0; i < BYTES; i++)
 		from[i] = (uint8_t)(wl_random(&seed) >> 56 & 0x7f);
-	for (uint64_t rep = 0; rep < 2000 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 20000 * scale; rep++) {
 		uint64_t r = wl_random(&seed);
 		size_t n = 8u << (r >> 60) % 10, a = (r >> 20) % (BYTES - 4096), b = (r >> 40) % (BYTES - 4096);
 

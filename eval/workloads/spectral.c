@@ -32,7 +32,7 @@ uint64_t wl_spectral(uint64_t scale)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t rep = 0; rep < 40 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 60 * scale; rep++) {
 		double uv = 0, vv = 0;
 
 		for (unsigned i = 0; i < N; i++)

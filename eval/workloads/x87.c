@@ -12,7 +12,7 @@ uint64_t wl_x87(uint64_t scale)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t rep = 0; rep < 30 * scale; rep++) {
+	for (uint64_t rep = 0; rep < 360 * scale; rep++) {
 		const unsigned n = 2000;
 		long double h = 1.0L / n, s = 0, t = (long double)(rep & 7);
 

@@ -10,9 +10,9 @@ lockstep() {
 	timeout -k 5 120 "$STEELYARD" run --lockstep interp,bt "$@" </dev/null >"$work/$label.out" 2>"$work/$label.err"
 	status=$?
 }
-# agrees LABEL: no difference; else what was found
+# agrees LABEL [END]: no difference; else what was found
 agrees() {
-	[ "$status" -eq 0 ] && grep -q 'lockstep: no difference' "$work/$1.err" && return 0
+	[ "$status" -eq 0 ] && grep -q "lockstep: no difference.*${2:-}" "$work/$1.err" && return 0
 	echo "     status $status"
 	head -n 40 "$work/$1.err" | sed 's/^/     /'
 	return 1
@@ -32,11 +32,11 @@ for arch in amd64 i386; do
 done
 
 # The small guests that one processor and virtual time suit: all modes, faults, interrupts, self-modifying code.
-for g in boundary exc32 exc64 modes page32 page64 seg sens32 sens64 smc strings syscall task v86 iobitmap garbage32 garbage64; do
+for g in boundary debug exc32 exc64 irq modes page32 page64 seg sens32 sens64 smc strings syscall task v86 iobitmap garbage64; do
 	elf=$TOOLS/../guest/$g.elf
 	[ -s "$elf" ] || continue
-	lockstep "$g" --memory 64M --lockstep-insns 20000000 --serial none --multiboot "$elf"
-	check "guest $g in lockstep" agrees "$g"
+	lockstep "$g" --memory 64M --lockstep-insns 5000000 --serial none --multiboot "$elf"
+	check "guest $g in lockstep, to its end" agrees "$g" "end: the guest"
 done
 
 "$STEELYARD" run --lockstep kvm,bt --flat /dev/null@0x7c00 2>"$work/usage.err"

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The kinds of evaluation, one row each, and the workloads with their groups: names from the table that they are built from. */
+#include <string.h>
+
+#include "engine/status.h"
+#include "eval/quick.h"
+
+static const struct eval_group groups[] = {
+#define G(group, title) {#group, title},
+#include "eval/workloads/table.def"
+};
+
+static const struct {
+	const char *name, *group;
+} workloads[] = {
+#define W(name, group, what) {#name, #group},
+#include "eval/workloads/table.def"
+};
+
+static const struct eval_suite suites[] = {
+	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings",
+	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo"},
+	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, "bt,qemu-tcg,qemu-microvm", 5, 30, true,
+	 "build/bench"},
+};
+
+const struct eval_suite *suite_at(unsigned i)
+{
+	return i < ARRAY_LEN(suites) ? &suites[i] : NULL;
+}
+
+const struct eval_suite *suite_find(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(suites); i++)
+		if (!strcmp(suites[i].name, name))
+			return &suites[i];
+	return NULL;
+}
+
+const struct eval_group *group_at(unsigned i)
+{
+	return i < ARRAY_LEN(groups) ? &groups[i] : NULL;
+}
+
+static const struct eval_group *group_find(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(groups); i++)
+		if (!strcmp(groups[i].name, name))
+			return &groups[i];
+	return NULL;
+}
+
+const char *workload_at(unsigned i)
+{
+	return i < ARRAY_LEN(workloads) ? workloads[i].name : NULL;
+}
+
+const struct eval_group *workload_group(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(workloads); i++)
+		if (!strcmp(workloads[i].name, name))
+			return group_find(workloads[i].group);
+	return NULL;
+}
