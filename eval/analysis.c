@@ -118,7 +118,8 @@ struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struc
 	return stats_ratio(logs, n);
 }
 
-struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g, enum metric m)
+struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g,
+				   enum metric m)
 {
 	double logs[EVAL_MAX_BLOCKS];
 	unsigned n = 0;

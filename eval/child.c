@@ -72,7 +72,7 @@ static void take_line(struct watch *w, const char *line)
 		r->boot_cpu_ns = cpu;
 		w->enough = w->spec->boot_only;
 		if (w->spec->ram_bytes)
-			resident_read(w->pid, w->spec->ram_bytes, &r->ram_kb, &r->over_ram_kb);
+			resident_read(w->pid, w->spec->ram_name, w->spec->ram_bytes, &r->ram_kb, &r->over_ram_kb);
 	} else if ((p = strstr(line, "@start ")) && sscanf(p, "@start %31s", name) == 1) {
 		w->running = find_workload(w->spec, name);
 		w->mark_wall = wall;
@@ -89,7 +89,8 @@ static void take_line(struct watch *w, const char *line)
 			s->ok = s->wall_ns && s->cpu_ns;
 		}
 		w->running = -1;
-	} else if ((p = strstr(line, "RESULT ")) && sscanf(p, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64, name, sum, &gwall, &gcpu, &children) == 5) {
+	} else if ((p = strstr(line, "RESULT ")) && sscanf(p, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64, name,
+							   sum, &gwall, &gcpu, &children) == 5) {
 		i = find_workload(w->spec, name);
 		if (i >= 0)
 			r->w[i].guest_wall_ns = gwall / w->spec->repeat;

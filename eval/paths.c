@@ -49,8 +49,8 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 	/* The pause is for the observer, who reads the process's memory maps meanwhile. */
 	for (unsigned i = 0; !p->boot_only && i < ev->nworkloads; i++)
 		n += (unsigned)snprintf(append + n, sizeof(append) - n, "%s%s:%u",
-					i ? "," : " steelyard.exec=usleep+100000 steelyard.run=", ev->workload[order[i]],
-					p->slow ? ev->slow_scale : ev->scale);
+					i ? "," : " steelyard.exec=usleep+100000 steelyard.run=",
+					ev->workload[order[i]], p->slow ? ev->slow_scale : ev->scale);
 	snprintf(append + n, sizeof(append) - n, " steelyard.poweroff");
 	snprintf(kernel, sizeof(kernel), "%s/vmlinuz", ev->guest_dir);
 	snprintf(initrd, sizeof(initrd), "%s/initrd", ev->guest_dir);
@@ -95,6 +95,7 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 		.repeat = 1,
 		.boot_only = p->boot_only,
 		.ram_bytes = (uint64_t)ev->memory_mb << 20,
+		.ram_name = p->peer == PEER_QEMU ? NULL : "/memfd:steelyard-ram",
 	};
 
 	r->order = ev->norder++;

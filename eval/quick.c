@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * steelyard eval quick: eight workloads and the boot, natively and on each path, in one run.
+ * steelyard eval quick and eval bench: workloads and the boot, natively and on each path, in one run.
  *
  * A block holds two native passes (the A/A control) and one boot of every path that runs all workloads; its order, and the
- * order of the workloads in each pass, come from a stored seed. "Quick" means few blocks, one boot for all workloads, and
- * small work; slow paths get one block and less work, and their ratio is to a native pass with the same work.
+ * order of the workloads in each pass, come from a stored seed. "Quick" means few blocks, few workloads and small work;
+ * "bench" is the whole suite, native before and after the paths, with means for each group. Slow paths get one block and
+ * less work, and their ratio is to a native pass with the same work.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,28 +22,34 @@
 #include "eval/eval.h"
 #include "eval/quick.h"
 
-static const char *const default_workloads = "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings";
-static const char *const default_paths = "bt,interp,kvm,qemu-tcg";
-
-static void usage(FILE *f)
+static void usage(FILE *f, const struct eval_suite *suite)
 {
+	fprintf(f, "usage: steelyard eval %s [options]\n", suite ? suite->name : "KIND");
+	for (unsigned i = 0; !suite && suite_at(i); i++)
+		fprintf(f, "  %-17s %s\n", suite_at(i)->name, suite_at(i)->what);
+	if (!suite) {
+		fprintf(f, "steelyard eval KIND --help lists the options\n");
+		return;
+	}
 	fprintf(f,
-		"usage: steelyard eval quick [options]\n"
 		"  --workloads A,B   which kernels (default: %s)\n"
-		"  --paths A,B       which paths and peers (default: %s), of:\n",
-		default_workloads, default_paths);
+		"  --groups A,B      the kernels of these groups:\n",
+		suite->workloads ? suite->workloads : "all");
+	for (unsigned i = 0; group_at(i); i++)
+		fprintf(f, "                      %-12s %s\n", group_at(i)->name, group_at(i)->title);
+	fprintf(f, "  --paths A,B       which paths and peers (default: %s), of:\n", suite->paths);
 	for (unsigned i = 0; eval_path_at(i); i++)
-		fprintf(f, "                      %-9s %s\n", eval_path_at(i)->name, eval_path_at(i)->what);
+		fprintf(f, "                      %-12s %s\n", eval_path_at(i)->name, eval_path_at(i)->what);
 	fprintf(f,
-		"  --blocks N        blocks of every path, 1..%d (default 4; slow paths: one)\n"
-		"  --scale P         work in percent of the full kernels (default 25)\n"
+		"  --blocks N        blocks of every path, 1..%d (default %u; slow paths: one)\n"
+		"  --scale P         work in percent of the full kernels (default %u)\n"
 		"  --slow-scale P    the same for slow paths (default 1)\n"
 		"  --memory M        guest memory in MiB (default 512)\n"
 		"  --seed N          for the order (default: from the clock; it is stored)\n"
 		"  --guest DIR       vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
-		"  --out DIR         results.jsonl and report.html go there (default build/demo)\n"
+		"  --out DIR         results.jsonl and report.html go there (default %s)\n"
 		"  --json            print the summary as JSON instead of tables\n",
-		EVAL_MAX_BLOCKS);
+		EVAL_MAX_BLOCKS, suite->blocks, suite->scale, suite->out_dir);
 }
 
 static uint64_t next_random(uint64_t *s)
@@ -90,8 +97,8 @@ static bool parse_paths(struct eval *ev, char *list)
 		const struct eval_path *p = eval_path_find(name);
 
 		if (!p) {
-			fprintf(stderr, "steelyard eval: no path is called \"%s\"; see steelyard eval quick --help\n",
-				name);
+			fprintf(stderr, "steelyard eval: no path is called \"%s\"; see steelyard eval %s --help\n",
+				name, ev->suite->name);
 			return false;
 		}
 		for (unsigned i = 0; i < ev->npaths; i++)
@@ -123,6 +130,34 @@ static bool parse_workloads(struct eval *ev, char *list)
 	if (!ev->nworkloads)
 		fprintf(stderr, "steelyard eval: no workload is named\n");
 	return ev->nworkloads > 0;
+}
+
+/* The whole suite, or the groups in the list. */
+static bool take_groups(struct eval *ev, char *list)
+{
+	const struct eval_group *want[EVAL_MAX_WORKLOADS];
+	char *save = NULL;
+	unsigned n = 0;
+
+	for (char *name = list ? strtok_r(list, ",", &save) : NULL; name; name = strtok_r(NULL, ",", &save)) {
+		want[n] = group_find(name);
+		if (!want[n]) {
+			fprintf(stderr, "steelyard eval: no group is called \"%.40s\"; see steelyard eval %s --help\n",
+				name, ev->suite->name);
+			return false;
+		}
+		if (++n == ARRAY_LEN(want))
+			break;
+	}
+	for (unsigned i = 0; workload_at(i) && ev->nworkloads < EVAL_MAX_WORKLOADS; i++) {
+		bool in = !list;
+
+		for (unsigned k = 0; k < n; k++)
+			in |= workload_group(workload_at(i)) == want[k];
+		if (in)
+			ev->workload[ev->nworkloads++] = workload_at(i);
+	}
+	return true;
 }
 
 static double load_average(void)
@@ -170,7 +205,7 @@ static bool make_folder(const char *dir)
 
 static void progress(const struct eval *ev, unsigned block, const char *name, const struct eval_run *r)
 {
-	fprintf(stderr, "block %u/%u  %-9s ", block + 1, ev->nblocks, name);
+	fprintf(stderr, "block %u/%u  %-12s ", block + 1, ev->nblocks, name);
 	if (!r->ok)
 		fprintf(stderr, "failed: %s\n", r->why);
 	else if (r->boot_wall_ns)
@@ -181,12 +216,25 @@ static void progress(const struct eval *ev, unsigned block, const char *name, co
 }
 
 /* Items of a block: 0 and 1 are the native passes, 2.. the paths. */
+static void order_items(const struct eval *ev, unsigned *items, uint64_t *seed)
+{
+	if (!ev->suite->by_group) {
+		shuffle(items, ev->npaths + 2, seed);
+		return;
+	}
+	shuffle(items + 1, ev->npaths, seed);
+	items[0] = 0;
+	for (unsigned i = 1; i <= ev->npaths; i++)
+		items[i] += 2;
+	items[ev->npaths + 1] = 1;
+}
+
 static void run_block(struct eval *ev, unsigned b, uint64_t *seed)
 {
 	unsigned items[EVAL_MAX_PATHS + 2], order[EVAL_MAX_WORKLOADS];
 	bool slow_native = false;
 
-	shuffle(items, ev->npaths + 2, seed);
+	order_items(ev, items, seed);
 	for (unsigned i = 0; i < ev->npaths + 2; i++) {
 		unsigned p = items[i] - 2;
 
@@ -253,27 +301,43 @@ static void remember_command(struct eval *ev, int argc, char **argv)
 		n += (size_t)snprintf(ev->command + n, sizeof(ev->command) - n, " %s", argv[i]);
 }
 
-static int quick_main(int argc, char **argv)
+static int suite_main(const struct eval_suite *suite, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"workloads", 1, 0, 'w'},  {"paths", 1, 0, 'p'},  {"blocks", 1, 0, 'b'}, {"scale", 1, 0, 's'},
-		{"slow-scale", 1, 0, 'S'}, {"memory", 1, 0, 'm'}, {"seed", 1, 0, 'r'},   {"guest", 1, 0, 'g'},
-		{"out", 1, 0, 'o'},        {"json", 0, 0, 'j'},   {"help", 0, 0, 'h'},   {0},
+		{"workloads", 1, 0, 'w'},
+		{"paths", 1, 0, 'p'},
+		{"blocks", 1, 0, 'b'},
+		{"scale", 1, 0, 's'},
+		{"slow-scale", 1, 0, 'S'},
+		{"memory", 1, 0, 'm'},
+		{"seed", 1, 0, 'r'},
+		{"guest", 1, 0, 'g'},
+		{"out", 1, 0, 'o'},
+		{"json", 0, 0, 'j'},
+		{"help", 0, 0, 'h'},
+		{"groups", 1, 0, 'G'},
+		{0},
 	};
 	struct eval *ev = calloc(1, sizeof(*ev));
-	char *workloads = strdup(default_workloads), *path_list = strdup(default_paths), *end;
+	char *workloads = suite->workloads ? strdup(suite->workloads) : NULL, *path_list = strdup(suite->paths);
+	char *groups = NULL, *end;
 	struct timespec now;
 	bool fine = true;
 	int c, rc = 2;
 	ssize_t n;
 
-	if (!ev || !workloads || !path_list) {
+	if (!ev || (suite->workloads && !workloads) || !path_list) {
 		fprintf(stderr, "steelyard eval: out of memory\n");
 		rc = 1;
 		goto out;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
-	*ev = (struct eval){.nblocks = 4, .scale = 25, .slow_scale = 1, .memory_mb = 512, .out_dir = "build/demo"};
+	*ev = (struct eval){.suite = suite,
+			    .nblocks = suite->blocks,
+			    .scale = suite->scale,
+			    .slow_scale = 1,
+			    .memory_mb = 512,
+			    .out_dir = suite->out_dir};
 	ev->seed = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	snprintf(ev->run_id, sizeof(ev->run_id), "%" PRIu64, ev->seed);
 	remember_command(ev, argc, argv);
@@ -288,6 +352,14 @@ static int quick_main(int argc, char **argv)
 		case 'w':
 			free(workloads);
 			workloads = strdup(optarg);
+			fine = workloads != NULL;
+			break;
+		case 'G':
+			free(groups);
+			free(workloads);
+			workloads = NULL;
+			groups = strdup(optarg);
+			fine = groups != NULL;
 			break;
 		case 'p':
 			free(path_list);
@@ -322,27 +394,30 @@ static int quick_main(int argc, char **argv)
 			ev->json = true;
 			break;
 		case 'h':
-			usage(stdout);
+			usage(stdout, suite);
 			rc = 0;
 			goto out;
 		default:
-			fprintf(stderr, "steelyard eval: %s %s; see steelyard eval quick --help\n", argv[optind - 1],
-				c == ':' ? "needs a value" : "is not an option");
+			fprintf(stderr, "steelyard eval: %s %s; see steelyard eval %s --help\n", argv[optind - 1],
+				c == ':' ? "needs a value" : "is not an option", suite->name);
 			fine = false;
 		}
 	}
 	if (fine && optind < argc) {
-		fprintf(stderr, "steelyard eval: what is \"%s\"? See steelyard eval quick --help\n", argv[optind]);
+		fprintf(stderr, "steelyard eval: what is \"%s\"? See steelyard eval %s --help\n", argv[optind],
+			suite->name);
 		fine = false;
 	}
-	if (!workloads || !path_list) {
+	if (!path_list) {
 		fprintf(stderr, "steelyard eval: out of memory\n");
 		rc = 1;
-	} else if (fine && parse_workloads(ev, workloads) && parse_paths(ev, path_list)) {
+	} else if (fine && (workloads ? parse_workloads(ev, workloads) : take_groups(ev, groups)) &&
+		   parse_paths(ev, path_list)) {
 		rc = run(ev);
 	}
 out:
 	free(workloads);
+	free(groups);
 	free(path_list);
 	free(ev);
 	return rc;
@@ -350,12 +425,14 @@ out:
 
 int eval_main(int argc, char **argv)
 {
-	if (argc >= 2 && !strcmp(argv[1], "quick"))
-		return quick_main(argc, argv);
+	const struct eval_suite *suite = argc >= 2 ? suite_find(argv[1]) : NULL;
+
+	if (suite)
+		return suite_main(suite, argc, argv);
 	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
-		usage(stdout);
+		usage(stdout, NULL);
 		return 0;
 	}
-	usage(stderr);
+	usage(stderr, NULL);
 	return 2;
 }

@@ -22,6 +22,7 @@ struct eval_group {
 	const char *name, *title;
 };
 const struct eval_group *group_at(unsigned i);
+const struct eval_group *group_find(const char *name);
 const char *workload_at(unsigned i);
 const struct eval_group *workload_group(const char *name);
 /* A kind of evaluation: the defaults of its options. */
@@ -42,11 +43,11 @@ struct eval_path {
 	const char *name;
 	const char *what;
 	enum eval_peer peer;
-	const char *accel;  /* --path, or QEMU's -accel */
+	const char *accel;   /* --path, or QEMU's -accel */
 	const char *machine; /* QEMU's -M */
-	bool slow;          /* gets the small scale and one block */
-	bool boot_only;     /* is ended at the first line of init */
-	unsigned timeout_s; /* for one boot with all its workloads */
+	bool slow;           /* gets the small scale and one block */
+	bool boot_only;      /* is ended at the first line of init */
+	unsigned timeout_s;  /* for one boot with all its workloads */
 };
 const struct eval_path *eval_path_find(const char *name);
 const struct eval_path *eval_path_at(unsigned i); /* NULL past the last */
@@ -96,16 +97,17 @@ struct child_spec {
 	const char *const *workload; /* names that may appear in markers */
 	unsigned nworkloads;
 	unsigned repeat;
-	bool native;        /* what a workload says of its children's CPU time counts: nobody else knows it */
-	bool boot_only;     /* is ended at the first line of init */
-	uint64_t ram_bytes; /* of the guest; 0: not a machine */
+	bool native;          /* what a workload says of its children's CPU time counts: nobody else knows it */
+	bool boot_only;       /* is ended at the first line of init */
+	uint64_t ram_bytes;   /* of the guest; 0: not a machine */
+	const char *ram_name; /* of the mapping; NULL: to be found by its size */
 };
 /* Runs it to its end; fills ran, ok, why, status, boot times, memory and the samples whose markers appeared. Adds to r->w. */
 void child_observe(const struct child_spec *s, struct eval_run *r);
 
 /* ---- eval/resident.c ---- */
-/* Resident memory of a process in KiB: the guest's RAM (of ram_bytes), and all else. false: cannot be read. */
-bool resident_read(pid_t pid, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb);
+/* Resident memory of a process in KiB: the guest's RAM (the mapping of that name; NULL: of that size), and all else. false: cannot be read. */
+bool resident_read(pid_t pid, const char *ram_name, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb);
 
 /* ---- eval/paths.c ---- */
 void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run *r, const unsigned *order);
@@ -118,7 +120,8 @@ struct stats_ratio analysis_ratio(const struct eval *ev, unsigned p, unsigned w,
 /* Geometric mean over the workloads of a group (NULL: all); n = 0 when one of them has no valid block on this path. */
 struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struct eval_group *g, enum metric m);
 /* Path p over path q, geometric mean as above, blocks paired. Both must have the same scale. */
-struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g, enum metric m);
+struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g,
+				   enum metric m);
 /* Is any workload of the group asked for? */
 bool analysis_group_used(const struct eval *ev, const struct eval_group *g);
 /* Native over native in the same block: the resolution of this host. */

@@ -77,9 +77,10 @@ static void verdict(const struct eval *ev, FILE *f)
 			resolution > 0.01 ? " class=bad" : "",
 			resolution > 0.01 ? " insufficient for 1&thinsp;%" : " 1&thinsp;%", c.ratio, c.lo, c.hi,
 			ceil(resolution * 100));
-	fputs("<p class=dim>A quick run: few blocks, small work, every workload in a fresh process (translation "
-	      "included).</p><ul>",
-	      f);
+	fprintf(f,
+		"<p class=dim>Kind %s: %s; %u blocks. Every workload runs in a fresh process, translation "
+		"included.</p><ul>",
+		ev->suite->name, ev->suite->what, ev->nblocks);
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		const char *why = analysis_path_failure(ev, p);
 		struct stats_ratio r = analysis_suite(ev, p, NULL, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
@@ -92,6 +93,8 @@ static void verdict(const struct eval *ev, FILE *f)
 			fprintf(f, "%.2f times the CPU time of native; ", r.ratio);
 			if (r.n > 1)
 				fprintf(f, "%s; ", analysis_class(&r));
+			fprintf(f, "boots in %.2f s of CPU", boot.ratio);
+		} else if (ev->path[p]->boot_only) {
 			fprintf(f, "boots in %.2f s of CPU", boot.ratio);
 		} else {
 			fputs("at least one workload has no valid result, so there is no mean", f);
@@ -149,6 +152,20 @@ static void picture(const struct eval *ev, FILE *f)
 	fputs("<span class=dim>CPU time relative to native, logarithmic; 1 is native</span></p>", f);
 }
 
+static void mean_row(const struct eval *ev, FILE *f, const struct eval_group *g, enum metric m)
+{
+	struct stats_ratio r;
+
+	fprintf(f, "<tr><td>geometric mean%s%s</td><td></td>", g ? ", " : "", g ? g->title : "");
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		r = analysis_suite(ev, p, g, m);
+		cell_ratio(f, &r);
+	}
+	r = analysis_control_suite(ev, g, m);
+	cell_ratio(f, &r);
+	fputs("</tr>", f);
+}
+
 static void table(const struct eval *ev, FILE *f, enum metric m)
 {
 	struct stats_ratio r;
@@ -171,14 +188,11 @@ static void table(const struct eval *ev, FILE *f, enum metric m)
 		cell_ratio(f, &r);
 		fputs("</tr>", f);
 	}
-	fputs("<tr><td>geometric mean</td><td></td>", f);
-	for (unsigned p = 0; p < ev->npaths; p++) {
-		r = analysis_suite(ev, p, NULL, m);
-		cell_ratio(f, &r);
-	}
-	r = analysis_control_suite(ev, NULL, m);
-	cell_ratio(f, &r);
-	fputs("</tr></table></div>", f);
+	for (unsigned i = 0; ev->suite->by_group && group_at(i); i++)
+		if (analysis_group_used(ev, group_at(i)))
+			mean_row(ev, f, group_at(i), m);
+	mean_row(ev, f, NULL, m);
+	fputs("</table></div>", f);
 }
 
 static void boots(const struct eval *ev, FILE *f)
@@ -187,13 +201,15 @@ static void boots(const struct eval *ev, FILE *f)
 
 	fputs("<h2>Boot to the first line of init, seconds</h2><div class=wide><table><tr><th>path<th class=n>CPU<th "
 	      "class=dim>95&thinsp;%"
-	      "<th class=n>wall<th class=dim>95&thinsp;%</tr>",
+	      "<th class=n>wall<th class=dim>95&thinsp;%<th class=n>MiB beside guest RAM<th class=dim>95&thinsp;%</tr>",
 	      f);
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		fprintf(f, "<tr><td>%s</td>", ev->path[p]->name);
 		r = analysis_boot(ev, p, METRIC_CPU);
 		cell_ratio(f, &r);
 		r = analysis_boot(ev, p, METRIC_WALL);
+		cell_ratio(f, &r);
+		r = analysis_memory(ev, p);
 		cell_ratio(f, &r);
 		fputs("</tr>", f);
 	}
@@ -263,9 +279,9 @@ int report_html(const struct eval *ev, const char *path)
 	fprintf(f,
 		"<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport "
 		"content=\"width=device-width\">"
-		"<title>Steelyard: quick evaluation</title><style>%s</style></head><body><h1>How close to the bare "
+		"<title>Steelyard: eval %s</title><style>%s</style></head><body><h1>How close to the bare "
 		"machine?</h1>",
-		style);
+		ev->suite->name, style);
 	verdict(ev, f);
 	fputs("<h2>Workloads</h2>", f);
 	picture(ev, f);

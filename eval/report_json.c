@@ -3,8 +3,9 @@
  * results.jsonl: append-only, one record a line, every record with the schema version and the run's id.
  *   run      what was asked, and the environment
  *   boot     one start of a path: times to the first line of init, status, reason of a failure
+ *            resident memory of the guest's RAM and of all else then
  *   sample   one workload once; path "native" has pass 0, 1 and, for slow paths, "slow"
- *   ratio    what follows: effect and interval
+ *   ratio    what follows: effect and interval; workload "geomean" of a group, or of all when the group is null
  */
 #include <errno.h>
 #include <jansson.h>
@@ -109,6 +110,11 @@ static void put(FILE *f, json_t *j)
 	json_decref(j);
 }
 
+static json_t *group_json(const struct eval_group *g)
+{
+	return g ? json_string(g->name) : json_null();
+}
+
 static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r, unsigned block, const char *path,
 			const char *pass, unsigned scale)
 {
@@ -123,6 +129,7 @@ static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r
 		json_object_set_new(j, "path", json_string(path));
 		json_object_set_new(j, "pass", json_string(pass));
 		json_object_set_new(j, "workload", json_string(ev->workload[w]));
+		json_object_set_new(j, "group", group_json(workload_group(ev->workload[w])));
 		json_object_set_new(j, "scale", json_integer(scale));
 		json_object_set_new(j, "ok", json_boolean(s->ok));
 		if (s->ok) {
@@ -136,13 +143,14 @@ static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r
 	}
 }
 
-static json_t *ratio_json(const struct eval *ev, const char *path, const char *what, enum metric m,
-			  const struct stats_ratio *r)
+static json_t *ratio_json(const struct eval *ev, const char *path, const char *what, const struct eval_group *g,
+			  enum metric m, const struct stats_ratio *r)
 {
 	json_t *j = record(ev, "ratio");
 
 	json_object_set_new(j, "path", json_string(path));
 	json_object_set_new(j, "workload", json_string(what));
+	json_object_set_new(j, "group", group_json(g));
 	json_object_set_new(j, "metric", json_string(m == METRIC_CPU ? "cpu" : "wall"));
 	json_object_set_new(j, "n", json_integer(r->n));
 	json_object_set_new(j, "ratio", r->n ? json_real(r->ratio) : json_null());
@@ -184,7 +192,11 @@ static void put_path(const struct eval *ev, FILE *f, unsigned b, unsigned p)
 	json_object_set_new(j, "why", json_string(r->why));
 	json_object_set_new(j, "wall_ns", json_integer((json_int_t)r->boot_wall_ns));
 	json_object_set_new(j, "cpu_ns", json_integer((json_int_t)r->boot_cpu_ns));
+	json_object_set_new(j, "ram_kb", json_integer((json_int_t)r->ram_kb));
+	json_object_set_new(j, "over_ram_kb", json_integer((json_int_t)r->over_ram_kb));
 	put(f, j);
+	if (ev->path[p]->boot_only)
+		return;
 	put_samples(ev, f, r, b, ev->path[p]->name, "0", ev->path[p]->slow ? ev->slow_scale : ev->scale);
 }
 
@@ -205,15 +217,22 @@ int report_jsonl(const struct eval *ev, const char *path)
 			put_path(ev, f, b, p);
 	}
 	for (unsigned p = 0; p < ev->npaths; p++)
-		for (int m = METRIC_CPU; m <= METRIC_WALL; m++) {
+		for (int m = METRIC_CPU; m <= METRIC_WALL && !ev->path[p]->boot_only; m++) {
+			const struct eval_group *g;
 			struct stats_ratio r;
 
 			for (unsigned w = 0; w < ev->nworkloads; w++) {
 				r = analysis_ratio(ev, p, w, (enum metric)m);
-				put(f, ratio_json(ev, ev->path[p]->name, ev->workload[w], (enum metric)m, &r));
+				put(f, ratio_json(ev, ev->path[p]->name, ev->workload[w],
+						  workload_group(ev->workload[w]), (enum metric)m, &r));
 			}
 			r = analysis_suite(ev, p, (enum metric)m);
-			put(f, ratio_json(ev, ev->path[p]->name, "geomean", (enum metric)m, &r));
+			put(f, ratio_json(ev, ev->path[p]->name, "geomean", NULL, (enum metric)m, &r));
+			for (unsigned i = 0; (g = group_at(i)); i++) {
+				r = analysis_suite(ev, p, g, (enum metric)m);
+				if (analysis_group_used(ev, g))
+					put(f, ratio_json(ev, ev->path[p]->name, "geomean", g, (enum metric)m, &r));
+			}
 		}
 	if (ferror(f) | fclose(f)) {
 		fprintf(stderr, "steelyard eval: %s: cannot write\n", path);
@@ -227,9 +246,10 @@ void report_summary_json(const struct eval *ev)
 	json_t *j = run_json(ev), *list = json_array();
 
 	for (unsigned p = 0; p < ev->npaths; p++) {
-		struct stats_ratio cpu = analysis_suite(ev, p, NULL, METRIC_CPU), boot = analysis_boot(ev, p, METRIC_CPU);
+		struct stats_ratio cpu = analysis_suite(ev, p, NULL, METRIC_CPU),
+				   boot = analysis_boot(ev, p, METRIC_CPU), memory = analysis_memory(ev, p);
 		const char *why = analysis_path_failure(ev, p);
-		json_t *row = json_object(), *rows = json_array();
+		json_t *row = json_object(), *rows = json_array(), *groups = json_object();
 
 		json_object_set_new(row, "path", json_string(ev->path[p]->name));
 		json_object_set_new(row, "ok", json_boolean(!why));
@@ -243,6 +263,15 @@ void report_summary_json(const struct eval *ev)
 							      "cpu_ratio", r.ratio, "n", r.n, "checksum_differs",
 							      analysis_checksum_differs(ev, p, w)));
 		}
+		if (memory.n)
+			json_object_set_new(row, "over_ram_mib", json_real(memory.ratio));
+		for (unsigned i = 0; group_at(i); i++) {
+			struct stats_ratio r = analysis_suite(ev, p, group_at(i), METRIC_CPU);
+
+			if (r.n)
+				json_object_set_new(groups, group_at(i)->name, json_real(r.ratio));
+		}
+		json_object_set_new(row, "group_cpu_ratio", groups);
 		json_object_set_new(row, "workloads", rows);
 		json_array_append_new(list, row);
 	}

@@ -22,56 +22,84 @@ static void print_ratio(const struct stats_ratio *r)
 	printf(" %-*s", COLUMN, text);
 }
 
+/* Has path p a column? ratios: in the tables of ratios. */
+static bool shown(const struct eval *ev, unsigned p, bool ratios)
+{
+	return !analysis_path_empty(ev, p) && !(ratios && ev->path[p]->boot_only);
+}
+
 static void print_header(const struct eval *ev, const char *first, bool native)
 {
 	printf("%-11s", first);
 	if (native)
 		printf(" %9s ", "native");
 	for (unsigned p = 0; p < ev->npaths; p++)
-		if (!analysis_path_empty(ev, p))
+		if (shown(ev, p, native))
 			printf(" %-*s", COLUMN, ev->path[p]->name);
 	printf(" %s\n", native ? "native again" : "");
 }
 
-static void print_metric(const struct eval *ev, enum metric m)
+static void print_workload(const struct eval *ev, unsigned w, enum metric m)
 {
-	printf("\nRatio to native, %s time (95 %% interval over the blocks)\n", m == METRIC_CPU ? "CPU" : "wall");
-	print_header(ev, "workload", true);
-	for (unsigned w = 0; w < ev->nworkloads; w++) {
-		struct stats_ratio control = analysis_control(ev, w, m);
+	struct stats_ratio control = analysis_control(ev, w, m);
 
-		printf("%-11s %6.1f ms ", ev->workload[w], analysis_native_ms(ev, w, m));
-		for (unsigned p = 0; p < ev->npaths; p++) {
-			struct stats_ratio r = analysis_ratio(ev, p, w, m);
-
-			if (analysis_path_empty(ev, p))
-				continue;
-			if (analysis_checksum_differs(ev, p, w))
-				printf(" %-*s", COLUMN, "checksum differs");
-			else
-				print_ratio(&r);
-		}
-		print_ratio(&control);
-		printf("\n");
-	}
-	printf("%-11s %9s ", "geom. mean", "");
+	printf("%-11s %6.1f ms ", ev->workload[w], analysis_native_ms(ev, w, m));
 	for (unsigned p = 0; p < ev->npaths; p++) {
-		struct stats_ratio r = analysis_suite(ev, p, NULL, m);
+		struct stats_ratio r = analysis_ratio(ev, p, w, m);
 
-		if (!analysis_path_empty(ev, p))
+		if (!shown(ev, p, true))
+			continue;
+		if (analysis_checksum_differs(ev, p, w))
+			printf(" %-*s", COLUMN, "checksum differs");
+		else
 			print_ratio(&r);
 	}
-	struct stats_ratio control = analysis_control_suite(ev, NULL, m);
-
 	print_ratio(&control);
 	printf("\n");
+}
+
+static void print_mean(const struct eval *ev, const char *name, const struct eval_group *g, enum metric m)
+{
+	struct stats_ratio control = analysis_control_suite(ev, g, m);
+
+	printf("%-11s %9s ", name, "");
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		struct stats_ratio r = analysis_suite(ev, p, g, m);
+
+		if (shown(ev, p, true))
+			print_ratio(&r);
+	}
+	print_ratio(&control);
+	printf("\n");
+}
+
+static void print_metric(const struct eval *ev, enum metric m)
+{
+	const struct eval_group *g = NULL, *last = NULL;
+
+	printf("\nRatio to native, %s time (95 %% interval over the blocks)\n", m == METRIC_CPU ? "CPU" : "wall");
+	print_header(ev, "workload", true);
+	for (unsigned w = 0; w < ev->nworkloads; w++, last = g) {
+		g = workload_group(ev->workload[w]);
+		if (ev->suite->by_group && g && g != last)
+			printf("-- %s\n", g->title);
+		print_workload(ev, w, m);
+	}
+	if (ev->suite->by_group) {
+		printf("-- geometric means\n");
+		for (unsigned i = 0; (g = group_at(i)); i++)
+			if (analysis_group_used(ev, g))
+				print_mean(ev, g->name, g, m);
+		return;
+	}
+	print_mean(ev, "geom. mean", NULL, m);
 	if (m == METRIC_WALL)
 		return;
 	printf("%-11s %9s ", "class", "");
 	for (unsigned p = 0; p < ev->npaths; p++) {
 		struct stats_ratio r = analysis_suite(ev, p, NULL, m);
 
-		if (!analysis_path_empty(ev, p))
+		if (shown(ev, p, true))
 			printf(" %-*s", COLUMN, analysis_class(&r));
 	}
 	printf("\n");
@@ -98,6 +126,16 @@ static void print_boot(const struct eval *ev)
 		}
 		printf("\n");
 	}
+	printf("\nResident memory of the process beside the guest's RAM, then, in MiB\n");
+	print_header(ev, "", false);
+	printf("%-11s", "MiB");
+	for (unsigned p = 0; p < ev->npaths; p++) {
+		struct stats_ratio r = analysis_memory(ev, p);
+
+		if (shown(ev, p, false))
+			print_ratio(&r);
+	}
+	printf("\n");
 }
 
 /* Our translator against QEMU's, when both ran. */
@@ -114,13 +152,19 @@ static void print_versus(const struct eval *ev)
 	}
 	if (bt == EVAL_MAX_PATHS || tcg == EVAL_MAX_PATHS)
 		return;
-	work = analysis_versus(ev, tcg, bt, METRIC_CPU);
 	boot = analysis_boot_versus(ev, bt, tcg, METRIC_CPU);
 	printf("\n");
-	if (work.n)
-		printf("qemu-tcg needs %.2f times the CPU time of bt (geometric mean of the workloads, %u paired "
-		       "blocks).\n",
-		       work.ratio, work.n);
+	for (unsigned i = 0; !i || group_at(i - 1); i++) {
+		const struct eval_group *g = i ? group_at(i - 1) : NULL; /* all workloads, then by group */
+
+		if (i && (!ev->suite->by_group || !analysis_group_used(ev, g)))
+			continue;
+		work = analysis_versus(ev, tcg, bt, g, METRIC_CPU);
+		if (work.n)
+			printf("%s: qemu-tcg needs %.2f times the CPU time of bt (geometric mean of the workloads, %u "
+			       "paired blocks).\n",
+			       g ? g->title : "all", work.ratio, work.n);
+	}
 	if (boot.n)
 		printf("bt boots with %.2f times the CPU time of qemu-tcg.\n", boot.ratio);
 }
@@ -132,8 +176,8 @@ void report_table(const struct eval *ev)
 	unsigned clocks = analysis_clock_disagreements(ev);
 	bool slow = false;
 
-	printf("\nSteelyard, quick evaluation: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->nblocks,
-	       ev->nblocks == 1 ? "" : "s", ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
+	printf("\nSteelyard, eval %s: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->suite->name,
+	       ev->nblocks, ev->nblocks == 1 ? "" : "s", ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
 	if (!control.n)
 		printf("Resolution unknown: a native run failed (%s).\n", ev->native[0][0].why);
 	else if (!resolution)

@@ -9,7 +9,7 @@
 
 #include "eval/quick.h"
 
-bool resident_read(pid_t pid, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb)
+bool resident_read(pid_t pid, const char *ram_name, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb)
 {
 	char name[64], line[4096];
 	bool is_ram = false;
@@ -24,7 +24,7 @@ bool resident_read(pid_t pid, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *ot
 		uint64_t from, to, kb;
 
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2)
-			is_ram = strstr(line, "/memfd:steelyard-ram") || to - from == ram_bytes;
+			is_ram = ram_name ? strstr(line, ram_name) != NULL : to - from == ram_bytes;
 		else if (sscanf(line, "Rss: %" SCNu64, &kb) == 1)
 			*(is_ram ? ram_kb : other_kb) += kb;
 	}

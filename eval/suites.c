@@ -20,8 +20,8 @@ static const struct {
 static const struct eval_suite suites[] = {
 	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings",
 	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo"},
-	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, "bt,qemu-tcg,qemu-microvm", 5, 30, true,
-	 "build/bench"},
+	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, "bt,qemu-tcg,qemu-microvm", 5, 30,
+	 true, "build/bench"},
 };
 
 const struct eval_suite *suite_at(unsigned i)
@@ -42,7 +42,7 @@ const struct eval_group *group_at(unsigned i)
 	return i < ARRAY_LEN(groups) ? &groups[i] : NULL;
 }
 
-static const struct eval_group *group_find(const char *name)
+const struct eval_group *group_find(const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(groups); i++)
 		if (!strcmp(groups[i].name, name))

@@ -248,9 +248,11 @@ static void emit_stubs(struct tctx *c)
 				e_alu_gs(&c->e, c->code64, ALU_SUB, S0, GS_SITE(r->site, bias));
 				if (r->disp)
 					e_lea(&c->e, c->code64, S0, S0, NO_REG, 1, (int32_t)r->disp);
-				e_store_gs_imm(&c->e, false, GS_CPU(arg), s->arg);
-				e_jmp_gs(&c->e, GS_CPU(refill));
-				continue;
+				if (c->key & BK_USER) { /* kernels map memory large: C gives them wider windows */
+					e_store_gs_imm(&c->e, false, GS_CPU(arg), s->arg);
+					e_jmp_gs(&c->e, GS_CPU(refill));
+					continue;
+				}
 			}
 		}
 		bt_emit_service(c, s->arg, s->mem);

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make bench: the whole suite by groups, natively, on bt and on QEMU, in interleaved blocks; the boot and the memory beside
+# guest RAM. Table on the terminal, samples and a page in $(O)/bench. Five blocks take about a quarter of an hour on two cores.
+BENCH_BLOCKS ?= 5
+BENCH_ARGS ?=
+bench:
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all guest
+	$(Q)$(O)/steelyard eval bench --blocks $(BENCH_BLOCKS) --out $(O)/bench $(BENCH_ARGS)
+.PHONY: bench
