@@ -226,7 +226,7 @@ int report_jsonl(const struct eval *ev, const char *path)
 				put(f, ratio_json(ev, ev->path[p]->name, ev->workload[w],
 						  workload_group(ev->workload[w]), (enum metric)m, &r));
 			}
-			r = analysis_suite(ev, p, (enum metric)m);
+			r = analysis_suite(ev, p, NULL, (enum metric)m);
 			put(f, ratio_json(ev, ev->path[p]->name, "geomean", NULL, (enum metric)m, &r));
 			for (unsigned i = 0; (g = group_at(i)); i++) {
 				r = analysis_suite(ev, p, g, (enum metric)m);

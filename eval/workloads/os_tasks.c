@@ -111,7 +111,7 @@ uint64_t wl_thread(uint64_t scale)
 {
 	uint64_t n = 0;
 
-	for (uint64_t i = 0; i < 15 * scale; i++) {
+	for (uint64_t i = 0; i < 110 * scale; i++) {
 		pthread_t t;
 
 		if (pthread_create(&t, NULL, add_one, &n) || pthread_join(t, NULL))
