@@ -108,11 +108,11 @@ static void print_metric(const struct eval *ev, enum metric m)
 static void print_boot(const struct eval *ev)
 {
 	static const char *const name[] = {"CPU", "wall"};
-	unsigned shown = 0;
+	unsigned columns = 0;
 
 	for (unsigned p = 0; p < ev->npaths; p++)
-		shown += !analysis_path_empty(ev, p);
-	if (!shown)
+		columns += shown(ev, p, false);
+	if (!columns)
 		return;
 	printf("\nBoot of the Debian kernel to the first line of init, in seconds\n");
 	print_header(ev, "", false);

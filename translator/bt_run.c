@@ -9,6 +9,7 @@
  * (bt_flags_pull/push), and the vector state, which is still in the host's registers (vcpu_vec_sync).
  */
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -125,7 +126,9 @@ static void vec_save(struct vcpu *v)
 
 	__asm__ volatile("xsave64 %0" : "+m"(v->regs.xsave) : "a"(XSAVE_MASK), "d"(0) : "memory");
 	/* host code gets clean upper halves, masked exceptions and an empty x87 stack */
-	__asm__ volatile("vzeroupper; ldmxcsr %0; fninit" : : "m"(mxcsr));
+	if (bt_cpu(v)->bt->avx)
+		__asm__ volatile("vzeroupper");
+	__asm__ volatile("ldmxcsr %0; fninit" : : "m"(mxcsr));
 	v->vec_live = false;
 }
 
@@ -384,6 +387,13 @@ static void bt_run(struct vcpu *v, struct exit *x)
 	x->reason = EXIT_KICK;
 }
 
+static bool host_has_xsave(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_OSXSAVE);
+}
+
 static enum status bt_available(struct error *e)
 {
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -392,6 +402,8 @@ static enum status bt_available(struct error *e)
 		return error_errno(e, ST_UNSUPPORTED, "bt: this host does not allow memory that is both writable and executable "
 						      "(use --path interp)");
 	munmap(p, 4096);
+	if (!__builtin_cpu_supports("sse2") || !host_has_xsave())
+		return error_set(e, ST_UNSUPPORTED, "bt: this processor or kernel has no XSAVE (use --path interp)");
 	return ST_OK;
 }
 
@@ -412,7 +424,9 @@ static enum status bt_vm_init(struct vm *vm, struct error *e)
 		st = codemap_create(&vm->codemap, vm->mem.ram_bytes, e);
 		if (st)
 			return st;
+		bt->own_codemap = true;
 	}
+	bt->avx = __builtin_cpu_supports("avx");
 	vm->codemap->ctx = bt;
 	vm->codemap->written = bt_written;
 	vm->codemap->marked = bt_marked;
@@ -429,6 +443,10 @@ static void bt_vm_fini(struct vm *vm)
 	if (vm->codemap) {
 		vm->codemap->written = NULL;
 		vm->codemap->marked = NULL;
+		if (bt->own_codemap) {
+			codemap_free(vm->codemap);
+			vm->codemap = NULL;
+		}
 	}
 	bt_cache_fini(bt);
 	munmap(bt, sizeof(*bt));
