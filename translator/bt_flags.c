@@ -88,6 +88,11 @@ struct flags_at {
 
 #define FLAGS_LOOKAHEAD 16
 
+static bool ret_keeps_flags(const struct tctx *c)
+{
+	return c->bt->ret_flags >> bt_jc_class(c->key) & 1;
+}
+
 static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 {
 	const uint8_t *page = c->page;
@@ -111,7 +116,7 @@ static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 			return;
 		f->read |= i.fl_read & f->left;
 		f->left &= ~(i.fl_read | i.fl_write);
-		if (i.row->bt == BT_RET && !c->bt->ret_flags) { /* see live_at_end */
+		if (i.row->bt == BT_RET && !ret_keeps_flags(c)) { /* see live_at_end */
 			f->left = 0;
 			return;
 		}
@@ -144,8 +149,8 @@ static uint32_t flags_wanted(const struct tctx *c, uint64_t lin)
  *
  * RET: no calling convention returns arithmetic flags, so they count as dead. But the code behind every CALL is looked at
  * when the CALL is translated: the first that reads flags there (hand-written code that returns a condition) makes every
- * RET of this machine keep them, from before it can be reached. Deviation: code that uses RET as a jump to something that
- * is not behind a CALL, and reads arithmetic flags there, finds others.
+ * RET of its kind (user or kernel, 32 or 64 bits) keep them, from before it can be reached. Deviation: code that uses RET
+ * as a jump to something that is not behind a CALL, and reads arithmetic flags there, finds others.
  */
 static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 {
@@ -153,11 +158,11 @@ static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 	case BT_JMP:
 		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
 	case BT_CALL:
-		if (!c->bt->ret_flags && flags_of(c, next).read)
+		if (!ret_keeps_flags(c) && flags_of(c, next).read)
 			c->need_ret_flags = true;
 		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
 	case BT_RET:
-		return c->bt->ret_flags ? FL_ARITH : 0;
+		return ret_keeps_flags(c) ? FL_ARITH : 0;
 	case BT_JCC:
 		return flags_wanted(c, next + i->imm[0]) | flags_wanted(c, next);
 	default:

@@ -379,7 +379,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 
 		bt_find_live_flags(&c);
 		if (c.need_ret_flags) {
-			bt->ret_flags = true; /* every RET translated so far goes */
+			bt->ret_flags |= (uint8_t)(1u << bt_jc_class(key)); /* every RET translated so far goes */
 			return NULL;
 		}
 		bt_find_groups(&c);

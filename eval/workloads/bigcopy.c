@@ -12,6 +12,8 @@ uint64_t wl_bigcopy(uint64_t scale)
 	uint32_t n = scale >= 20 ? MAX : MAX / 16;
 	uint64_t reps = 16 * scale * (MAX / n), sum = 0;
 
+	memset(a, 1, n + 8);
+	memset(b, 2, n + 8);
 	for (uint64_t rep = 0; rep < reps; rep++) {
 		a[(rep * 4099) % n] += (uint8_t)(rep | 1);
 		memcpy(b + rep % 7, a, n);

@@ -65,6 +65,8 @@ uint64_t wl_pageread(uint64_t scale)
 	uint64_t sum = 0, seed = 9;
 	int fd;
 
+	for (uint32_t i = 0; i < PIECE; i++)
+		piece[i] = 0;
 	shm_name(name, sizeof(name));
 	fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)

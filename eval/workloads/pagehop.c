@@ -11,6 +11,8 @@ uint64_t wl_pagehop(uint64_t scale)
 	uint32_t n = scale >= 20 ? MAX : MAX / 16;
 	uint64_t reps = 120 * scale * (MAX / n), sum = 0;
 
+	for (uint32_t i = 0; i < n; i++)
+		*(uint32_t *)(void *)&area[i * STEP] = i;
 	for (uint64_t rep = 0; rep < reps; rep++) {
 		uint32_t last = (uint32_t)rep;
 
