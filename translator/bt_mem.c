@@ -343,6 +343,23 @@ void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, b
 	list_add(l, (uint32_t)(link - cpu->bt->link));
 }
 
+/* The run of pages [*a, *b) around `page`, inside [start, end), that hold no code; page does not. start and end are multiples
+ * of 64, and the map's last word is whole. */
+static void code_free_pages(const struct codemap *c, uint64_t page, uint64_t start, uint64_t end, uint64_t *a, uint64_t *b)
+{
+	uint64_t w = page >> 6, bits = atomic_load_explicit(&c->bits[w], memory_order_relaxed);
+	uint64_t below = bits & ((1ull << (page & 63)) - 1), above = bits & ~((2ull << (page & 63)) - 1);
+
+	while (!below && w > start >> 6)
+		below = atomic_load_explicit(&c->bits[--w], memory_order_relaxed);
+	*a = below ? (w << 6) + 64 - (unsigned)__builtin_clzll(below) : start;
+	if (end > c->npages)
+		end = c->npages;
+	for (w = page >> 6; !above && w + 1 < (end + 63) >> 6;)
+		above = atomic_load_explicit(&c->bits[++w], memory_order_relaxed);
+	*b = above ? (w << 6) + (unsigned)__builtin_ctzll(above) : end;
+}
+
 /* The part of the mapping around RAM offset `off` that one window may cover: [*lo, *hi) in RAM offsets. */
 static void window_range(const struct vm *vm, const struct mmu_page *p, uint64_t lin, uint64_t off, bool write, uint64_t *lo,
 			 uint64_t *hi)
@@ -358,15 +375,9 @@ static void window_range(const struct vm *vm, const struct mmu_page *p, uint64_t
 	*lo = off - piece_lo < before ? piece_lo : off - before;
 	*hi = piece_hi - off < after ? piece_hi : off + after;
 	if (write && p->size > 4096) {
-		const struct codemap *c = vm->codemap;
-		uint64_t first = off >> 12, a = first, b = first + 1;
-		uint64_t region = off >> BT_REGION_SHIFT, start = region << (BT_REGION_SHIFT - 12);
-		uint64_t end = (region + 1) << (BT_REGION_SHIFT - 12);
+		uint64_t region = off >> BT_REGION_SHIFT, a, b;
 
-		while (a > *lo >> 12 && a > start && !codemap_test(c, a - 1))
-			a--;
-		while (b < *hi >> 12 && b < end && !codemap_test(c, b))
-			b++;
+		code_free_pages(vm->codemap, off >> 12, region << (BT_REGION_SHIFT - 12), (region + 1) << (BT_REGION_SHIFT - 12), &a, &b);
 		if (a << 12 > *lo)
 			*lo = a << 12;
 		if (b << 12 < *hi)
