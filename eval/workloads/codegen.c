@@ -108,7 +108,7 @@ uint64_t wl_cold4000(uint64_t scale)
 	enum { FUNCTIONS = 4000, BYTES = 1 << 20 };
 	static uint8_t *entry[FUNCTIONS];
 	uint32_t array[16] = {0}, x = 1;
-	uint64_t seed = 43, sum = 0, left = 250 * scale; /* functions, times 25 */
+	uint64_t seed = 43, sum = 0, left = 60 * scale; /* functions, times 25 */
 
 	for (left *= 25; left;) {
 		uint8_t *code = code_area(BYTES), *p = code;
@@ -176,7 +176,7 @@ uint64_t wl_unrolled(uint64_t scale)
 	uint32_t array[16] = {0}, x = 1;
 	uint64_t seed = 47, sum = 0;
 
-	for (uint64_t rep = 0; rep < 3 * scale; rep++) {
+	for (uint64_t rep = 0; rep < scale; rep++) {
 		uint8_t *p = prologue(code), *end = p + BYTES;
 
 		while (p < end)
