@@ -14,9 +14,9 @@ check:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest tests
 	$(Q)rm -rf $(O)/check
-	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-guest check-e2e
+	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-e2e
 	$(Q)$(CHECK) total
-tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(GUEST_TESTS) $(O)/tests/e2e/pty
+tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/fuzz/replay $(GUEST_TESTS) $(O)/tests/e2e/pty
 
 $(UNIT_TESTS): $(O)/%: $(O)/%.o $(UNIT_HELP) $(TEST_LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -36,10 +36,12 @@ check-unit:
 	$(Q)$(foreach t,$(UNIT_TESTS),$(CHECK) run unit/$(notdir $(t)) 300 $(t);)
 check-diff: check-unit
 	$(Q)$(if $(DIFF_OBJS),$(CHECK) run diff 900 $(O)/tests/diff/diff)
-check-guest: check-diff
+check-fuzz: check-diff
+	$(Q)$(CHECK) run fuzz 600 $(O)/tests/fuzz/replay
+check-guest: check-fuzz
 	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 900 sh tests/guest/run.sh $(O)/steelyard $(O)/tests/guest "interp bt")
 check-e2e: check-guest
 	$(Q)$(foreach t,$(E2E_TESTS),STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e \
 		$(CHECK) run e2e/$(basename $(notdir $(t))) 1200 bash $(t);)
-.PHONY: check tests check-unit check-diff check-guest check-e2e
+.PHONY: check tests check-unit check-diff check-fuzz check-guest check-e2e
 -include $(UNIT_TESTS:=.d) $(UNIT_HELP:.o=.d) $(DIFF_OBJS:.o=.d)

@@ -33,8 +33,9 @@ enum status bt_cache_init(struct bt *bt, struct error *e)
 	bt->block = map_lazy((uint64_t)BT_MAX_BLOCKS * sizeof(*bt->block), PROT_READ | PROT_WRITE);
 	bt->rec = map_lazy((uint64_t)BT_MAX_RECS * sizeof(*bt->rec), PROT_READ | PROT_WRITE);
 	bt->link = map_lazy((uint64_t)BT_MAX_LINKS * sizeof(*bt->link), PROT_READ | PROT_WRITE);
+	bt->page_writes = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
 	bt->page_blocks = map_lazy(bt->npages * sizeof(*bt->page_blocks), PROT_READ | PROT_WRITE);
-	if (!bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks)
+	if (!bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks || !bt->page_writes)
 		return error_errno(e, ST_NO_MEMORY, "cannot map the code cache (executable memory may be forbidden here: try "
 						    "--path interp)");
 	bt->cache_next = bt->cache + 16; /* offset 0 means "none" */
@@ -63,6 +64,7 @@ void bt_cache_fini(struct bt *bt)
 	unmap(bt->block, (uint64_t)BT_MAX_BLOCKS * sizeof(*bt->block));
 	unmap(bt->rec, (uint64_t)BT_MAX_RECS * sizeof(*bt->rec));
 	unmap(bt->link, (uint64_t)BT_MAX_LINKS * sizeof(*bt->link));
+	unmap(bt->page_writes, bt->npages);
 	unmap(bt->page_blocks, bt->npages * sizeof(*bt->page_blocks));
 	pthread_mutex_destroy(&bt->lock);
 }
@@ -195,6 +197,7 @@ static void insert(struct bt *bt, struct bt_block *b)
 
 	b->page_next[0] = *pl;
 	*pl = idx;
+	bt->page_writes[mem_ram_offset(&bt->vm->mem, b->gpa) >> 12] = 0;
 	if (b->gpa2_page != UINT64_MAX) {
 		pl = page_list(bt, b->gpa2_page);
 		b->page_next[1] = *pl;
@@ -416,7 +419,14 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 		uint64_t from = page == off >> 12 ? gpa | (off & 0xfff) : gpa;
 		uint64_t to = page == (off + len - 1) >> 12 ? (gpa | ((off + len - 1) & 0xfff)) + 1 : gpa + 4096;
 
-		if (!invalidate_page(bt, page, from, to - from, &dropped))
+		uint64_t before = dropped;
+		bool left = invalidate_page(bt, page, from, to - from, &dropped);
+
+		if (bt->page_writes[page] < UINT8_MAX)
+			bt->page_writes[page]++;
+		if (left && bt->page_writes[page] >= (dropped != before ? BT_PAGE_HITS_MAX : BT_PAGE_WRITES_MAX))
+			left = invalidate_page(bt, page, gpa, 4096, &dropped);
+		if (!left)
 			codemap_clear(bt->vm->codemap, page);
 	}
 	pthread_mutex_unlock(&bt->lock);

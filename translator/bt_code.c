@@ -238,7 +238,7 @@ static bool emit_push(struct tctx *c, const struct insn *i)
 		e_mem_op(e, c->code64, 0x8b, S1, S0, NO_REG, 1, d);
 		from = S1;
 	}
-	d = bt_emit_stack(c, ACC_WRITE, R_SP, -(int32_t)word);
+	d = bt_emit_stack(c, ACC_WRITE, R_SP, -(int32_t)word, from == S1);
 	if (i->op[0].kind == OPK_IMM) {
 		e_mem_op(e, c->code64, 0xc7, 0, S0, NO_REG, 1, d);
 		emit32(e, (uint32_t)i->imm[0]);
@@ -261,7 +261,7 @@ static bool emit_pop(struct tctx *c, const struct insn *i)
 
 	if (i->stacksize != word || i->op[0].kind != OPK_GPR)
 		return false;
-	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
+	d = bt_emit_stack(c, ACC_READ, R_SP, 0, false);
 	if (spilled)
 		to = S1;
 	e_mem_op(e, c->code64, 0x8b, to, S0, NO_REG, 1, d);
@@ -276,7 +276,7 @@ static bool emit_pop(struct tctx *c, const struct insn *i)
 
 static void emit_leave(struct tctx *c)
 {
-	int32_t d = bt_emit_stack(c, ACC_READ, R_BP, 0);
+	int32_t d = bt_emit_stack(c, ACC_READ, R_BP, 0, false);
 
 	e_mem_op(&c->e, c->code64, 0x8b, S1, S0, NO_REG, 1, d);
 	bt_mark(c, MARK_STEP, 0);
@@ -353,7 +353,7 @@ static bool emit_call(struct tctx *c, const struct insn *i, uint32_t live_out)
 		emit_jump_lookup(c, S1, S0, -1);
 		c->s0_group = -1;
 	}
-	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word);
+	d = bt_emit_stack(c, ACC_WRITE, R_SP, -word, !direct);
 	emit_push_return(c, next, d, direct);
 	bt_mark(c, MARK_STEP, 0); /* a target read from the stack may just have been overwritten */
 	emit_sp_add(c, -word);
@@ -402,7 +402,7 @@ static bool emit_ret(struct tctx *c, const struct insn *i)
 	if (c->code64 ? i->stacksize != 8 : i->opsize != 4)
 		return false;
 	bt_flags_spill(c, c->cur_live, true);
-	d = bt_emit_stack(c, ACC_READ, R_SP, 0);
+	d = bt_emit_stack(c, ACC_READ, R_SP, 0, false);
 	e_mem_op(e, c->code64, 0x8b, S0, S0, NO_REG, 1, d);
 	word += i->nops && i->op[0].kind == OPK_IMM ? (int32_t)(uint16_t)i->imm[0] : 0;
 	emit_jump_lookup(c, S0, S1, word);

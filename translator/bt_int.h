@@ -91,6 +91,9 @@ struct bt_tlb_entry {
 enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 /* A window that jumped this often makes its instruction use the inline TLB when it is translated next. */
 #define BT_JUMPS_MAX 200
+/* So many writes in a row that hit blocks (that miss them) make a page lose all its blocks and be data again. */
+#define BT_PAGE_HITS_MAX 4
+#define BT_PAGE_WRITES_MAX 64
 /* A group whose range misfits this often goes to the translation without groups without asking, until the next flush. */
 #define BT_MISFITS_MAX 8
 #define BT_WILD_BITS 16
@@ -121,6 +124,7 @@ struct bt_cpu {
 	uint64_t s0;		/* S0 at an exit, and to be loaded on resume */
 	uint64_t s1;		/* S1 likewise */
 	uint64_t tmp[4];
+	uint8_t bounce[128] __attribute__((aligned(64))); /* the bytes of a read that crosses a page */
 	uint64_t group[16];	/* host addresses of the running block's access groups */
 	uint16_t fl;		/* arithmetic flags: AH of LAHF in the high byte, OF in bit 0 */
 	/* bt->single, per run(): block entries until it returns; instructions begun in the block, and in its translation
@@ -280,6 +284,7 @@ struct bt {
 	_Atomic uint32_t hash[1u << BT_HASH_BITS];
 	uint32_t *page_blocks;	 /* per RAM page: first block index */
 	uint64_t npages;
+	uint8_t *page_writes;	 /* writes to a code page since the last block was made from it, saturating */
 	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
 	unsigned narena, cap_arena;
 	char *arena_p, *arena_end;

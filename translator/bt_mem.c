@@ -487,8 +487,17 @@ void *bt_access(struct vcpu *v, struct bt_rec *r)
 		fault_set_error(v, r->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
 		return bt_raise(v);
 	}
-	if ((lin & 0xfff) + r->size > 4096)
-		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
+	if ((lin & 0xfff) + r->size > 4096) {
+		if (r->group)
+			return without_groups(v, r);
+		if (write || r->size > 64)
+			return do_by_interpreter(v, r);
+		/* the instruction reads a copy that is misaligned in the same way */
+		if (!mmu_read(v, lin, cpu->bounce + (lin & 63), r->size, r->acc))
+			return r->aligned ? do_by_interpreter(v, r) : bt_raise(v);
+		cpu->s0 = (uint64_t)(cpu->bounce + (lin & 63));
+		return bt_host(bt, r->resume);
+	}
 again:
 	marks = atomic_load(&bt->marks);
 	if (!mmu_translate(v, lin, r->acc, &p))

@@ -89,7 +89,7 @@ static void emit_pushf(struct tctx *c, unsigned word)
 	int32_t d;
 
 	bt_flags_spill(c, FL_ARITH, true);
-	d = bt_emit_stack(c, ACC_WRITE, R_SP, -(int32_t)word);
+	d = bt_emit_stack(c, ACC_WRITE, R_SP, -(int32_t)word, false);
 	e_load_gs32(e, S1, GS_RFLAGS);
 	e_alu_imm32(e, false, ALU_AND, S1, (int32_t) ~(FL_ARITH | FL_RF | FL_VM));
 	e_mem_op(e, word == 8, 0x89, S1, S0, NO_REG, 1, d);
@@ -108,7 +108,7 @@ static void emit_popf(struct tctx *c, const struct insn *i, unsigned word)
 {
 	struct emit *e = &c->e;
 	uint8_t *same, *clears;
-	int32_t d = bt_emit_stack(c, ACC_READ, R_SP, 0);
+	int32_t d = bt_emit_stack(c, ACC_READ, R_SP, 0, false);
 
 	e_mem_op(e, false, 0x8b, S1, S0, NO_REG, 1, d);
 	c->s0_group = -1;

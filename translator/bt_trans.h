@@ -100,7 +100,7 @@ void bt_find_groups(struct tctx *c);
 
 /* bt_window.c: S0 + the returned displacement is the host address of the access. S1 is lost unless s1_busy. */
 int32_t bt_emit_operand(struct tctx *c, const struct insn *i, unsigned acc, unsigned size);
-int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp);
+int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp, bool s1_busy);
 
 /* bt_system.c */
 bool bt_system_inline(const struct tctx *c, const struct insn *i, const struct insn *next);

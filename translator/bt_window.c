@@ -150,9 +150,9 @@ int32_t bt_emit_operand(struct tctx *c, const struct insn *i, unsigned acc, unsi
 	return emit_access(c, acc, size, i->seg, i->base, i->index, i->scale, disp, i->addrsize, false);
 }
 
-int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp)
+int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp, bool s1_busy)
 {
 	unsigned word = c->code64 ? 8 : 4;
 
-	return emit_access(c, acc, word, SEG_SS, base, NO_REG, 1, disp, word, true);
+	return emit_access(c, acc, word, SEG_SS, base, NO_REG, 1, disp, word, s1_busy);
 }

@@ -15,7 +15,7 @@
 #include "translator/codemap.h"
 #include "translator/mmu.h"
 
-#define TLB_ENTRIES 2048
+#define TLB_ENTRIES 8192
 /* Linear bits 47-12 of a tag are at bits 63-28; below them the generation. */
 #define TLB_GEN_BITS 28
 
