@@ -64,7 +64,7 @@ fuzz:
 
 # The kept files through the same targets, compiled as everything else is.
 FUZZ_REPLAY_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fuzz/*.c))
-$(O)/tests/fuzz/fuzz_%.o: EXTRA_CFLAGS = -DLLVMFuzzerTestOneInput=fuzz_$*_one
+$(O)/tests/fuzz/fuzz_%.o: EXTRA_CFLAGS = -DLLVMFuzzerTestOneInput=$(notdir $*)_one
 $(O)/tests/fuzz/replay: $(FUZZ_REPLAY_OBJS) $(O)/engine/main/paths.o $(O)/libsteelyard.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 fuzz-replay: $(O)/tests/fuzz/replay

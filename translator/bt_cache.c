@@ -346,12 +346,13 @@ void bt_link_to(struct vcpu *v, struct bt_link *l, struct bt_block *b, bool glob
 
 /* ---- invalidation ---- */
 
-static void invalidate(struct bt *bt, struct bt_block *b)
+static void invalidate(struct bt *bt, struct vcpu *self, struct bt_block *b)
 {
 	uint32_t idx = (uint32_t)(b - bt->block);
 	_Atomic uint32_t *p = &bt->hash[hash_of(b->gpa, b->gva, b->key)];
 
 	b->valid = false;
+	bt_forget_sites_of(bt, self, b);
 	for (; *p; p = &bt->block[*p].hash_next) {
 		if (*p == idx) {
 			*p = b->hash_next;
@@ -368,16 +369,16 @@ static void invalidate(struct bt *bt, struct bt_block *b)
 	}
 }
 
-void bt_retranslate(struct bt *bt, struct bt_block *b)
+void bt_retranslate(struct bt *bt, struct vcpu *v, struct bt_block *b)
 {
 	pthread_mutex_lock(&bt->lock);
 	if (b->valid)
-		invalidate(bt, b);
+		invalidate(bt, v, b);
 	pthread_mutex_unlock(&bt->lock);
 }
 
 /* Blocks of one page that overlap [gpa, gpa + len); true: blocks are left. */
-static bool invalidate_page(struct bt *bt, uint64_t page, uint64_t gpa, uint64_t len, uint64_t *dropped)
+static bool invalidate_page(struct bt *bt, struct vcpu *v, uint64_t page, uint64_t gpa, uint64_t len, uint64_t *dropped)
 {
 	uint32_t *p = &bt->page_blocks[page];
 
@@ -390,7 +391,7 @@ static bool invalidate_page(struct bt *bt, uint64_t page, uint64_t gpa, uint64_t
 		uint32_t next = b->page_next[second];
 
 		if (b->valid && from < gpa + len && gpa < from + n) {
-			invalidate(bt, b);
+			invalidate(bt, v, b);
 			++*dropped;
 		}
 		if (!b->valid) {
@@ -420,12 +421,12 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 		uint64_t to = page == (off + len - 1) >> 12 ? (gpa | ((off + len - 1) & 0xfff)) + 1 : gpa + 4096;
 
 		uint64_t before = dropped;
-		bool left = invalidate_page(bt, page, from, to - from, &dropped);
+		bool left = invalidate_page(bt, v, page, from, to - from, &dropped);
 
 		if (bt->page_writes[page] < UINT8_MAX)
 			bt->page_writes[page]++;
 		if (left && bt->page_writes[page] >= (dropped != before ? BT_PAGE_HITS_MAX : BT_PAGE_WRITES_MAX))
-			left = invalidate_page(bt, page, gpa, 4096, &dropped);
+			left = invalidate_page(bt, v, page, gpa, 4096, &dropped);
 		if (!left)
 			codemap_clear(bt->vm->codemap, page);
 	}

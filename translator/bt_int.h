@@ -257,6 +257,7 @@ struct bt_block {
 	_Atomic uint32_t hash_next;
 	uint32_t page_next[2]; /* per-page lists: first and second page */
 	uint32_t links_in;
+	uint32_t site0, nsites;
 };
 
 /* Decoded instructions of code pages: flag analysis looks at them before they are translated. */
@@ -346,7 +347,9 @@ void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block
 void bt_jc_switch(struct vcpu *v, uint32_t key);
 void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */
 void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin); /* vcpu->tlb_flushed */
-void bt_retranslate(struct bt *bt, struct bt_block *b); /* forgets one block */
+void bt_retranslate(struct bt *bt, struct vcpu *v, struct bt_block *b); /* forgets one block */
+/* The windows of instructions that no longer exist. self: the calling vCPU, or NULL. */
+void bt_forget_sites_of(struct bt *bt, struct vcpu *self, const struct bt_block *b);
 void bt_forget_all(struct vcpu *v); /* windows, slots, jumps; slots become 0 */
 void bt_marked(void *bt, struct vcpu *v, uint64_t page); /* codemap callback */
 /* SVC_ACCESS. Returns the host address to go on at, or NULL to dispatch at regs.rip. */

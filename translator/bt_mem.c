@@ -257,6 +257,27 @@ void bt_forget_all(struct vcpu *v)
 		cpu->region[i] = 0;
 }
 
+void bt_forget_sites_of(struct bt *bt, struct vcpu *self, const struct bt_block *b)
+{
+	for (unsigned n = 0; n < bt->vm->ncpus; n++) {
+		struct vcpu *v = bt->vm->vcpu[n];
+		struct bt_cpu *cpu = bt_cpu(v);
+
+		if (!cpu->bt)
+			continue;
+		pthread_spin_lock(&cpu->regions_lock);
+		for (uint32_t k = b->site0; k < b->site0 + b->nsites; k++) {
+			struct bt_site *s = &bt_sites(v)[k];
+
+			if (s->len)
+				site_empty(s);
+			if (v == self)
+				region_remove(v, s);
+		}
+		pthread_spin_unlock(&cpu->regions_lock);
+	}
+}
+
 /* A page became a code page: nobody may write to it through a window from now on. */
 void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 {
@@ -275,11 +296,15 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 			if (cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].hva == hva)
 				tlb_empty(cpu, i);
 		pthread_spin_lock(&cpu->regions_lock);
-		for (uint32_t i = cpu->region[page >> (BT_REGION_SHIFT - 12)]; i; i = bt_sites(v)[i - 1].next) {
+		for (uint32_t i = cpu->region[page >> (BT_REGION_SHIFT - 12)], next; i; i = next) {
 			struct bt_site *s = &bt_sites(v)[i - 1];
 
+			next = s->next;
 			if (s->len && (uint64_t)(hva + 4095 - s->win) < s->len + 4095ull)
 				site_empty(s);
+			/* the next one to come this way need not look at it; another thread's site may be in use just now */
+			if (!s->len && v == self)
+				region_remove(v, s);
 		}
 		pthread_spin_unlock(&cpu->regions_lock);
 	}
@@ -509,7 +534,7 @@ again:
 	if (!r->inline_tlb) {
 		if (!r->is_const && s->len && lin - s->gva - s->len >= 4096 && s->gva - lin > 4096 && ++s->jumps >= BT_JUMPS_MAX) {
 			*bt_wild(bt, b->gpa + r->guest_off) = 1;
-			bt_retranslate(bt, b);
+			bt_retranslate(bt, v, b);
 			return NULL;
 		}
 		site_fill(v, r, &p, lin, off);

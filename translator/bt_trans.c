@@ -282,6 +282,7 @@ static struct bt_block *emit_block(struct tctx *c)
 
 	emit_init(&c->e, bt->cache_next, (uint64_t)(bt->cache + BT_CACHE_BYTES - bt->cache_next));
 	c->host = c->e.p;
+	b->site0 = bt->nsites;
 	c->nmarks = c->nstubs = c->naccess = 0;
 	c->fl_mem = false;
 	c->ready = 0;
@@ -342,6 +343,7 @@ static struct bt_block *emit_block(struct tctx *c)
 	b->ninsns = (uint16_t)c->n;
 	b->host_end = bt_code_off(c, c->e.p);
 	b->links_in = 0;
+	b->nsites = bt->nsites - b->site0;
 	publish_slots(c);
 	bt->cache_next = (uint8_t *)(((uintptr_t)c->e.p + 15) & ~15ull);
 	bt->nblocks++;

@@ -350,9 +350,11 @@ static void flags(struct insn *i, const ZydisDecodedInstruction *z)
 	default:
 		break;
 	}
+	if (z->mnemonic == ZYDIS_MNEMONIC_SYSCALL) /* libzydis says nothing of R11 := RFLAGS (SDM 2B SYSCALL) */
+		i->fl_read = FL_ARITH;
 	if (!f)
 		return;
-	i->fl_read = f->tested;
+	i->fl_read |= f->tested;
 	i->fl_undef = f->undefined;
 	i->fl_write = (f->modified | f->set_0 | f->set_1) & ~f->undefined;
 	if (i->rep && (i->opcode == 0xa6 || i->opcode == 0xa7 || i->opcode == 0xae || i->opcode == 0xaf)) {
