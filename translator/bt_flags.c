@@ -114,6 +114,8 @@ static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
 		off = (unsigned)(lin & 0xfff);
 		if (bt_decode(c->bt, page + off, c->bits, &i) != DECODE_OK || !i.row)
 			return;
+		if (i.mnemonic == ZYDIS_MNEMONIC_SYSCALL) /* keeps them in R11: nothing that code behind a CALL wants */
+			return;
 		f->read |= i.fl_read & f->left;
 		f->left &= ~(i.fl_read | i.fl_write);
 		if (i.row->bt == BT_RET && !ret_keeps_flags(c)) { /* see live_at_end */
@@ -150,7 +152,8 @@ static uint32_t flags_wanted(const struct tctx *c, uint64_t lin)
  * RET: no calling convention returns arithmetic flags, so they count as dead. But the code behind every CALL is looked at
  * when the CALL is translated: the first that reads flags there (hand-written code that returns a condition) makes every
  * RET of its kind (user or kernel, 32 or 64 bits) keep them, from before it can be reached. Deviation: code that uses RET
- * as a jump to something that is not behind a CALL, and reads arithmetic flags there, finds others.
+ * as a jump to something that is not behind a CALL, and reads arithmetic flags there, finds others; and so may R11 hold others
+ * when a SYSCALL follows a CALL with nothing between that writes flags.
  */
 static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 {

@@ -217,7 +217,7 @@ struct bt_rec {
 	bool is_const;
 	bool inline_tlb;
 	bool group;
-	bool aligned;	   /* may fault for its alignment, which comes before #PF: the interpreter knows the order */
+	bool aligned;	   /* may fault for its alignment or for a pending #MF, which come before #PF: the interpreter knows */
 	bool addr32;	   /* 32-bit address arithmetic */
 	bool fl_mem;	   /* flags are in fl at this point (else they are dead or were saved by the exit stub) */
 	uint8_t seg;	   /* SEG_SS: a bad address is #SS, else #GP */

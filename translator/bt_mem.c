@@ -515,7 +515,9 @@ void *bt_access(struct vcpu *v, struct bt_rec *r)
 	if ((lin & 0xfff) + r->size > 4096) {
 		if (r->group)
 			return without_groups(v, r);
-		if (write || r->size > 64)
+		uint64_t end = lin + r->size - 1;
+
+		if (write || r->size > 64 || (r->addr32 ? end >> 32 != 0 : (uint64_t)((int64_t)(end << 16) >> 16) != end))
 			return do_by_interpreter(v, r);
 		/* the instruction reads a copy that is misaligned in the same way */
 		if (!mmu_read(v, lin, cpu->bounce + (lin & 63), r->size, r->acc))

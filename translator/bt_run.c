@@ -125,6 +125,9 @@ static void vec_save(struct vcpu *v)
 	uint32_t mxcsr = 0x1f80;
 
 	__asm__ volatile("xsave64 %0" : "+m"(v->regs.xsave) : "a"(XSAVE_MASK), "d"(0) : "memory");
+	/* where the host's x87 last was is no business of the guest's */
+	for (unsigned k = 8; k < 24; k++)
+		v->regs.xsave[k] = 0;
 	/* host code gets clean upper halves, masked exceptions and an empty x87 stack */
 	if (bt_cpu(v)->bt->avx)
 		__asm__ volatile("vzeroupper");

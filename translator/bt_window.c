@@ -71,7 +71,7 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 	r->acc = (uint8_t)(acc | ((c->key & BK_USER) ? ACC_USER : 0));
 	r->site = site;
 	r->addr32 = !c->code64;
-	r->aligned = (c->insn[c->cur].row->flags & (ISA_SSE | ISA_AVX)) || size == 16;
+	r->aligned = (c->insn[c->cur].row->flags & (ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX)) || size == 16;
 	r->seg = (uint8_t)seg;
 	r->fl_mem = c->fl_mem;
 	if (base == NO_REG && index == NO_REG && !seg_has_base(c, seg)) {
