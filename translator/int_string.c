@@ -6,8 +6,8 @@
  * an interrupt in the middle finds the state that the manual describes. One call does a bounded amount of work and then
  * returns XR_AGAIN; with TF set or breakpoints enabled that amount is one element, because every element may trap.
  *
- * REP MOVS and REP STOS going up run as the host's own REP over the part where both operands stay in one page of RAM:
- * overlapping operands behave as they do on a processor because a processor does it.
+ * REP MOVS, STOS, CMPS and SCAS going up run as the host's own REP over the part where the operands stay in one page of RAM:
+ * overlapping operands behave as they do on a processor because a processor does it, and so do flags.
  */
 #include "translator/int_op.h"
 
@@ -86,6 +86,65 @@ static ALWAYS_INLINE void host_stos(void *dst, uint64_t val, uint64_t n, unsigne
 		asm volatile("rep stosq" : "+D"(dst), "+c"(n) : "a"(val) : "memory");
 		break;
 	}
+}
+
+#define HOST_COMPARE(insn, ...)                                                                                        \
+	do {                                                                                                           \
+		if (equal)                                                                                             \
+			asm volatile("repe " insn "; lahf; seto %%al" : __VA_ARGS__ : : "cc", "memory");               \
+		else                                                                                                   \
+			asm volatile("repne " insn "; lahf; seto %%al" : __VA_ARGS__ : : "cc", "memory");              \
+	} while (0)
+
+/* The flags of the last comparison, as LAHF and SETO left them in AX. */
+static ALWAYS_INLINE void flags_from_ax(struct vcpu *v, uint64_t ax)
+{
+	v->regs.rflags = (v->regs.rflags & ~(uint64_t)FL_ARITH) | (ax >> 8 & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF)) | (ax & 1) << 11;
+}
+
+/* Elements that were compared: until one ends the repetition, at most n (> 0). */
+static uint64_t host_scas(struct vcpu *v, const void *p, uint64_t ax, uint64_t n, unsigned size, bool equal)
+{
+	uint64_t left = n;
+
+	switch (size) {
+	case 1:
+		HOST_COMPARE("scasb", "+D"(p), "+c"(left), "+a"(ax));
+		break;
+	case 2:
+		HOST_COMPARE("scasw", "+D"(p), "+c"(left), "+a"(ax));
+		break;
+	case 4:
+		HOST_COMPARE("scasl", "+D"(p), "+c"(left), "+a"(ax));
+		break;
+	default:
+		HOST_COMPARE("scasq", "+D"(p), "+c"(left), "+a"(ax));
+		break;
+	}
+	flags_from_ax(v, ax);
+	return n - left;
+}
+
+static uint64_t host_cmps(struct vcpu *v, const void *a, const void *b, uint64_t n, unsigned size, bool equal)
+{
+	uint64_t left = n, ax = 0;
+
+	switch (size) {
+	case 1:
+		HOST_COMPARE("cmpsb", "+S"(a), "+D"(b), "+c"(left), "+a"(ax));
+		break;
+	case 2:
+		HOST_COMPARE("cmpsw", "+S"(a), "+D"(b), "+c"(left), "+a"(ax));
+		break;
+	case 4:
+		HOST_COMPARE("cmpsl", "+S"(a), "+D"(b), "+c"(left), "+a"(ax));
+		break;
+	default:
+		HOST_COMPARE("cmpsq", "+S"(a), "+D"(b), "+c"(left), "+a"(ax));
+		break;
+	}
+	flags_from_ax(v, ax);
+	return n - left;
 }
 
 /* ---- one element ---- */
@@ -178,6 +237,33 @@ static uint64_t stos_chunk(struct vcpu *v, const struct insn *i, uint64_t max)
 	return n;
 }
 
+static uint64_t cmps_chunk(struct vcpu *v, const struct insn *i, uint64_t max)
+{
+	uint8_t *a, *b;
+	uint64_t n = chunk_at(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), ACC_READ, max, &a);
+
+	if (n)
+		n = chunk_at(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), ACC_READ, n, &b);
+	if (!n)
+		return 0;
+	n = host_cmps(v, a, b, n, i->opsize, i->rep == 0xf3);
+	advance(v, R_SI, i, (int64_t)(n * i->opsize));
+	advance(v, R_DI, i, (int64_t)(n * i->opsize));
+	return n;
+}
+
+static uint64_t scas_chunk(struct vcpu *v, const struct insn *i, uint64_t max)
+{
+	uint8_t *p;
+	uint64_t n = chunk_at(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), ACC_READ, max, &p);
+
+	if (!n)
+		return 0;
+	n = host_scas(v, p, v->regs.gpr[R_AX], n, i->opsize, i->rep == 0xf3);
+	advance(v, R_DI, i, (int64_t)(n * i->opsize));
+	return n;
+}
+
 /* ---- the repetition ---- */
 
 static ALWAYS_INLINE enum xr repeat(struct vcpu *v, const struct insn *i,
@@ -228,10 +314,10 @@ enum xr int_lods(struct vcpu *v, const struct insn *i)
 
 enum xr int_cmps(struct vcpu *v, const struct insn *i)
 {
-	return repeat(v, i, cmps_one, NULL, true);
+	return repeat(v, i, cmps_one, cmps_chunk, true);
 }
 
 enum xr int_scas(struct vcpu *v, const struct insn *i)
 {
-	return repeat(v, i, scas_one, NULL, true);
+	return repeat(v, i, scas_one, scas_chunk, true);
 }
