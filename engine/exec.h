@@ -47,7 +47,7 @@ struct exec_ops {
 };
 
 enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_COUNT };
-/* The table of paths, indexed by enum path_id; NULL where this build has none. engine/paths.c, the only place that
+/* The table of paths, indexed by enum path_id; NULL where this build has none. engine/main/paths.c, the only place that
  * names them all. */
 extern const struct exec_ops *const exec_paths[PATH_COUNT];
 

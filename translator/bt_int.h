@@ -189,7 +189,6 @@ enum bt_svc {
 	SVC_ACCESS,   /* id: record of a memory access whose window missed; S0 is the linear address unless it is constant */
 	SVC_CALLOUT,  /* id: record with a decoded instruction: run it, go on behind it */
 	SVC_END,      /* the same, but find the next block afresh */
-	SVC_STEP,     /* interpret the instruction at regs.rip, whatever it is */
 	SVC_BOUNDARY, /* id: record; one block has run (bt->single): leave run() at the record's instruction */
 };
 #define SVC_ARG(kind, id) (((uint32_t)(kind) << 28) | (uint32_t)(id))

@@ -509,6 +509,8 @@ void *bt_access(struct vcpu *v, struct bt_rec *r)
 	} else if ((uint64_t)((int64_t)(lin << 16) >> 16) != lin) {
 		if (r->group)
 			return without_groups(v, r);
+		if (r->aligned)
+			return do_by_interpreter(v, r);
 		fault_set_error(v, r->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
 		return bt_raise(v);
 	}

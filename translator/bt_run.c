@@ -341,9 +341,6 @@ uint64_t bt_service(struct vcpu *v, uint32_t arg)
 	case SVC_END:
 		host = callout(v, &bt->rec[id], true);
 		break;
-	case SVC_STEP:
-		step(v);
-		break;
 	case SVC_BOUNDARY:
 		v->regs.rip = bt->block[bt->rec[id].block].gva;
 		break;

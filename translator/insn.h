@@ -54,7 +54,7 @@ enum bt_policy {
 	BT_POP,
 	BT_LEA,
 	BT_STRING,   /* MOVS STOS LODS SCAS CMPS, with and without REP */
-	BT_OTHER,    /* an emitter of its own, found by mnemonic in translator/bt_special.c */
+	BT_OTHER,    /* an emitter of its own, found by mnemonic in translator/bt_code.c or bt_system.c */
 };
 
 /* ISA_* flags of a row */
