@@ -101,6 +101,7 @@ enum vcpu_run_state {
 	X(bt_blocks, "blocks translated")                              \
 	X(bt_block_insns, "guest instructions translated")             \
 	X(bt_code_bytes, "bytes of host code emitted")                 \
+	X(bt_cold, "instructions interpreted because their block is cold") \
 	X(bt_lookups, "block lookups by the dispatcher")               \
 	X(bt_indirect_misses, "indirect-branch cache misses")          \
 	X(bt_callouts, "single instructions handed to the interpreter")\

@@ -47,6 +47,7 @@ struct vm_config {
 	const char *flat;
 	uint64_t flat_addr;
 	const char *rom;
+	unsigned bt_cold;    /* bt interprets a block so often before it translates it (0-255) */
 	bool no_reboot;	     /* a reset request ends the run */
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
 	const struct exec_ops *ops;	   /* a path that is in no table (tests); NULL: exec_paths[path] */

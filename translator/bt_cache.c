@@ -29,13 +29,16 @@ enum status bt_cache_init(struct bt *bt, struct error *e)
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&bt->lock, &attr);
 	bt->npages = (bt->vm->mem.ram_bytes + 4095) >> 12;
+	bt->tctx = bt_tctx_new();
 	bt->cache = map_lazy(BT_CACHE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC);
 	bt->block = map_lazy((uint64_t)BT_MAX_BLOCKS * sizeof(*bt->block), PROT_READ | PROT_WRITE);
 	bt->rec = map_lazy((uint64_t)BT_MAX_RECS * sizeof(*bt->rec), PROT_READ | PROT_WRITE);
 	bt->link = map_lazy((uint64_t)BT_MAX_LINKS * sizeof(*bt->link), PROT_READ | PROT_WRITE);
 	bt->page_writes = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
+	bt->page_heat = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
 	bt->page_blocks = map_lazy(bt->npages * sizeof(*bt->page_blocks), PROT_READ | PROT_WRITE);
-	if (!bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks || !bt->page_writes)
+	if (!bt->tctx || !bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks || !bt->page_writes ||
+	    !bt->page_heat)
 		return error_errno(e, ST_NO_MEMORY, "cannot map the code cache (executable memory may be forbidden here: try "
 						    "--path interp)");
 	bt->cache_next = bt->cache + 16; /* offset 0 means "none" */
@@ -60,11 +63,13 @@ void bt_cache_fini(struct bt *bt)
 {
 	arena_free(bt);
 	free(bt->arena);
+	free(bt->tctx);
 	unmap(bt->cache, BT_CACHE_BYTES);
 	unmap(bt->block, (uint64_t)BT_MAX_BLOCKS * sizeof(*bt->block));
 	unmap(bt->rec, (uint64_t)BT_MAX_RECS * sizeof(*bt->rec));
 	unmap(bt->link, (uint64_t)BT_MAX_LINKS * sizeof(*bt->link));
 	unmap(bt->page_writes, bt->npages);
+	unmap(bt->page_heat, bt->npages);
 	unmap(bt->page_blocks, bt->npages * sizeof(*bt->page_blocks));
 	pthread_mutex_destroy(&bt->lock);
 }
@@ -228,15 +233,16 @@ static bool canonical(uint64_t a)
 	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool *step, bool *global)
+struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool cold, enum bt_miss *miss, bool *global)
 {
 	struct bt *bt = bt_cpu(v)->bt;
 	uint64_t lin = v->regs.rip;
 	struct bt_block *b;
 	struct mmu_page p;
 	uint64_t gpa;
+	bool step;
 
-	*step = false;
+	*miss = BT_FAULT;
 	v->count.bt_lookups++;
 	if (!(key & BK_CODE64)) {
 		lin = (uint32_t)lin;
@@ -251,6 +257,11 @@ struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool *step, bool *global)
 	b = hash_find(bt, v, gpa, lin, key, global);
 	if (b)
 		return b;
+	if (cold && p.hva && bt_is_cold(bt, v, gpa)) {
+		*miss = BT_COLD;
+		bt_cpu(v)->cold_page = p.hva;
+		return NULL;
+	}
 	vcpu_vec_sync(v); /* the decoder and malloc may use vector registers */
 	for (;;) {
 		bool full = false;
@@ -259,36 +270,35 @@ struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool *step, bool *global)
 		*global = p.global;
 		b = hash_find(bt, v, gpa, lin, key, global); /* another vCPU may have been faster */
 		if (!b) {
-			b = bt_translate(bt, v, lin, gpa, key, step);
+			b = bt_translate(bt, v, lin, gpa, key, &step);
 			if (b)
 				insert(bt, b);
 			else
-				full = !*step;
+				full = !step;
 		}
 		pthread_mutex_unlock(&bt->lock);
 		if (!full)
 			break;
 		bt_flush_cache(v);
 	}
+	*miss = BT_STEP;
 	if (b && b->gpa2_page != UINT64_MAX)
 		*global = false;
 	return b;
 }
 
-void *bt_find_host(struct vcpu *v, bool *step)
+void *bt_find_host(struct vcpu *v, uint32_t key, enum bt_miss *miss)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
 	uint64_t lin = v->regs.rip;
-	uint32_t key = bt_key(v);
 	struct bt_block *b;
 	bool global;
 
-	*step = false;
 	if (cpu->jc_key[bt_jc_class(key)] == key && cpu->jc[bt_jc_class(key)].lin[lin & (BT_JC_SIZE - 1)] == lin)
 		return (void *)cpu->jc[bt_jc_class(key)].host[lin & (BT_JC_SIZE - 1)];
 	if (cpu->jc_key[bt_jc_class(key)] != key)
 		bt_jc_switch(v, key);
-	b = bt_find(v, key, step, &global);
+	b = bt_find(v, key, true, miss, &global);
 	if (!b)
 		return NULL;
 	bt_jc_add(v, lin, key, b, global);
@@ -423,6 +433,9 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 		uint64_t before = dropped;
 		bool left = invalidate_page(bt, v, page, from, to - from, &dropped);
 
+		if (v && dropped != before && bt_cpu(v)->code_page == bt->vm->mem.ram_hva + (page << 12) &&
+		    bt->page_heat[page] < BT_HEAT_MAX)
+			bt->page_heat[page]++;
 		if (bt->page_writes[page] < UINT8_MAX)
 			bt->page_writes[page]++;
 		if (left && bt->page_writes[page] >= (dropped != before ? BT_PAGE_HITS_MAX : BT_PAGE_WRITES_MAX))

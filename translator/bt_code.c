@@ -132,33 +132,80 @@ static bool emit_with_low_reg(struct tctx *c, const struct insn *i, struct recod
 	return true;
 }
 
+/*
+ * Where a copy finds its operands is known from its shape: memory at S0, R14 or R15 in S1 beside memory, in themselves
+ * otherwise. So all copies of a shape begin with the same bytes; they are made once.
+ */
+static bool copy_operands(const struct insn *i, unsigned spilled, struct recode *rc)
+{
+	recode_identity(rc);
+	for (unsigned k = 0; k < i->nops; k++)
+		if (i->op[k].kind == OPK_REL || i->op[k].kind == OPK_FAR || i->op[k].kind == OPK_SREG || i->op[k].kind == OPK_CR ||
+		    i->op[k].kind == OPK_DR)
+			return false;
+	if (!i->has_mem)
+		return true;
+	rc->mem_base = S0;
+	if (spilled)
+		rc->gpr[spilled == 1 ? R_14 : R_15] = S1;
+	return i->addrsize != 2 && spilled != 3;
+}
+
+void bt_find_copy(const struct tctx *c, struct shape *s)
+{
+	const struct insn *i = &s->insn;
+	uint8_t buf[16];
+	struct recode rc;
+	struct emit e;
+
+	s->copy_len = SHAPE_NO_COPY;
+	emit_init(&e, buf, sizeof(buf));
+	if (!i->by_shape || !copy_operands(i, c->code64 ? spilled_regs(i) : 0, &rc) || !recode_insn(&e, i, &rc) || e.overflow ||
+	    (unsigned)(e.p - buf) - i->imm_len > SHAPE_COPY_MAX)
+		return;
+	s->copy_len = (uint8_t)(e.p - buf - i->imm_len);
+	for (unsigned k = 0; k < s->copy_len; k++)
+		s->copy[k] = buf[k];
+}
+
+/* copy[], with the displacement behind its ModRM, which is its last byte when there is memory, and the immediate. */
+static void emit_found_copy(struct tctx *c, const struct insn *i, int32_t disp)
+{
+	struct emit *e = &c->e;
+	unsigned n = c->copy_len[c->cur], mod = disp == 0 ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;
+
+	emit_bytes(e, c->copy[c->cur], n);
+	if (mod && !e->overflow) {
+		e->p[-1] |= (uint8_t)(mod << 6);
+		emit_word(e, (uint32_t)disp, mod == 1 ? 1 : 4);
+	}
+	if (i->imm_len)
+		emit_word(e, i->imm[0], i->imm_len);
+}
+
 /* COPY: false when it has to be a callout. */
 static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
 {
 	struct emit *e = &c->e;
 	struct recode rc;
 	struct snapshot snap;
+	bool found = c->copy_len[c->cur] != SHAPE_NO_COPY;
 	unsigned spilled = c->code64 ? spilled_regs(i) : 0, size, acc;
 	uint32_t writes = (i->fl_write | i->fl_undef) & FL_ARITH;
 	bool need = (i->fl_read & FL_ARITH) || (i->fl_undef & live_out) || (writes && (live_out & FL_ARITH & ~i->fl_write));
+	int32_t disp = 0;
 
-	for (unsigned k = 0; k < i->nops; k++)
-		if (i->op[k].kind == OPK_REL || i->op[k].kind == OPK_FAR || i->op[k].kind == OPK_SREG || i->op[k].kind == OPK_CR ||
-		    i->op[k].kind == OPK_DR)
-			return false;
+	if (!found && !copy_operands(i, spilled, &rc))
+		return false;
 	snapshot_take(c, &snap);
-	recode_identity(&rc);
 	if (i->has_mem) {
-		if (!bt_memory_operand(i, &size, &acc) || i->addrsize == 2 || spilled == 3)
+		if (!bt_memory_operand(i, &size, &acc))
 			return false;
 		if (!c->code64 && i->seg >= SEG_FS && !(c->key & (i->seg == SEG_FS ? BK_FS_FLAT4G : BK_GS_FLAT4G)))
 			return false;
-		rc.mem_disp = bt_emit_operand(c, i, acc, size);
-		rc.mem_base = S0;
-		if (spilled) {
-			rc.gpr[spilled == 1 ? R_14 : R_15] = S1;
+		disp = bt_emit_operand(c, i, acc, size);
+		if (spilled)
 			e_load_gs(e, S1, GS_GPR(spilled == 1 ? R_14 : R_15));
-		}
 	} else {
 		if (spilled & 1)
 			e_load_gs(e, R_14, GS_GPR(R_14));
@@ -169,17 +216,21 @@ static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
 	}
 	if (need)
 		bt_flags_need(c, !spilled);
-	if (!recode_insn(e, i, &rc) && !(i->has_mem && !spilled && emit_with_low_reg(c, i, &rc))) {
-		snapshot_restore(c, &snap);
-		return false;
+	if (found) {
+		emit_found_copy(c, i, disp);
+	} else {
+		rc.mem_disp = disp;
+		if (!recode_insn(e, i, &rc) && !(i->has_mem && !spilled && emit_with_low_reg(c, i, &rc))) {
+			snapshot_restore(c, &snap);
+			return false;
+		}
 	}
 	if (writes)
 		c->fl_mem = false;
 	bt_mark(c, MARK_STEP, 0);
-	for (unsigned k = 0; k < i->nops && spilled; k++) {
+	for (unsigned k = 0; k < i->nops && spilled; k++)
 		if (i->op[k].kind == OPK_GPR && (i->op[k].reg == R_14 || i->op[k].reg == R_15) && bt_writes_reg(i, k))
-			e_store_gs(e, rc.gpr[i->op[k].reg], GS_GPR(i->op[k].reg));
-	}
+			e_store_gs(e, i->has_mem ? S1 : i->op[k].reg, GS_GPR(i->op[k].reg));
 	return true;
 }
 
@@ -537,7 +588,7 @@ bool bt_emit_insn(struct tctx *c, unsigned k)
 
 	if (bt_emit_system(c, i))
 		return false;
-	if (!bt_must_interpret(c, i)) {
+	if (!c->interpret[k]) {
 		s = emit_special(c, i);
 		if (s)
 			return s < 0;

@@ -12,22 +12,42 @@
 enum alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
 enum cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
 
+static inline unsigned rex_bits(bool w, unsigned reg, unsigned index, unsigned base)
+{
+	return (w ? 8u : 0) | (reg > 7 ? 4u : 0) | (index > 7 ? 2u : 0) | (base > 7 ? 1u : 0);
+}
 static inline void e_rex(struct emit *e, bool w, unsigned reg, unsigned index, unsigned base, bool force)
 {
-	uint8_t rex = 0x40 | (w ? 8 : 0) | (reg > 7 ? 4 : 0) | (index > 7 ? 2 : 0) | (base > 7 ? 1 : 0);
+	unsigned rex = rex_bits(w, reg, index, base);
 
-	if (rex != 0x40 || force)
-		emit8(e, rex);
+	if (rex || force)
+		emit8(e, (uint8_t)(0x40 | rex));
+}
+/* [REX] op and up to three bytes behind it, lowest first */
+static inline void e_rex_op(struct emit *e, unsigned rex, uint64_t bytes, unsigned n)
+{
+	if (rex)
+		emit_word(e, bytes << 8 | 0x40 | rex, n + 1);
+	else
+		emit_word(e, bytes, n);
+}
+/* 65 [REX] op modrm sib disp32 */
+static inline void e_gs_rm(struct emit *e, unsigned rex, uint8_t op, unsigned modrm, unsigned sib, bool has_sib, int32_t disp)
+{
+	uint64_t bytes = op | modrm << 8 | sib << 16;
+	unsigned n = has_sib ? 3 : 2;
+
+	if (rex) {
+		bytes = bytes << 8 | 0x40 | rex;
+		n++;
+	}
+	emit_word(e, bytes << 8 | 0x65, n + 1);
+	emit32(e, (uint32_t)disp);
 }
 /* op reg, %gs:[disp32] (direction by opcode) */
 static inline void e_gs_op(struct emit *e, bool w, uint8_t op, unsigned reg, int32_t disp)
 {
-	emit8(e, 0x65);
-	e_rex(e, w, reg, 0, 0, false);
-	emit8(e, op);
-	emit8(e, (uint8_t)((reg & 7) << 3 | 4));
-	emit8(e, 0x25);
-	emit32(e, (uint32_t)disp);
+	e_gs_rm(e, rex_bits(w, reg, 0, 0), op, (reg & 7) << 3 | 4, 0x25, true, disp);
 }
 static inline void e_load_gs(struct emit *e, unsigned reg, int32_t disp)
 {
@@ -58,34 +78,20 @@ static inline void e_jmp_gs(struct emit *e, int32_t disp)
 /* op reg, %gs:[disp32 + index*8] */
 static inline void e_gs_idx_op(struct emit *e, bool w, uint8_t op, unsigned reg, unsigned index, int32_t disp)
 {
-	emit8(e, 0x65);
-	e_rex(e, w, reg, index, 0, false);
-	emit8(e, op);
-	emit8(e, (uint8_t)((reg & 7) << 3 | 4));
-	emit8(e, (uint8_t)(0xc0 | (index & 7) << 3 | 5));
-	emit32(e, (uint32_t)disp);
+	e_gs_rm(e, rex_bits(w, reg, index, 0), op, (reg & 7) << 3 | 4, 0xc0 | (index & 7) << 3 | 5, true, disp);
 }
 /* op reg, %gs:disp32(base), base not RSP or R12 */
 static inline void e_gs_base_op(struct emit *e, bool w, uint8_t op, unsigned reg, unsigned base, int32_t disp)
 {
-	emit8(e, 0x65);
-	e_rex(e, w, reg, 0, base, false);
-	emit8(e, op);
-	emit8(e, (uint8_t)(0x80 | (reg & 7) << 3 | (base & 7)));
-	emit32(e, (uint32_t)disp);
+	e_gs_rm(e, rex_bits(w, reg, 0, base), op, 0x80 | (reg & 7) << 3 | (base & 7), 0, false, disp);
 }
 static inline void e_shr_imm(struct emit *e, bool w, unsigned reg, uint8_t n)
 {
-	e_rex(e, w, 0, 0, reg, false);
-	emit8(e, 0xc1);
-	emit8(e, (uint8_t)(0xe8 | (reg & 7)));
-	emit8(e, n);
+	e_rex_op(e, rex_bits(w, 0, 0, reg), 0xc1 | (0xe8u | (reg & 7)) << 8 | (uint32_t)n << 16, 3);
 }
 static inline void e_mov_rr(struct emit *e, bool w, unsigned dst, unsigned src)
 {
-	e_rex(e, w, src, 0, dst, false);
-	emit8(e, 0x89);
-	emit8(e, (uint8_t)(0xc0 | (src & 7) << 3 | (dst & 7)));
+	e_rex_op(e, rex_bits(w, src, 0, dst), 0x89 | (0xc0 | (src & 7) << 3 | (dst & 7)) << 8, 2);
 }
 static inline void e_movzx16(struct emit *e, unsigned dst, unsigned src)
 {
@@ -95,9 +101,7 @@ static inline void e_movzx16(struct emit *e, unsigned dst, unsigned src)
 }
 static inline void e_alu_rr(struct emit *e, bool w, enum alu op, unsigned dst, unsigned src)
 {
-	e_rex(e, w, src, 0, dst, false);
-	emit8(e, (uint8_t)(op << 3 | 1));
-	emit8(e, (uint8_t)(0xc0 | (src & 7) << 3 | (dst & 7)));
+	e_rex_op(e, rex_bits(w, src, 0, dst), (op << 3 | 1u) | (0xc0 | (src & 7) << 3 | (dst & 7)) << 8, 2);
 }
 static inline void e_alu_imm32(struct emit *e, bool w, enum alu op, unsigned dst, int32_t imm)
 {
@@ -136,25 +140,21 @@ static inline void e_mem_op(struct emit *e, bool w, uint8_t op, unsigned reg, un
 {
 	unsigned ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0, mod;
 
-	e_rex(e, w, reg, index == NO_REG ? 0 : index, base == NO_REG ? 0 : base, false);
-	emit8(e, op);
+	unsigned rex = rex_bits(w, reg, index == NO_REG ? 0 : index, base == NO_REG ? 0 : base), modrm = (reg & 7) << 3;
+
+	index = index == NO_REG ? 4 : index;
 	if (base == NO_REG) {
-		emit8(e, (uint8_t)((reg & 7) << 3 | 4));
-		emit8(e, (uint8_t)(ss << 6 | ((index == NO_REG ? 4 : index) & 7) << 3 | 5));
+		e_rex_op(e, rex, op | (modrm | 4) << 8 | (ss << 6 | (index & 7) << 3 | 5) << 16, 3);
 		emit32(e, (uint32_t)disp);
 		return;
 	}
 	mod = disp == 0 && (base & 7) != R_BP ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;
-	if (index != NO_REG || (base & 7) == R_SP) {
-		emit8(e, (uint8_t)(mod << 6 | (reg & 7) << 3 | 4));
-		emit8(e, (uint8_t)(ss << 6 | ((index == NO_REG ? 4 : index) & 7) << 3 | (base & 7)));
-	} else {
-		emit8(e, (uint8_t)(mod << 6 | (reg & 7) << 3 | (base & 7)));
-	}
-	if (mod == 1)
-		emit8(e, (uint8_t)disp);
-	else if (mod == 2)
-		emit32(e, (uint32_t)disp);
+	if (index != 4 || (base & 7) == R_SP)
+		e_rex_op(e, rex, op | (mod << 6 | modrm | 4) << 8 | (ss << 6 | (index & 7) << 3 | (base & 7)) << 16, 3);
+	else
+		e_rex_op(e, rex, op | (mod << 6 | modrm | (base & 7)) << 8, 2);
+	if (mod)
+		emit_word(e, (uint32_t)disp, mod == 1 ? 1 : 4);
 }
 static inline void e_lea(struct emit *e, bool w, unsigned reg, unsigned base, unsigned index, unsigned scale, int32_t disp)
 {
@@ -163,15 +163,12 @@ static inline void e_lea(struct emit *e, bool w, unsigned reg, unsigned base, un
 /* jcc/jmp rel32 to a place not known yet: returns the address of the rel32 */
 static inline uint8_t *e_jcc32(struct emit *e, enum cc cc)
 {
-	emit8(e, 0x0f);
-	emit8(e, (uint8_t)(0x80 | cc));
-	emit32(e, 0);
+	emit_word(e, 0x0f | (0x80ull | cc) << 8, 6);
 	return e->p - 4;
 }
 static inline uint8_t *e_jmp32(struct emit *e)
 {
-	emit8(e, 0xe9);
-	emit32(e, 0);
+	emit_word(e, 0xe9, 5);
 	return e->p - 4;
 }
 static inline void e_patch32(struct emit *e, uint8_t *at, const uint8_t *to)

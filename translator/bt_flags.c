@@ -88,60 +88,62 @@ struct flags_at {
 
 #define FLAGS_LOOKAHEAD 16
 
-static bool ret_keeps_flags(const struct tctx *c)
+static bool ret_keeps_flags(const struct bt *bt, uint32_t key)
 {
-	return c->bt->ret_flags >> bt_jc_class(c->key) & 1;
+	return bt->ret_flags >> bt_jc_class(key) & 1;
 }
 
-static void flags_look(const struct tctx *c, uint64_t lin, struct flags_at *f)
+static struct flags_at flags_of(struct vcpu *v, uint32_t key, uint64_t lin)
 {
-	const uint8_t *page = c->page;
-	uint64_t at = c->lin >> 12;
+	struct flags_at f = { .left = FL_ARITH };
+	const uint8_t *page = NULL;
+	uint64_t at = ~0ull;
 
-	for (unsigned n = 0; n < FLAGS_LOOKAHEAD && f->left; n++) {
-		struct insn i;
-		unsigned off;
+	for (unsigned n = 0; n < FLAGS_LOOKAHEAD && f.left; n++) {
+		const struct shape *s;
+		const struct insn *i;
+		bool more;
 
-		if (!c->code64)
+		if (!(key & BK_CODE64))
 			lin = (uint32_t)lin;
 		if (lin >> 12 != at) { /* without side effects: no A bit, no fault */
 			uint64_t gpa;
 
-			if (!mmu_peek(c->v, lin, &gpa) || !(page = mem_ram(&c->v->vm->mem, gpa & ~0xfffull, 4096)))
-				return;
+			if (!mmu_peek(v, lin, &gpa) || !(page = mem_ram(&v->vm->mem, gpa & ~0xfffull, 4096)))
+				break;
 			at = lin >> 12;
 		}
-		off = (unsigned)(lin & 0xfff);
-		if (bt_decode(c->bt, page + off, c->bits, &i) != DECODE_OK || !i.row)
-			return;
-		if (i.mnemonic == ZYDIS_MNEMONIC_SYSCALL) /* keeps them in R11: nothing that code behind a CALL wants */
-			return;
-		f->read |= i.fl_read & f->left;
-		f->left &= ~(i.fl_read | i.fl_write);
-		if (i.row->bt == BT_RET && !ret_keeps_flags(c)) { /* see live_at_end */
-			f->left = 0;
-			return;
+		s = bt_decode(v, page + (lin & 0xfff), key & BK_CODE64 ? 64 : 32, &more);
+		i = s ? &s->insn : NULL;
+		if (!i || !i->row)
+			break;
+		if (i->mnemonic == ZYDIS_MNEMONIC_SYSCALL) /* keeps them in R11: nothing that code behind a CALL wants */
+			break;
+		f.read |= i->fl_read & f.left;
+		f.left &= ~(i->fl_read | i->fl_write);
+		if (i->row->bt == BT_RET && !ret_keeps_flags(bt_cpu(v)->bt, key)) { /* see live_at_end */
+			f.left = 0;
+			break;
 		}
-		if ((i.row->bt == BT_JMP || i.row->bt == BT_CALL) && i.op[0].kind == OPK_REL)
-			lin += i.len + i.imm[0];
-		else if (bt_ends_block(&i))
-			return;
+		if ((i->row->bt == BT_JMP || i->row->bt == BT_CALL) && i->op[0].kind == OPK_REL)
+			lin += i->len + i->imm[0];
+		else if (bt_ends_block(i))
+			break;
 		else
-			lin += i.len;
+			lin += i->len;
 	}
+	return f;
 }
 
-static struct flags_at flags_of(const struct tctx *c, uint64_t lin)
+bool bt_flags_read_at(struct vcpu *v, uint32_t key, uint64_t lin)
 {
-	struct flags_at f = { .left = FL_ARITH };
-
-	flags_look(c, lin, &f);
-	return f;
+	vcpu_vec_sync(v); /* decoding may use vector registers */
+	return flags_of(v, key, lin).read != 0;
 }
 
 static uint32_t flags_wanted(const struct tctx *c, uint64_t lin)
 {
-	struct flags_at f = flags_of(c, lin);
+	struct flags_at f = flags_of(c->v, c->key, lin);
 
 	return f.read | f.left;
 }
@@ -161,11 +163,11 @@ static uint32_t live_at_end(struct tctx *c, const struct insn *i, uint64_t next)
 	case BT_JMP:
 		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
 	case BT_CALL:
-		if (!ret_keeps_flags(c) && flags_of(c, next).read)
+		if (!ret_keeps_flags(c->bt, c->key) && flags_of(c->v, c->key, next).read)
 			c->need_ret_flags = true;
 		return i->op[0].kind == OPK_REL ? flags_wanted(c, next + i->imm[0]) : FL_ARITH;
 	case BT_RET:
-		return ret_keeps_flags(c) ? FL_ARITH : 0;
+		return ret_keeps_flags(c->bt, c->key) ? FL_ARITH : 0;
 	case BT_JCC:
 		return flags_wanted(c, next + i->imm[0]) | flags_wanted(c, next);
 	default:

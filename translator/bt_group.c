@@ -135,11 +135,13 @@ static void effects_of_copy(struct numbering *n, const struct insn *i, unsigned 
 			renumber(n, i->op[k].reg);
 }
 
-static void effects(struct tctx *c, struct numbering *n, const struct insn *i, unsigned word)
+static void effects(const struct tctx *c, struct numbering *n, unsigned k, unsigned word)
 {
+	const struct insn *i = &c->insn[k];
+
 	if (bt_is_nothing(i))
 		return;
-	if (bt_must_interpret(c, i)) {
+	if (c->interpret[k]) {
 		renumber_all(n);
 		return;
 	}
@@ -228,7 +230,7 @@ void bt_find_groups(struct tctx *c)
 		struct value sp = n.reg[R_SP];
 		unsigned second = i->has_mem;
 
-		if (!bt_must_interpret(c, i) && !bt_is_nothing(i)) {
+		if (!c->interpret[k] && !bt_is_nothing(i)) {
 			switch (i->row->bt) {
 			case BT_COPY:
 			case BT_JMP:
@@ -248,6 +250,6 @@ void bt_find_groups(struct tctx *c)
 					join(c, k, 0, n.reg[R_BP].anchor, n.reg[R_BP].delta, word, false);
 			}
 		}
-		effects(c, &n, i, word);
+		effects(c, &n, k, word);
 	}
 }

@@ -36,6 +36,7 @@
 #include "translator/codemap.h"
 #include "translator/emit.h"
 #include "translator/insn.h"
+#include "translator/insn_shape.h"
 #include "translator/interp.h"
 #include "translator/system.h"
 
@@ -55,7 +56,7 @@
 
 #define BT_CACHE_BYTES (96ull << 20)
 #define BT_MAX_BLOCK_INSNS 64
-#define BT_HASH_BITS 16
+#define BT_HASH_BITS 17
 #define BT_JC_SIZE 65536u
 #define BT_MAX_SITES (1u << 20)
 #define BT_MAX_SLOTS (1u << 19)
@@ -97,6 +98,8 @@ enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 /* A group whose range misfits this often goes to the translation without groups without asking, until the next flush. */
 #define BT_MISFITS_MAX 8
 #define BT_WILD_BITS 16
+/* Each time that code writes into its own page's blocks, these stay cold four times longer, up to so often. */
+#define BT_HEAT_MAX 3
 /* Windows for writing stay inside one region of RAM, so that a page that becomes a code page finds those that cover it. */
 #define BT_REGION_SHIFT 21
 /* Pages that slots and jumps of this vCPU lead to, as a filter for INVLPG: by hash of the linear page. */
@@ -109,6 +112,19 @@ enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 struct bt_jc {
 	uint64_t lin[BT_JC_SIZE];
 	uint64_t host[BT_JC_SIZE];
+};
+
+/* How often a block has run before it is translated (bt_cold.c). */
+#define BT_COLD_BITS 16
+struct bt_count {
+	uint8_t tag, count;
+};
+
+/* Why bt_find has no block. */
+enum bt_miss {
+	BT_FAULT, /* the fetch faults: v->fault */
+	BT_STEP,  /* nothing that could be translated: let the interpreter do the next instruction */
+	BT_COLD,  /* not worth it yet: bt_run_cold, in bt_cpu.cold_page */
 };
 
 struct bt_list {
@@ -138,6 +154,9 @@ struct bt_cpu {
 	uint8_t *cache, *ram;
 	struct bt *bt;
 	struct interp *interp;
+	struct shapes *shapes;
+	const uint8_t *cold_page; /* of regs.rip, at BT_COLD */
+	const uint8_t *code_page; /* of the instruction that C code executes */
 	enum exit_reason pending; /* valid when have_pending */
 	bool have_pending;
 	bool irq_waiting;	/* an interrupt waits for IF */
@@ -154,7 +173,11 @@ struct bt_cpu {
 	uint64_t global_lowest;		 /* lowest linear address of a global window since the last full flush */
 	uint64_t exec_filter[1u << (BT_EXEC_FILTER_BITS - 6)];
 	struct bt_list tlbs[2];	 /* filled TLB entries: table * BT_TLB_SIZE + index */
+	/* Entries for writing by hash of the RAM page that they were filled with last: index in the three tables + 1. Under
+	 * regions_lock. */
+	uint16_t tlb_of_page[BT_TLB_SIZE], tlb_next[BT_TLB_PRIVS * BT_TLB_SIZE];
 	struct bt_tlb_entry tlb[2 * BT_TLB_PRIVS][BT_TLB_SIZE]; /* reads, then writes */
+	struct bt_count cold[1u << BT_COLD_BITS];
 	uint32_t jc_key[BT_JC_CLASSES];	  /* the key that the entries of a class are for */
 	struct bt_jc jc[BT_JC_CLASSES];
 };
@@ -259,18 +282,9 @@ struct bt_block {
 	uint32_t site0, nsites;
 };
 
-/* Decoded instructions of code pages: flag analysis looks at them before they are translated. */
-#define BT_DECODED 4096u
-struct bt_decoded {
-	const uint8_t *at; /* host address of the bytes */
-	uint32_t gen;	   /* codemap generation of their page */
-	uint8_t bits;
-	struct insn insn;
-};
-
 struct bt {
 	struct vm *vm;
-	struct bt_decoded decoded[BT_DECODED];
+	struct tctx *tctx;	 /* of the translation that is being made */
 	pthread_mutex_t lock;
 	uint8_t *cache;		 /* BT_CACHE_BYTES, readable, writable, executable */
 	uint8_t *cache_next;
@@ -284,6 +298,7 @@ struct bt {
 	_Atomic uint32_t hash[1u << BT_HASH_BITS];
 	uint32_t *page_blocks;	 /* per RAM page: first block index */
 	uint64_t npages;
+	uint8_t *page_heat;	 /* code pages that modify themselves: bt_is_cold */
 	uint8_t *page_writes;	 /* writes to a code page since the last block was made from it, saturating */
 	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
 	unsigned narena, cap_arena;
@@ -305,11 +320,11 @@ struct bt {
 enum status bt_cache_init(struct bt *bt, struct error *e);
 void bt_cache_fini(struct bt *bt);
 void *bt_arena(struct bt *bt, uint64_t bytes);
-/* Block for the current state of v and key (bt_key, or with BK_NOGROUP), translated when missing. NULL: a guest fault was set in v->fault (fetch), or *step is
- * true: let the interpreter do the next instruction. global: its pages are mapped global. */
-struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool *step, bool *global);
+/* Block for the current state of v and key (bt_key, or with BK_NOGROUP), translated when missing; cold: not before it has run
+ * often enough. global: its pages are mapped global. NULL: *miss says why. */
+struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool cold, enum bt_miss *miss, bool *global);
 /* Host address to run at regs.rip with flags in fl; the jump cache first. NULL as bt_find. */
-void *bt_find_host(struct vcpu *v, bool *step);
+void *bt_find_host(struct vcpu *v, uint32_t key, enum bt_miss *miss);
 struct bt_block *bt_block_of_pc(struct bt *bt, uint32_t cache_off);
 /* Forgets every translation. Owner thread of v, outside generated code; stops the other vCPUs for it. */
 void bt_flush_cache(struct vcpu *v);
@@ -336,8 +351,22 @@ static inline void *bt_host(const struct bt *bt, uint32_t off)
 	return bt->cache + off;
 }
 
-/* bt_trans.c: translates at (lin, gpa). lock held. NULL: *step, or no room (flush and retry). */
+/* bt_trans.c: what bt->tctx points to. NULL: no memory. */
+struct tctx *bt_tctx_new(void);
+/* Translates at (lin, gpa). lock held. NULL: *step, or no room (flush and retry). */
 struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint64_t gpa, uint32_t key, bool *step);
+
+bool bt_ends_block(const struct insn *i); /* bt_flags.c */
+/* Does code at lin read arithmetic flags before it writes them, as far as can be seen? */
+bool bt_flags_read_at(struct vcpu *v, uint32_t key, uint64_t lin);
+
+/* bt_cold.c */
+bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa);
+/* Interprets the one instruction at regs.rip, which is all in `page` and needs no watching (TF, RF, breakpoints), as
+ * interp_step. */
+enum xr bt_step_at(struct vcpu *v, unsigned bits, const uint8_t *page);
+/* Interprets from regs.rip on. The host address of translated code that has been reached, or NULL: dispatch at regs.rip. */
+void *bt_run_cold(struct vcpu *v, uint32_t key);
 
 /* bt_mem.c */
 enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e);

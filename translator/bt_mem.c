@@ -278,6 +278,33 @@ void bt_forget_sites_of(struct bt *bt, struct vcpu *self, const struct bt_block 
 	}
 }
 
+static struct bt_tlb_entry *write_entry(struct bt_cpu *cpu, unsigned i)
+{
+	return &cpu->tlb[BT_TLB_PRIVS + i / BT_TLB_SIZE][i % BT_TLB_SIZE];
+}
+
+/* Entry i of the tables for writing is about to be filled with the page at hva: into that page's list. */
+static void write_entry_link(struct bt_cpu *cpu, unsigned i, const uint8_t *hva)
+{
+	const uint8_t *old = write_entry(cpu, i)->hva;
+	unsigned to = (unsigned)((uint64_t)(hva - cpu->ram) >> 12) % BT_TLB_SIZE, from = to + 1;
+	uint16_t *p;
+
+	if (old)
+		from = (unsigned)((uint64_t)(old - cpu->ram) >> 12) % BT_TLB_SIZE;
+	if (from == to)
+		return;
+	pthread_spin_lock(&cpu->regions_lock);
+	if (old) {
+		for (p = &cpu->tlb_of_page[from]; *p != i + 1; p = &cpu->tlb_next[*p - 1])
+			;
+		*p = cpu->tlb_next[i];
+	}
+	cpu->tlb_next[i] = cpu->tlb_of_page[to];
+	cpu->tlb_of_page[to] = (uint16_t)(i + 1);
+	pthread_spin_unlock(&cpu->regions_lock);
+}
+
 /* A page became a code page: nobody may write to it through a window from now on. */
 void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 {
@@ -292,10 +319,10 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 
 		if (!cpu->bt)
 			continue;
-		for (unsigned i = BT_TLB_PRIVS * BT_TLB_SIZE; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
-			if (cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].hva == hva)
-				tlb_empty(cpu, i);
 		pthread_spin_lock(&cpu->regions_lock);
+		for (unsigned i = cpu->tlb_of_page[page % BT_TLB_SIZE]; i; i = cpu->tlb_next[i - 1])
+			if (write_entry(cpu, i - 1)->hva == hva)
+				tlb_empty(cpu, BT_TLB_PRIVS * BT_TLB_SIZE + i - 1);
 		for (uint32_t i = cpu->region[page >> (BT_REGION_SHIFT - 12)], next; i; i = next) {
 			struct bt_site *s = &bt_sites(v)[i - 1];
 
@@ -420,7 +447,10 @@ static void *do_by_interpreter(struct vcpu *v, struct bt_rec *r)
 
 	v->count.bt_slow_access++;
 	bt_flags_pull(v);
-	x = interp_step(v, bt_cpu(v)->interp);
+	if (b->gpa2_page == UINT64_MAX)
+		x = bt_step_at(v, b->key & BK_CODE64 ? 64 : 32, mem_ram(&v->vm->mem, b->gpa & ~0xfffull, 4096));
+	else
+		x = interp_step(v, bt_cpu(v)->interp);
 	bt_flags_push(v);
 	if (x != XR_JUMP && x != XR_AGAIN)
 		return bt_pending(v, x);
@@ -440,7 +470,10 @@ static void tlb_fill(struct vcpu *v, uint32_t key, bool write, uint64_t lin, uin
 
 	if (l->n == l->cap)
 		forget_tlb(v, global);
-	cpu->tlb[t][i] = (struct bt_tlb_entry){ .page = lin & ~0xfffull, .hva = (uint8_t *)((uint64_t)hva & ~0xfffull) };
+	hva = (uint8_t *)((uint64_t)hva & ~0xfffull);
+	if (write)
+		write_entry_link(cpu, (t - BT_TLB_PRIVS) * BT_TLB_SIZE + i, hva);
+	cpu->tlb[t][i] = (struct bt_tlb_entry){ .page = lin & ~0xfffull, .hva = hva };
 	list_add(l, t * BT_TLB_SIZE + i);
 }
 
@@ -481,9 +514,10 @@ static void *without_groups(struct vcpu *v, struct bt_rec *r)
 	struct bt *bt = bt_cpu(v)->bt;
 	uint32_t epoch = bt->epoch;
 	struct bt_block *b;
-	bool step, global;
+	enum bt_miss miss;
+	bool global;
 
-	b = bt_find(v, bt_key(v) | BK_NOGROUP, &step, &global);
+	b = bt_find(v, bt_key(v) | BK_NOGROUP, false, &miss, &global);
 	if (!b)
 		return NULL; /* whatever it was, the dispatcher finds it again */
 	if (bt->epoch == epoch && ++bt_sites(v)[r->site].misfits > BT_MISFITS_MAX)

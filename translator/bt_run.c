@@ -251,7 +251,8 @@ static void *dispatch(struct vcpu *v)
 {
 	for (;;) {
 		struct bt_cpu *cpu = bt_cpu(v);
-		bool do_step;
+		uint32_t key;
+		enum bt_miss miss;
 		void *host;
 
 		if (!between(v) || cpu->have_pending)
@@ -264,13 +265,16 @@ static void *dispatch(struct vcpu *v)
 				return NULL;
 			continue;
 		}
-		host = bt_find_host(v, &do_step);
+		key = bt_key(v);
+		host = bt_find_host(v, key, &miss);
+		if (!host && miss == BT_COLD)
+			host = bt_run_cold(v, key);
+		else if (!host && miss == BT_STEP)
+			step(v);
+		else if (!host)
+			bt_raise(v);
 		if (host)
 			return host;
-		if (do_step)
-			step(v);
-		else
-			bt_raise(v);
 		if (cpu->bt->single)
 			return NULL;
 	}
@@ -297,13 +301,16 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 {
 	const struct bt *bt = bt_cpu(v)->bt;
 	uint32_t epoch = bt->epoch;
+	uint32_t key = bt_key(v);
+	enum bt_miss miss;
 	struct bt_block *b;
-	bool do_step, global;
+	bool global;
+	void *host;
 
 	v->regs.rip = l->target;
 	if (atomic_load(&v->request))
 		return NULL;
-	b = bt_find(v, bt_key(v), &do_step, &global);
+	b = bt_find(v, key, true, &miss, &global);
 	if (b) {
 		if (bt->epoch == epoch)
 			bt_link_to(v, l, b, global);
@@ -311,11 +318,14 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 	}
 	if (bt->single)
 		return NULL;
-	if (do_step)
+	host = NULL;
+	if (miss == BT_COLD)
+		host = bt_run_cold(v, key);
+	else if (miss == BT_STEP)
 		step(v);
 	else
 		bt_raise(v);
-	return NULL;
+	return host;
 }
 
 /* Called by bt_exit_*: returns the code to go on at, or 0 to leave bt_enter. */
@@ -466,6 +476,9 @@ static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
 	st = bt_lists_init(cpu, v->vm->mem.ram_bytes, e);
 	if (st)
 		return st;
+	st = shapes_create(&cpu->shapes, e);
+	if (st)
+		return st;
 	cpu->interp = interp_new(v);
 	if (!cpu->interp || (!v->mmu && mmu_init(v)))
 		return error_set(e, ST_NO_MEMORY, "bt: not enough memory for a vCPU");
@@ -495,6 +508,8 @@ static void bt_vcpu_fini(struct vcpu *v)
 	if (cpu->interp)
 		interp_free(cpu->interp);
 	cpu->interp = NULL;
+	shapes_free(cpu->shapes);
+	cpu->shapes = NULL;
 	vec_free(v);
 	cpu->bt = NULL;
 	bt_lists_fini(cpu, v->vm->mem.ram_bytes);

@@ -7,6 +7,8 @@
  */
 #include "translator/bt_trans.h"
 
+#include <stdlib.h>
+
 /* ---- marks, links, records ---- */
 
 void bt_mark(struct tctx *c, unsigned flags, unsigned fix)
@@ -111,26 +113,14 @@ void bt_emit_goto(struct tctx *c, int cc, uint64_t target)
 
 /* ---- decode ---- */
 
-enum decode_result bt_decode(struct bt *bt, const uint8_t *at, unsigned bits, struct insn *out)
+struct shape *bt_decode(struct vcpu *v, const uint8_t *at, unsigned bits, bool *more)
 {
-	uint64_t off = (uint64_t)(at - bt->vm->mem.ram_hva), left = 4096 - (off & 0xfff);
-	struct bt_decoded *d = &bt->decoded[(off ^ off >> 12) % BT_DECODED];
-	bool code = codemap_test(bt->vm->codemap, off >> 12);
-	uint32_t gen = codemap_gen(bt->vm->codemap, off >> 12);
-	enum decode_result r;
+	unsigned left = 4096 - ((unsigned)(at - v->vm->mem.ram_hva) & 0xfff);
+	struct shape *s;
+	enum decode_result r = shape_decode(bt_cpu(v)->shapes, &s, at, left > 15 ? 15 : left, bits);
 
-	if (code && d->at == at && d->gen == gen && d->bits == bits) {
-		*out = d->insn;
-		return DECODE_OK;
-	}
-	r = insn_decode(out, at, left > 15 ? 15 : (unsigned)left, bits);
-	if (code && r == DECODE_OK) {
-		d->insn = *out;
-		d->at = at;
-		d->gen = gen;
-		d->bits = (uint8_t)bits;
-	}
-	return r;
+	*more = r == DECODE_SHORT;
+	return r == DECODE_OK ? s : NULL;
 }
 
 /* The bytes at guest offset `off` of the block: in the first page, or continued in the second. */
@@ -172,40 +162,63 @@ static bool decode_straddler(struct tctx *c, struct insn *i)
 	return true;
 }
 
+/* Instruction k of the block, with what is known of its shape. */
+static void take(struct tctx *c, unsigned k, struct shape *s)
+{
+	const struct insn *i = &s->insn;
+
+	c->insn[k] = *i;
+	if (s->mode != c->key + 1) {
+		s->mode = c->key + 1;
+		s->interpret = bt_must_interpret(c, i);
+	}
+	c->interpret[k] = s->interpret;
+	c->copy_len[k] = SHAPE_NO_COPY;
+	if (i->row->bt == BT_COPY && !s->interpret) {
+		if (!s->copy_len)
+			bt_find_copy(c, s);
+		c->copy_len[k] = s->copy_len;
+		__builtin_memcpy(c->copy[k], s->copy, SHAPE_COPY_MAX);
+	}
+}
+
 static bool decode_block(struct tctx *c)
 {
 	unsigned off = 0;
 
 	while (c->n < c->max_insns) {
 		struct insn *i = &c->insn[c->n];
-		enum decode_result r;
+		struct shape *found;
+		bool more;
 
 		if (((c->lin + off) ^ c->lin) >> 12)
 			break; /* exactly at the page's end */
-		r = bt_decode(c->bt, c->page + ((c->lin + off) & 0xfff), c->bits, i);
-		if (r == DECODE_SHORT) {
+		found = bt_decode(c->v, c->page + ((c->lin + off) & 0xfff), c->bits, &more);
+		if (more) {
 			if (c->n)
 				break;
 			if (!decode_straddler(c, i))
 				return false;
+			c->interpret[0] = bt_must_interpret(c, i);
+			c->copy_len[0] = SHAPE_NO_COPY;
 			c->n = 1;
 			c->off[0] = 0;
 			off = i->len;
 			break;
 		}
-		if (r != DECODE_OK || !i->row) {
+		if (!found || !found->insn.row) {
 			if (c->n == 0)
 				return false;
 			break; /* #UD is raised when execution gets there */
 		}
+		take(c, c->n, found);
 		c->off[c->n++] = (uint16_t)off;
 		off += i->len;
 		if (bt_ends_block(i)) {
-			struct insn next;
-			bool known = !(((c->lin + off) ^ c->lin) >> 12) &&
-				     bt_decode(c->bt, c->page + ((c->lin + off) & 0xfff), c->bits, &next) == DECODE_OK;
-
-			if (!bt_system_inline(c, i, known ? &next : NULL))
+			found = NULL;
+			if (i->row->bt == BT_OTHER && !(((c->lin + off) ^ c->lin) >> 12))
+				found = bt_decode(c->v, c->page + ((c->lin + off) & 0xfff), c->bits, &more);
+			if (!bt_system_inline(c, i, found ? &found->insn : NULL))
 				break;
 		}
 	}
@@ -353,45 +366,56 @@ static struct bt_block *emit_block(struct tctx *c)
 	return b;
 }
 
+struct tctx *bt_tctx_new(void)
+{
+	return calloc(1, sizeof(struct tctx));
+}
+
 struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint64_t gpa, uint32_t key, bool *step)
 {
-	struct tctx c = {
-		.bt = bt, .v = v, .lin = lin, .gpa = gpa, .key = key, .code64 = key & BK_CODE64,
-		.bits = key & BK_CODE64 ? 64 : 32, .gpa2_page = UINT64_MAX, .max_insns = BT_MAX_BLOCK_INSNS,
-	};
+	struct tctx *c = bt->tctx;
 	struct bt_block *b;
 	uint64_t off = mem_ram_offset(&v->vm->mem, gpa);
 
-	if (bt->single_insns)
-		c.max_insns = bt->single_insns;
+	c->bt = bt;
+	c->v = v;
+	c->lin = lin;
+	c->gpa = gpa;
+	c->gpa2_page = UINT64_MAX;
+	c->key = key;
+	c->code64 = key & BK_CODE64;
+	c->bits = c->code64 ? 64 : 32;
+	c->max_insns = bt->single_insns ? bt->single_insns : BT_MAX_BLOCK_INSNS;
+	c->too_long = c->need_ret_flags = false;
+	c->n = c->guest_len = 0;
 	*step = false;
 	if (off == UINT64_MAX || bt->nblocks == BT_MAX_BLOCKS) {
 		*step = off == UINT64_MAX;
 		return NULL;
 	}
-	c.block_index = bt->nblocks;
+	c->block_index = bt->nblocks;
 	codemap_mark(v->vm->codemap, v, off >> 12); /* before its bytes are read */
-	c.page = v->vm->mem.ram_hva + (off & ~0xfffull);
-	if (!decode_block(&c)) {
+	c->page = v->vm->mem.ram_hva + (off & ~0xfffull);
+	if (!decode_block(c)) {
 		*step = true;
 		return NULL;
 	}
 	for (;;) {
 		uint32_t recs = bt->nrecs, links = bt->nlinks, sites = bt->nsites, slots = bt->nslots;
 
-		bt_find_live_flags(&c);
-		if (c.need_ret_flags) {
+		bt_find_live_flags(c);
+		if (c->need_ret_flags) {
 			bt->ret_flags |= (uint8_t)(1u << bt_jc_class(key)); /* every RET translated so far goes */
 			return NULL;
 		}
-		bt_find_groups(&c);
-		b = emit_block(&c);
-		if (b || !c.too_long)
+		bt_find_groups(c);
+		b = emit_block(c);
+		if (b || !c->too_long)
 			return b;
 		/* the emitted code outgrew a table of the context: half as many instructions */
 		bt->nrecs = recs, bt->nlinks = links, bt->nsites = sites, bt->nslots = slots;
-		c.n = c.n / 2 ? c.n / 2 : 1;
-		c.guest_len = c.n == 1 ? c.insn[0].len : c.off[c.n];
-		c.too_long = false;
+		c->n = c->n / 2 ? c->n / 2 : 1;
+		c->guest_len = c->n == 1 ? c->insn[0].len : c->off[c->n];
+		c->too_long = false;
 	}
 }

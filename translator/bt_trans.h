@@ -59,6 +59,8 @@ struct tctx {
 	struct tgroup group[TCTX_GROUPS];
 	struct tmember member[BT_MAX_BLOCK_INSNS][2];
 	struct insn insn[BT_MAX_BLOCK_INSNS];
+	bool interpret[BT_MAX_BLOCK_INSNS]; /* bt_must_interpret */
+	uint8_t copy_len[BT_MAX_BLOCK_INSNS], copy[BT_MAX_BLOCK_INSNS][SHAPE_COPY_MAX]; /* as in struct shape */
 	uint16_t off[BT_MAX_BLOCK_INSNS];
 	uint32_t live_in[BT_MAX_BLOCK_INSNS], live_out[BT_MAX_BLOCK_INSNS];
 	struct bt_mark marks[TCTX_MARKS];
@@ -79,15 +81,15 @@ void bt_emit_service(struct tctx *c, uint32_t arg, bool mem);
 void bt_emit_goto(struct tctx *c, int cc, uint64_t target);
 struct bt_link *bt_link_new(struct tctx *c, uint64_t target, uint32_t *id);
 
-/* The instruction at `at`, which is in guest RAM, as far as its page goes. Remembered while the page stays what it is. */
-enum decode_result bt_decode(struct bt *bt, const uint8_t *at, unsigned bits, struct insn *out);
+/* The instruction at `at`, which is in guest RAM, as far as its page goes. Valid until the next call. NULL: none there, or it
+ * continues in the next page (*more). */
+struct shape *bt_decode(struct vcpu *v, const uint8_t *at, unsigned bits, bool *more);
 
 /* bt_flags.c */
 /* The host's flags are about to be destroyed: save them in fl when `live` says that somebody wants them. */
 void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free);
 /* The host's flags must hold the guest's. */
 void bt_flags_need(struct tctx *c, bool s1_free);
-bool bt_ends_block(const struct insn *i);
 void bt_find_live_flags(struct tctx *c);
 
 /* bt_lockstep.c: the entry of a block counts, and leaves when it is not the first (bt->single). */
@@ -109,6 +111,8 @@ bool bt_emit_system(struct tctx *c, const struct insn *i);
 /* bt_code.c */
 bool bt_writes_reg(const struct insn *i, unsigned k);
 bool bt_is_nothing(const struct insn *i);
+/* What a copy of s->insn looks like in front of its displacement and immediate. */
+void bt_find_copy(const struct tctx *c, struct shape *s);
 /* What the mode does not allow must fault, and some forms are not what their row says: the interpreter does it. */
 bool bt_must_interpret(const struct tctx *c, const struct insn *i);
 /* Size and direction (ACC_READ, ACC_WRITE) of the explicit memory operand. */

@@ -39,6 +39,16 @@ static inline void emit8(struct emit *e, uint8_t b)
 	}
 	*e->p++ = b;
 }
+/* The low n bytes of v, n at most 8. */
+static inline void emit_word(struct emit *e, uint64_t v, unsigned n)
+{
+	if (e->end - e->p < 8) {
+		e->overflow = true;
+		return;
+	}
+	__builtin_memcpy(e->p, &v, 8);
+	e->p += n;
+}
 static inline void emit16(struct emit *e, uint16_t v)
 {
 	emit_bytes(e, &v, 2);

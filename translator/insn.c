@@ -270,6 +270,7 @@ static void encoding(struct insn *i, const ZydisDecodedInstruction *z)
 	if (z->raw.imm[0].size) {
 		i->imm_off = z->raw.imm[0].offset;
 		i->imm_len = (z->raw.imm[0].size + z->raw.imm[1].size) / 8;
+		i->imm_signed = z->raw.imm[0].is_signed;
 	}
 	switch (z->encoding) {
 	case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
@@ -303,13 +304,31 @@ static unsigned prefix_opsize(const struct insn *i)
 
 /* ---- flags ---- */
 
-static void shift_flags(struct insn *i, const ZydisDecodedInstruction *z)
+bool insn_is_shift(const struct insn *i)
+{
+	switch (i->mnemonic) {
+	case ZYDIS_MNEMONIC_SHL:
+	case ZYDIS_MNEMONIC_SHR:
+	case ZYDIS_MNEMONIC_SAR:
+	case ZYDIS_MNEMONIC_ROL:
+	case ZYDIS_MNEMONIC_ROR:
+	case ZYDIS_MNEMONIC_RCL:
+	case ZYDIS_MNEMONIC_RCR:
+	case ZYDIS_MNEMONIC_SHLD:
+	case ZYDIS_MNEMONIC_SHRD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void insn_count_flags(struct insn *i)
 {
 	unsigned bits = i->op[0].bytes * 8, count;
-	bool rotate = z->mnemonic == ZYDIS_MNEMONIC_ROL || z->mnemonic == ZYDIS_MNEMONIC_ROR ||
-		      z->mnemonic == ZYDIS_MNEMONIC_RCL || z->mnemonic == ZYDIS_MNEMONIC_RCR;
-	bool carry = z->mnemonic == ZYDIS_MNEMONIC_RCL || z->mnemonic == ZYDIS_MNEMONIC_RCR;
-	bool dbl = z->mnemonic == ZYDIS_MNEMONIC_SHLD || z->mnemonic == ZYDIS_MNEMONIC_SHRD;
+	bool rotate = i->mnemonic == ZYDIS_MNEMONIC_ROL || i->mnemonic == ZYDIS_MNEMONIC_ROR ||
+		      i->mnemonic == ZYDIS_MNEMONIC_RCL || i->mnemonic == ZYDIS_MNEMONIC_RCR;
+	bool carry = i->mnemonic == ZYDIS_MNEMONIC_RCL || i->mnemonic == ZYDIS_MNEMONIC_RCR;
+	bool dbl = i->mnemonic == ZYDIS_MNEMONIC_SHLD || i->mnemonic == ZYDIS_MNEMONIC_SHRD;
 	const struct insn_op *c = &i->op[dbl ? 2 : 1];
 	uint32_t all = rotate ? FL_CF | FL_OF : FL_ARITH;
 
@@ -335,20 +354,9 @@ static void flags(struct insn *i, const ZydisDecodedInstruction *z)
 {
 	const ZydisAccessedFlags *f = z->cpu_flags;
 
-	switch (z->mnemonic) {
-	case ZYDIS_MNEMONIC_SHL:
-	case ZYDIS_MNEMONIC_SHR:
-	case ZYDIS_MNEMONIC_SAR:
-	case ZYDIS_MNEMONIC_ROL:
-	case ZYDIS_MNEMONIC_ROR:
-	case ZYDIS_MNEMONIC_RCL:
-	case ZYDIS_MNEMONIC_RCR:
-	case ZYDIS_MNEMONIC_SHLD:
-	case ZYDIS_MNEMONIC_SHRD:
-		shift_flags(i, z);
+	if (insn_is_shift(i)) {
+		insn_count_flags(i);
 		return;
-	default:
-		break;
 	}
 	if (z->mnemonic == ZYDIS_MNEMONIC_SYSCALL) /* libzydis says nothing of R11 := RFLAGS (SDM 2B SYSCALL) */
 		i->fl_read = FL_ARITH;
@@ -422,6 +430,18 @@ static const struct isa_row *find_row(const struct insn *i, const ZydisDecodedIn
 	return isa_row(z->mnemonic);
 }
 
+/* Is the instruction the same but for disp and imm[0] whatever these fields hold? */
+static bool by_shape(const struct insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
+{
+	if ((i->enc != ENC_LEGACY && i->enc != ENC_VEX) || z->raw.imm[1].size || i->disp_len == 8 ||
+	    (i->map == 0 && i->enc == ENC_LEGACY && (i->opcode & 0xfc) == 0xa0)) /* the last: MOV with an absolute address */
+		return false;
+	for (unsigned k = 0; k < z->operand_count_visible; k++)
+		if (ops[k].encoding == ZYDIS_OPERAND_ENCODING_IS4 || ops[k].type == ZYDIS_OPERAND_TYPE_POINTER)
+			return false;
+	return true;
+}
+
 enum decode_result insn_decode(struct insn *i, const uint8_t *bytes, unsigned n, unsigned bits)
 {
 	const ZydisDecoder *d = bits == 64 ? &decoder64 : bits == 32 ? &decoder32 : &decoder16;
@@ -473,5 +493,6 @@ enum decode_result insn_decode(struct insn *i, const uint8_t *bytes, unsigned n,
 	else
 		i->stacksize = prefix_opsize(i);
 	i->row = find_row(i, &z);
+	i->by_shape = by_shape(i, &z, ops);
 	return DECODE_OK;
 }

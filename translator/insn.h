@@ -153,6 +153,9 @@ struct insn {
 	uint8_t sib_off;
 	uint8_t disp_off, disp_len;
 	uint8_t imm_off, imm_len; /* all immediates together */
+	bool imm_signed;	/* imm[0] is sign-extended */
+	bool by_shape;		/* other bytes for disp and imm give the same instruction with another disp and imm[0], but
+				 * for the flags of shifts (insn_shape.h) */
 	bool pfx66, pfxf2, pfxf3; /* prefix bytes present, whatever they mean */
 };
 
@@ -160,6 +163,9 @@ enum decode_result { DECODE_OK, DECODE_UD, DECODE_SHORT /* needs more bytes than
 
 /* Decodes one instruction for code of `bits` (16, 32, 64). bytes/n: what can be fetched (n <= 15 is enough). No state. */
 enum decode_result insn_decode(struct insn *i, const uint8_t *bytes, unsigned n, unsigned bits);
+/* Shifts and rotates, SHLD and SHRD: which flags they write depends on an immediate count. insn_count_flags computes it. */
+bool insn_is_shift(const struct insn *i);
+void insn_count_flags(struct insn *i);
 /* Row by mnemonic, or isa_form_row by form; NULL where the table has none. Mnemonics and then the forms: tests and
  * coverage go through all rows with isa_row(0 .. isa_row_count() - 1). */
 const struct isa_row *isa_row(unsigned mnemonic);

@@ -25,6 +25,10 @@ enum xr interp_step(struct vcpu *v, struct interp *in);
  * the instruction (interp_step too). Sets v->int_shadow for STI, MOV SS, POP SS; clears it else. */
 enum xr interp_exec(struct vcpu *v, const struct insn *i);
 
+/* What executes i: a handler for its shape, the row's function, or one that makes the checks first. It returns XR_NEXT, and
+ * the caller advances RIP. Displacement and immediate may be others than i's, but for counts of shifts (insn_shape.h). */
+insn_fn *interp_choose(const struct insn *i);
+
 /* Checks before execution that depend on mode, from the row's flags: #UD, #NM, #GP for privilege, LOCK misuse.
  * XR_NEXT when fine, else XR_FAULT. */
 enum xr insn_precheck(struct vcpu *v, const struct insn *i);

@@ -73,18 +73,22 @@ static bool ends_run(const struct insn *i)
 	}
 }
 
-static insn_fn *choose_fn(struct vcpu *v, struct interp *in, struct dinsn *d)
+insn_fn *interp_choose(const struct insn *i)
 {
-	const struct insn *i = &d->i;
-	insn_fn *fn = in->runs ? interp_vec_plan(v, in, d) : NULL;
+	insn_fn *fn;
 
-	if (fn)
-		return fn;
 	if (!i->row || (i->row->flags & (ISA_PRIV | ISA_NO64 | ISA_ONLY64 | ISA_NOREAL)) || i->enc != ENC_LEGACY ||
 	    (i->lock && (!(i->row->flags & ISA_LOCKABLE) || i->op[0].kind != OPK_MEM)))
 		return interp_exec_checked;
 	fn = int_fast(i);
 	return fn ? fn : i->row->exec;
+}
+
+static insn_fn *choose_fn(struct vcpu *v, struct interp *in, struct dinsn *d)
+{
+	insn_fn *fn = in->runs ? interp_vec_plan(v, in, d) : NULL;
+
+	return fn ? fn : interp_choose(&d->i);
 }
 
 static void decode_run(struct vcpu *v, struct interp *in, struct run *r, const uint8_t *page, unsigned off)

@@ -406,8 +406,7 @@ static bool finish(struct emit *e, const struct out *o)
 {
 	if (o->n > 15)
 		return false;
-	for (unsigned k = 0; k < o->n; k++)
-		emit8(e, o->b[k]);
+	emit_bytes(e, o->b, o->n);
 	return true;
 }
 

@@ -24,6 +24,7 @@
 #include "engine/vm.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
+#define DEFAULT_BT_COLD 3
 #define DEFAULT_DEBUG_EXIT 0xf4
 #define NS_PER_SEC 1e9
 #define TIMEOUT_MAX_S 1e9
@@ -48,6 +49,7 @@ enum option_id {
 	OPT_NO_REBOOT,
 	OPT_LOCKSTEP,
 	OPT_LOCKSTEP_INSNS,
+	OPT_BT_COLD,
 	OPT_HELP,
 };
 
@@ -79,6 +81,7 @@ static const struct option_row rows[] = {
 	 OPT_LOCKSTEP},
 	{"lockstep-insns", "N", "with --lockstep: end after N instructions (default: when the guest ends)",
 	 OPT_LOCKSTEP_INSNS},
+	{"bt-cold", "N", "bt: how often code is interpreted before it is translated (default 3, at most 255)", OPT_BT_COLD},
 	{"help", NULL, "this text", OPT_HELP},
 };
 
@@ -289,6 +292,11 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		if (!number(arg, UINT64_MAX / 16, &r->lockstep_insns, &end) || *end)
 			return verb_usage("--lockstep-insns %s: give a number of instructions", arg);
 		return EXIT_OK;
+	case OPT_BT_COLD:
+		if (!number(arg, 255, &n, &end) || *end)
+			return verb_usage("--bt-cold %s: give 0 to 255", arg);
+		r->cfg.bt_cold = (unsigned)n;
+		return EXIT_OK;
 	case OPT_HELP:
 		r->help = true;
 		return EXIT_OK;
@@ -487,6 +495,7 @@ int run_main(int argc, char **argv)
 
 	r.cfg.memory_bytes = DEFAULT_MEMORY;
 	r.cfg.ncpus = 1;
+	r.cfg.bt_cold = DEFAULT_BT_COLD;
 	r.cfg.debug_exit_port = DEFAULT_DEBUG_EXIT;
 	status = parse_path(&r, "auto");
 	if (status == EXIT_OK)

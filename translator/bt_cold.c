@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Code that has run only a few times is not worth a translation: a block costs the time of some ten interpretations of
+ * it, and memory for good. So a block's first executions, as many as vm_config.bt_cold says, are interpreted here.
+ *
+ * Nothing is kept of such code but a count: instructions are decoded by shape from the guest's memory each time. So a page
+ * that holds cold code only is not a code page, writes to it are plain writes, and a program that generates code and runs it
+ * once or twice causes no invalidation at all.
+ *
+ * A count is found by the block's physical address, with the generation of its page, so that code that has been written
+ * again counts afresh. Counts collide, and are lost; they are about time, not about correctness.
+ */
+#include "translator/bt_int.h"
+#include "translator/int_op.h"
+
+/* Counts one execution of the block at gpa. true: it stays cold. */
+bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
+{
+	uint64_t page = mem_ram_offset(&v->vm->mem, gpa) >> 12, h;
+	unsigned limit = v->vm->cfg.bt_cold;
+	struct bt_count *n;
+
+	if (!limit || bt->single || page >= bt->npages)
+		return false;
+	h = (gpa ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 44) * 0x9e3779b97f4a7c15ull;
+	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS)];
+	if (n->tag != (uint8_t)(h >> 32)) {
+		n->tag = (uint8_t)(h >> 32);
+		n->count = 0;
+	}
+	limit <<= 2 * bt->page_heat[page];
+	if (n->count >= limit || n->count == UINT8_MAX)
+		return false;
+	n->count++;
+	return true;
+}
+
+/* A CALL of len bytes is about to run: code behind it may want flags that translated RETs do not keep (bt_flags.c). */
+static void before_call(struct vcpu *v, uint32_t key, unsigned len)
+{
+	struct bt *bt = bt_cpu(v)->bt;
+	uint8_t bit = (uint8_t)(1u << bt_jc_class(key));
+
+	if ((bt->ret_flags & bit) || !bt_flags_read_at(v, key, v->regs.rip + len))
+		return;
+	pthread_mutex_lock(&bt->lock);
+	bt->ret_flags |= bit;
+	pthread_mutex_unlock(&bt->lock);
+	bt_flush_cache(v);
+}
+
+/* The instruction at regs.rip, which is in `page`, with what executes it. NULL: it continues in the next page, or is none. */
+static ALWAYS_INLINE struct shape *decode(struct vcpu *v, const uint8_t *page, unsigned bits)
+{
+	unsigned off = v->regs.rip & 0xfff, n = 4096 - off < 15 ? 4096 - off : 15;
+	struct shapes *shapes = bt_cpu(v)->shapes;
+	struct shape *s = shape_find(shapes, page + off, n, bits);
+
+	if (UNLIKELY(!s)) {
+		vcpu_vec_sync(v);
+		if (shape_decode(shapes, &s, page + off, n, bits) != DECODE_OK)
+			return NULL;
+	}
+	if (UNLIKELY(!s->fn)) {
+		s->fn = interp_choose(&s->insn);
+		s->ends = bt_ends_block(&s->insn);
+	}
+	return s;
+}
+
+enum xr bt_step_at(struct vcpu *v, unsigned bits, const uint8_t *page)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	struct shape *s = decode(v, page, bits);
+	uint64_t rip_mask = bits == 64 ? ~0ull : 0xffffffff;
+	unsigned len;
+	enum xr x;
+
+	if (!s)
+		return interp_step(v, cpu->interp);
+	len = s->insn.len;
+	v->int_shadow = false;
+	v->count.insns_interp++;
+	v->insn_clock++;
+	cpu->code_page = page;
+	x = s->fn(v, &s->insn);
+	cpu->code_page = NULL;
+	if (x == XR_FAULT)
+		return event_exception(v, &v->fault);
+	if (x == XR_NEXT || x == XR_HLT)
+		v->regs.rip = (v->regs.rip + len) & rip_mask;
+	return x == XR_NEXT ? XR_JUMP : x;
+}
+
+/* Runs the instructions of one block from regs.rip on, which is in `page`. The result of the last one; at XR_NEXT and XR_JUMP
+ * regs.rip is where to go on. *plain: its last instruction was one that changes nothing that a block's key depends on. */
+static enum xr run_block(struct vcpu *v, uint32_t key, const uint8_t *page, bool *plain)
+{
+	unsigned bits = key & BK_CODE64 ? 64 : 32, n = 0, len;
+	uint64_t at = v->regs.rip >> 12, rip_mask = bits == 64 ? ~0ull : 0xffffffff;
+	enum xr x = XR_NEXT;
+	bool ends = false;
+
+	*plain = true;
+	bt_cpu(v)->code_page = page;
+	while (!ends && n < BT_MAX_BLOCK_INSNS && v->regs.rip >> 12 == at) {
+		struct shape *s = decode(v, page, bits);
+
+		if (UNLIKELY(!s)) {
+			if (n)
+				break;
+			*plain = false;
+			bt_cpu(v)->code_page = NULL;
+			return interp_step(v, bt_cpu(v)->interp);
+		}
+		len = s->insn.len;
+		ends = s->ends;
+		if (ends) {
+			unsigned policy = s->insn.row ? s->insn.row->bt : BT_END;
+
+			*plain = policy == BT_JCC || policy == BT_JMP || policy == BT_CALL || policy == BT_RET;
+			if (policy == BT_CALL) {
+				before_call(v, key, len);
+				s = decode(v, page, bits); /* the look at what follows has used the table */
+				if (!s) {
+					x = XR_JUMP;
+					break;
+				}
+			}
+		}
+		n++;
+		x = s->fn(v, &s->insn);
+		if (x == XR_NEXT || x == XR_HLT)
+			v->regs.rip = (v->regs.rip + len) & rip_mask;
+		if (x != XR_NEXT || v->int_shadow)
+			break;
+	}
+	bt_cpu(v)->code_page = NULL;
+	v->count.bt_cold += n;
+	return x;
+}
+
+void *bt_run_cold(struct vcpu *v, uint32_t key)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	enum bt_miss miss = BT_COLD;
+	void *host = NULL;
+	enum xr x;
+	bool plain;
+
+	bt_flags_pull(v);
+	do {
+		x = run_block(v, key, cpu->cold_page, &plain);
+		if ((x != XR_NEXT && x != XR_JUMP) || !plain || v->int_shadow || atomic_load(&v->request))
+			break;
+		host = bt_find_host(v, key, &miss);
+	} while (!host && miss == BT_COLD);
+	bt_flags_push(v);
+	if (x == XR_FAULT)
+		return bt_raise(v);
+	if (x != XR_NEXT && x != XR_JUMP && x != XR_AGAIN)
+		return bt_pending(v, x);
+	return host;
+}
