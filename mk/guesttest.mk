@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Small guests in assembly, each on every path: make guest-test [GUEST_PATHS="interp bt"] [GUESTS="exc32 smp"]
+# Small guests in assembly, each on every path: make guest-test [GUEST_PATHS="interp bt:0 bt:3"] [GUESTS="exc32 smp"]
 # mk/check.mk builds the images: assembled as 64-bit objects, because absolute addresses in 64-bit code need its relocations,
 # and turned into the 32-bit ELF that multiboot loaders take.
-GUEST_PATHS ?= interp bt
+GUEST_PATHS ?= interp bt:0 bt:3
 GUESTS ?=
 
 guest-test: $(O)/steelyard $(GUEST_TESTS)

@@ -417,6 +417,7 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 {
 	struct bt *bt = ctx;
 	uint64_t dropped = 0;
+	unsigned points;
 
 	pthread_mutex_lock(&bt->lock);
 	for (uint64_t page = off >> 12; page <= (off + len - 1) >> 12 && page < bt->npages; page++) {
@@ -436,9 +437,9 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 		if (v && dropped != before && bt_cpu(v)->code_page == bt->vm->mem.ram_hva + (page << 12) &&
 		    bt->page_heat[page] < BT_HEAT_MAX)
 			bt->page_heat[page]++;
-		if (bt->page_writes[page] < UINT8_MAX)
-			bt->page_writes[page]++;
-		if (left && bt->page_writes[page] >= (dropped != before ? BT_PAGE_HITS_MAX : BT_PAGE_WRITES_MAX))
+		points = bt->page_writes[page] + (dropped != before ? BT_PAGE_HIT : BT_PAGE_MISS);
+		bt->page_writes[page] = (uint8_t)(points > UINT8_MAX ? UINT8_MAX : points);
+		if (left && points >= BT_PAGE_POINTS_MAX)
 			left = invalidate_page(bt, v, page, gpa, 4096, &dropped);
 		if (!left)
 			codemap_clear(bt->vm->codemap, page);

@@ -484,6 +484,36 @@ static void emit_jcxz(struct tctx *c, const struct insn *i, bool loop)
 	bt_emit_goto(c, -1, loop ? next : next + i->imm[0]);
 }
 
+/* MOVS, STOS, LODS without REP. S1 carries the element between the two accesses of MOVS. */
+static bool emit_string(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+	unsigned n = i->opsize, word = c->code64 ? 8 : 4, from = R_AX, op = i->opcode & 0xfe;
+	bool wide = n != 1;
+
+	if (i->rep || i->lock || i->addrsize != word || i->seg >= SEG_FS || (op != 0xa4 && op != 0xaa && op != 0xac))
+		return false;
+	if (op != 0xaa) {
+		from = op == 0xa4 ? S1 : R_AX;
+		bt_emit_element(c, ACC_READ, n, i->seg, R_SI, false);
+		if (n == 2)
+			emit8(e, 0x66);
+		e_mem_op(e, n == 8, wide ? 0x8b : 0x8a, from, S0, NO_REG, 1, 0);
+	}
+	if (op != 0xac) {
+		bt_emit_element(c, ACC_WRITE, n, SEG_ES, R_DI, from == S1);
+		if (n == 2)
+			emit8(e, 0x66);
+		e_mem_op(e, n == 8, wide ? 0x89 : 0x88, from, S0, NO_REG, 1, 0);
+	}
+	bt_mark(c, MARK_STEP, 0);
+	if (op != 0xaa)
+		e_lea(e, c->code64, R_SI, R_SI, NO_REG, 1, (int32_t)n);
+	if (op != 0xac)
+		e_lea(e, c->code64, R_DI, R_DI, NO_REG, 1, (int32_t)n);
+	return true;
+}
+
 /* Instructions with an emitter of their own. 1: done, -1: done and the block ends here, 0: none. */
 static int emit_special(struct tctx *c, const struct insn *i)
 {
@@ -629,6 +659,10 @@ bool bt_emit_insn(struct tctx *c, unsigned k)
 		case BT_RET:
 			if (emit_ret(c, i))
 				return true;
+			break;
+		case BT_STRING:
+			if (emit_string(c, i))
+				return false;
 			break;
 		case BT_OTHER:
 		case BT_END:

@@ -52,7 +52,7 @@ static void before_call(struct vcpu *v, uint32_t key, unsigned len)
 /* The instruction at regs.rip, which is in `page`, with what executes it. NULL: it continues in the next page, or is none. */
 static ALWAYS_INLINE struct shape *decode(struct vcpu *v, const uint8_t *page, unsigned bits)
 {
-	unsigned off = v->regs.rip & 0xfff, n = 4096 - off < 15 ? 4096 - off : 15;
+	unsigned off = v->regs.rip & 0xfff, n = 4096 - off;
 	struct shapes *shapes = bt_cpu(v)->shapes;
 	struct shape *s = shape_find(shapes, page + off, n, bits);
 

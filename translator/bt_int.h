@@ -72,7 +72,7 @@ struct bt_site {
 	uint32_t len;	/* window length in bytes (0 when empty) */
 	uint8_t listed; /* bit k: in bt_cpu.sites[k] */
 	uint8_t write;
-	uint16_t jumps;	/* how often the window moved to a page that is not the next one */
+	uint16_t jumps;	/* moves to a page that is not the next one: BT_JUMP */
 	uint64_t gva;	/* of the window's first byte */
 	uint8_t *win;	/* host address of the window's first byte */
 	uint32_t next, prev; /* windows for writing: list of their region (BT_REGION_SHIFT), site + 1, 0 ends */
@@ -82,19 +82,23 @@ struct bt_site {
 _Static_assert(sizeof(struct bt_site) == 64, "one site, one cache line");
 
 /* The inline soft TLB, for accesses whose window moves all the time: one table for each kind of access and privilege.
- * An empty entry's page has another index, so that no address can match it. */
-#define BT_TLB_BITS 11
+ * An empty entry's page has another index, so that no address can match it; zero is such a page but for the first entry. */
+#define BT_TLB_BITS 13
 #define BT_TLB_SIZE (1u << BT_TLB_BITS)
 struct bt_tlb_entry {
 	uint64_t page;	/* linear address of the 4 KiB page */
 	uint8_t *hva;
 };
 enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
-/* A window that jumped this often makes its instruction use the inline TLB when it is translated next. */
-#define BT_JUMPS_MAX 200
-/* So many writes in a row that hit blocks (that miss them) make a page lose all its blocks and be data again. */
-#define BT_PAGE_HITS_MAX 4
-#define BT_PAGE_WRITES_MAX 64
+/* A window's jumps count so much each, a move to the next page takes one back; at so much its instruction uses the inline TLB
+ * when it is translated next. */
+#define BT_JUMP 16
+#define BT_JUMPS_MAX (200 * BT_JUMP)
+/* A page loses all its blocks and is data again when the writes to it since its last translation have so many points: one that
+ * hits a block is worth sixty that do not, so that a program that writes code over code is through after a few. */
+#define BT_PAGE_POINTS_MAX 64
+#define BT_PAGE_HIT 60
+#define BT_PAGE_MISS 1
 /* A group whose range misfits this often goes to the translation without groups without asking, until the next flush. */
 #define BT_MISFITS_MAX 8
 #define BT_WILD_BITS 16
@@ -299,7 +303,7 @@ struct bt {
 	uint32_t *page_blocks;	 /* per RAM page: first block index */
 	uint64_t npages;
 	uint8_t *page_heat;	 /* code pages that modify themselves: bt_is_cold */
-	uint8_t *page_writes;	 /* writes to a code page since the last block was made from it, saturating */
+	uint8_t *page_writes;	 /* points of writes to a code page since the last block was made from it */
 	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
 	unsigned narena, cap_arena;
 	char *arena_p, *arena_end;

@@ -30,7 +30,7 @@ static enum status list_init(struct bt_list *l, unsigned cap, struct error *e)
 
 static void tlb_empty(struct bt_cpu *cpu, unsigned i)
 {
-	cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].page = (uint64_t)((i + 2) % BT_TLB_SIZE) << 12;
+	cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].page = i % BT_TLB_SIZE ? 0 : 1 << 12;
 }
 
 static uint64_t regions_bytes(uint64_t ram_bytes)
@@ -49,11 +49,11 @@ enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *
 	for (unsigned k = 0; k < 2; k++) {
 		/* twice as many slots and jumps as there can be distinct ones: duplicates force an early flush at worst */
 		if (list_init(&cpu->sites[k], BT_MAX_SITES, e) || list_init(&cpu->slots[k], 2 * BT_MAX_SLOTS, e) ||
-		    list_init(&cpu->jumps[k], 8 * BT_JC_SIZE, e) || list_init(&cpu->tlbs[k], 32 * BT_TLB_SIZE, e))
+		    list_init(&cpu->jumps[k], 8 * BT_JC_SIZE, e) || list_init(&cpu->tlbs[k], 8 * BT_TLB_SIZE, e))
 			return ST_NO_MEMORY;
 	}
-	for (unsigned i = 0; i < 2 * BT_TLB_PRIVS * BT_TLB_SIZE; i++)
-		tlb_empty(cpu, i);
+	for (unsigned t = 0; t < 2 * BT_TLB_PRIVS; t++)
+		tlb_empty(cpu, t * BT_TLB_SIZE); /* zero elsewhere, which has another index */
 	cpu->global_lowest = UINT64_MAX;
 	for (unsigned k = 0; k < BT_JC_CLASSES; k++)
 		cpu->jc[k].lin[0] = 1; /* zero elsewhere, which has another index */
@@ -525,6 +525,17 @@ static void *without_groups(struct vcpu *v, struct bt_rec *r)
 	return bt_host(bt, b->host_mem);
 }
 
+/* A window moves to lin: is it one that jumps about? One that walks over memory is not, however often it begins again. */
+static bool window_jumped(struct bt_site *s, uint64_t lin)
+{
+	if (lin - s->gva - s->len < 4096) {
+		s->jumps -= s->jumps != 0;
+		return false;
+	}
+	s->jumps += BT_JUMP;
+	return s->jumps >= BT_JUMPS_MAX;
+}
+
 void *bt_access(struct vcpu *v, struct bt_rec *r)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
@@ -570,7 +581,7 @@ again:
 		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
 	tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
 	if (!r->inline_tlb) {
-		if (!r->is_const && s->len && lin - s->gva - s->len >= 4096 && s->gva - lin > 4096 && ++s->jumps >= BT_JUMPS_MAX) {
+		if (!r->is_const && s->len && window_jumped(s, lin)) {
 			*bt_wild(bt, b->gpa + r->guest_off) = 1;
 			bt_retranslate(bt, v, b);
 			return NULL;

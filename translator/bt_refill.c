@@ -78,8 +78,12 @@ __attribute__((naked, used)) void bt_refill(void)
 			 "je 4f\n"
 			 "cmpw %[jumps_max], %%gs:%c[jumps](%%rcx)\n"
 			 "jae bt_refill_slow\n"
-			 "incw %%gs:%c[jumps](%%rcx)\n"
-			 "4:\n"
+			 "addw %[jump], %%gs:%c[jumps](%%rcx)\n"
+			 "jmp 5f\n"
+			 "4:\n" /* see window_jumped */
+			 "cmpw $1, %%gs:%c[jumps](%%rcx)\n"
+			 "adcw $-1, %%gs:%c[jumps](%%rcx)\n"
+			 "5:\n"
 			 "add %%gs:%c[gva](%%rcx), %%rdx\n"
 			 "movq $0, %%gs:%c[limit](%%rcx)\n"
 			 "3:\n"
@@ -112,7 +116,7 @@ __attribute__((naked, used)) void bt_refill(void)
 			 "mov %%gs:%c[s0], %%r15\n"
 			 "jmp bt_exit_mem\n"
 			 :
-			 : [limit] SITE_OFF(limit), [gva] SITE_OFF(gva), [jumps_max] "i"(BT_JUMPS_MAX),
+			 : [limit] SITE_OFF(limit), [gva] SITE_OFF(gva), [jumps_max] "i"(BT_JUMPS_MAX), [jump] "i"(BT_JUMP),
 			   [jumps] SITE_OFF(jumps), [hva] SITE_OFF(hva), [win] SITE_OFF(win), [len] SITE_OFF(len),
 			   [disp] REC_OFF(disp), [bias] SITE_OFF(bias), [last] REC_OFF(last),
 			   [fills] "i"(offsetof(struct vcpu, count.bt_site_fills)), [resume] REC_OFF(resume),

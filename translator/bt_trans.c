@@ -117,7 +117,7 @@ struct shape *bt_decode(struct vcpu *v, const uint8_t *at, unsigned bits, bool *
 {
 	unsigned left = 4096 - ((unsigned)(at - v->vm->mem.ram_hva) & 0xfff);
 	struct shape *s;
-	enum decode_result r = shape_decode(bt_cpu(v)->shapes, &s, at, left > 15 ? 15 : left, bits);
+	enum decode_result r = shape_decode(bt_cpu(v)->shapes, &s, at, left, bits);
 
 	*more = r == DECODE_SHORT;
 	return r == DECODE_OK ? s : NULL;

@@ -104,6 +104,9 @@ void bt_find_groups(struct tctx *c);
 int32_t bt_emit_operand(struct tctx *c, const struct insn *i, unsigned acc, unsigned size);
 int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp, bool s1_busy);
 
+/* The element that a string instruction finds at [base]: S0 is its host address. */
+void bt_emit_element(struct tctx *c, unsigned acc, unsigned size, unsigned seg, unsigned base, bool s1_busy);
+
 /* bt_system.c */
 bool bt_system_inline(const struct tctx *c, const struct insn *i, const struct insn *next);
 bool bt_emit_system(struct tctx *c, const struct insn *i);

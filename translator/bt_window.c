@@ -156,3 +156,8 @@ int32_t bt_emit_stack(struct tctx *c, unsigned acc, unsigned base, int32_t disp,
 
 	return emit_access(c, acc, word, SEG_SS, base, NO_REG, 1, disp, word, s1_busy);
 }
+
+void bt_emit_element(struct tctx *c, unsigned acc, unsigned size, unsigned seg, unsigned base, bool s1_busy)
+{
+	(void)emit_access(c, acc, size, seg, base, NO_REG, 1, 0, c->code64 ? 8 : 4, s1_busy);
+}

@@ -70,8 +70,14 @@ static ALWAYS_INLINE unsigned byte_at(uint64_t w, unsigned k)
 	return (unsigned)(w >> (8 * k)) & 0xff;
 }
 
+/* The SIB byte that ModRM m asks for. */
+static ALWAYS_INLINE bool has_sib(unsigned m, bool addr16)
+{
+	return (m < 0xc0) & ((m & 7) == 4) & !addr16;
+}
+
 /* Length of the shape that w's bytes begin with, or 0: none that this table can keep. */
-static ALWAYS_INLINE unsigned shape_length(uint64_t w, unsigned bits)
+static unsigned shape_length_slow(uint64_t w, unsigned bits)
 {
 	bool addr16 = bits == 16;
 	unsigned n = 0, b = byte_at(w, 0), next = one_byte[b];
@@ -114,7 +120,20 @@ static ALWAYS_INLINE unsigned shape_length(uint64_t w, unsigned bits)
 	if (n > 6)
 		return 0;
 	b = byte_at(w, n++);
-	return n + (b < 0xc0 && (b & 7) == 4 && !addr16);
+	return n + has_sib(b, addr16);
+}
+
+/* The common shapes without a branch that a processor could guess wrong: [REX] [0F] opcode [ModRM [SIB]]. */
+static ALWAYS_INLINE unsigned shape_length(uint64_t w, unsigned bits)
+{
+	unsigned n = bits == 64 && (w & 0xf0) == 0x40, b = byte_at(w, n), escape = b == 0x0f, next;
+
+	n += escape;
+	next = (escape ? two_byte : one_byte)[byte_at(w, n)];
+	if (UNLIKELY(next > MODRM))
+		return shape_length_slow(w, bits);
+	n++;
+	return n + (next == MODRM) + ((next == MODRM) & has_sib(byte_at(w, n), bits == 16));
 }
 
 static ALWAYS_INLINE uint64_t load_bytes(const uint8_t *p, unsigned n)
@@ -140,81 +159,93 @@ static ALWAYS_INLINE uint64_t shape_key(uint64_t w, unsigned length)
 	return length == 8 ? w : w & ((1ull << (8 * length)) - 1);
 }
 
-static ALWAYS_INLINE uint64_t load_field(const uint8_t *p, unsigned n, bool sign)
+static ALWAYS_INLINE uint64_t load64(const uint8_t *p)
 {
-	switch (n) {
-	case 1:
-		return sign ? (uint64_t)(int8_t)*p : *p;
-	case 2: {
-		uint16_t x;
-		__builtin_memcpy(&x, p, 2);
-		return sign ? (uint64_t)(int16_t)x : x;
-	}
-	case 4: {
-		uint32_t x;
-		__builtin_memcpy(&x, p, 4);
-		return sign ? (uint64_t)(int32_t)x : x;
-	}
-	default: {
-		uint64_t x;
-		__builtin_memcpy(&x, p, 8);
-		return x;
-	}
-	}
+	uint64_t w;
+
+	__builtin_memcpy(&w, p, 8);
+	return w;
+}
+
+static ALWAYS_INLINE uint64_t field(uint64_t w, unsigned shift, uint64_t mask)
+{
+	return (uint64_t)((int64_t)(w << shift) >> shift) & mask;
+}
+
+/* What is before bytes[n] only, the rest zero. */
+static struct shape *find_near_end(struct shapes *s, const uint8_t *bytes, unsigned n, unsigned bits)
+{
+	uint8_t copy[24] = {0};
+	struct shape *e;
+
+	for (unsigned k = 0; k < n; k++)
+		copy[k] = bytes[k];
+	e = shape_find(s, copy, sizeof(copy), bits);
+	return e && e->insn.len <= n ? e : NULL;
 }
 
 struct shape *shape_find(struct shapes *s, const uint8_t *bytes, unsigned n, unsigned bits)
 {
-	uint64_t w = load_bytes(bytes, n), key;
-	unsigned length = shape_length(w, bits);
+	uint64_t w, key;
+	unsigned length;
 	struct shape *e;
 	struct insn *i;
 
-	if (UNLIKELY(!length))
-		return NULL;
+	if (UNLIKELY(n < 24))
+		return find_near_end(s, bytes, n, bits);
+	w = load64(bytes);
+	length = shape_length(w, bits);
 	key = shape_key(w, length);
 	e = shape_place(s, key, bits);
-	i = &e->insn;
-	if (UNLIKELY(e->key != key || e->bits != bits || i->len > n))
+	if (UNLIKELY(e->key != key || e->bits != bits || !length))
 		return NULL;
-	if (LIKELY(n >= sizeof(i->raw))) {
-		__builtin_memcpy(i->raw, &w, 8);
-		__builtin_memcpy(i->raw + 7, bytes + 7, 8);
-	} else {
-		for (unsigned k = 0; k < i->len; k++)
-			i->raw[k] = bytes[k];
-	}
-	if (i->disp_len)
-		i->disp = (int64_t)load_field(bytes + i->disp_off, i->disp_len, true);
-	if (i->imm_len) {
-		i->imm[0] = load_field(bytes + i->imm_off, i->imm_len, i->imm_signed);
-		if (UNLIKELY(e->by_count)) {
-			insn_count_flags(i);
-			e->fn = NULL;
-		}
-	}
-	return e;
+	i = &e->insn;
+	__builtin_memcpy(i->raw, &w, 8);
+	__builtin_memcpy(i->raw + 7, bytes + 7, 8);
+	i->disp = (int64_t)field(load64(bytes + e->disp_off), e->disp_shift, e->disp_mask);
+	i->imm[0] = field(load64(bytes + e->imm_off), e->imm_shift, e->imm_mask) | e->imm_const;
+	return LIKELY(!e->by_count) || (i->imm[0] & 31) ? e : NULL;
+}
+
+/* Prepares shape_find for others of this shape. */
+static void find_fields(struct shape *e)
+{
+	const struct insn *i = &e->insn;
+
+	e->disp_off = i->disp_off;
+	e->disp_shift = (uint8_t)(64 - 8 * i->disp_len) & 63;
+	e->disp_mask = i->disp_len ? ~0ull : 0;
+	e->imm_off = i->imm_off;
+	e->imm_shift = (uint8_t)(64 - 8 * i->imm_len) & 63;
+	e->imm_mask = !i->imm_len ? 0 : i->imm_signed || i->imm_len == 8 ? ~0ull : (1ull << (8 * i->imm_len)) - 1;
+	e->imm_const = i->imm_len ? 0 : i->imm[0];
 }
 
 enum decode_result shape_decode(struct shapes *s, struct shape **out, const uint8_t *bytes, unsigned n, unsigned bits)
 {
-	struct shape *known = shape_find(s, bytes, n, bits);
+	struct shape *e = shape_find(s, bytes, n, bits);
 	uint64_t w = load_bytes(bytes, n);
 	unsigned length = shape_length(w, bits);
-	struct shape *e = &s->other;
 	enum decode_result r;
 
-	*out = known ? known : e;
-	if (known)
+	*out = e;
+	if (e) {
+		if (e->by_count)
+			insn_count_flags(&e->insn);
 		return DECODE_OK;
+	}
+	*out = e = &s->other;
 	*e = (struct shape){.bits = 0};
 	r = insn_decode(&e->insn, bytes, n, bits);
-	if (r != DECODE_OK || !length || !e->insn.by_shape ||
+	if (r != DECODE_OK || !length || !e->insn.by_shape || (!e->insn.disp_len && e->insn.disp) ||
 	    (unsigned)(e->insn.len - e->insn.disp_len - e->insn.imm_len) > length)
+		return r;
+	e->by_count = e->insn.imm_len && insn_is_shift(&e->insn);
+	if (e->by_count && !(e->insn.imm[0] & 31))
 		return r;
 	e->key = shape_key(w, length);
 	e->bits = (uint8_t)bits;
-	e->by_count = e->insn.imm_len && insn_is_shift(&e->insn);
+	find_fields(e);
 	*shape_place(s, e->key, bits) = *e;
 	*out = shape_place(s, e->key, bits);
 	return DECODE_OK;

@@ -19,7 +19,10 @@
 struct shape {
 	uint64_t key;	/* the shape's bytes, the first one lowest */
 	uint8_t bits;	/* code size; 0: empty */
-	bool by_count;	/* a shift by an immediate: its flags depend on the count */
+	bool by_count;	/* a shift by an immediate, not by a multiple of 32: its flags depend on the count */
+	/* where disp and imm[0] are; how far the 8 bytes there are shifted up and down again; what of it counts */
+	uint8_t disp_off, disp_shift, imm_off, imm_shift;
+	uint64_t disp_mask, imm_mask, imm_const;
 	struct insn insn;
 	/* What the translator finds out about instructions of this shape; zero at first. */
 	bool ends;		/* beside fn: it ends a block */
@@ -38,9 +41,10 @@ struct shapes {
 enum status shapes_create(struct shapes **out, struct error *e);
 void shapes_free(struct shapes *s);
 
-/* As insn_decode, but the result is in the table and valid until the next call. Bytes of insn.raw behind insn.len are
- * undefined. shape_find does it when the shape is known: it uses no vector registers and calls nothing. NULL: ask
- * shape_decode, for which vcpu_vec_sync() must have been called, as for insn_decode. */
+/* As insn_decode, but the result is in the table and valid until the next call; bytes of insn.raw behind insn.len are
+ * undefined. n may be more than an instruction has. shape_find does it when the shape is known, without vector registers; it
+ * does not compute the flags of shifts by an immediate. NULL: ask shape_decode, for which vcpu_vec_sync() must have been called,
+ * as for insn_decode. */
 struct shape *shape_find(struct shapes *s, const uint8_t *bytes, unsigned n, unsigned bits);
 enum decode_result shape_decode(struct shapes *s, struct shape **out, const uint8_t *bytes, unsigned n, unsigned bits);
 

@@ -24,7 +24,7 @@
 #include "engine/vm.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
-#define DEFAULT_BT_COLD 3
+#define DEFAULT_BT_COLD 7
 #define DEFAULT_DEBUG_EXIT 0xf4
 #define NS_PER_SEC 1e9
 #define TIMEOUT_MAX_S 1e9
@@ -81,7 +81,7 @@ static const struct option_row rows[] = {
 	 OPT_LOCKSTEP},
 	{"lockstep-insns", "N", "with --lockstep: end after N instructions (default: when the guest ends)",
 	 OPT_LOCKSTEP_INSNS},
-	{"bt-cold", "N", "bt: how often code is interpreted before it is translated (default 3, at most 255)", OPT_BT_COLD},
+	{"bt-cold", "N", "bt: how often code is interpreted before it is translated (default 7, at most 255)", OPT_BT_COLD},
 	{"help", NULL, "this text", OPT_HELP},
 };
 

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Runs every guest of guests.tbl on every path: run.sh STEELYARD FOLDER [PATHS [GUEST...]]
+# bt:N is bt that interprets code N times before it translates it (--bt-cold).
 # FOLDER holds the built images. Prints one line each, "N passed, M failed, K skipped" last.
 # A status of 128 and more is a signal, that is, a crash of the host process: never accepted. A guest that a garbage program
 # has brought to the debug exit with some other value shows an odd status below 128: accepted where 3 is.
 steelyard=$1
 images=$2
-paths=${3:-interp bt}
+paths=${3:-interp bt:0 bt:3}
 [ $# -ge 3 ] && shift 3 || shift $#
 wanted="$*"
 here=$(dirname "$0")
@@ -31,18 +32,23 @@ run_one() { # name cpus timeout statuses path what
 		skipped=$((skipped + 1))
 		return
 	fi
-	out=$(timeout -k 5 $(($3 + 30)) "$steelyard" run --path "$5" --cpus "$2" --memory 64M --multiboot "$image" \
-		--debug-exit 0xf4 --no-reboot --serial stdio --timeout "$3" </dev/null 2>&1)
+	case $5 in
+	*:*) set -- "$1" "$2" "$3" "$4" "$5" "$6" --bt-cold "${5#*:}" ;;
+	esac
+	name=$1 cpus=$2 limit=$3 statuses=$4 label=$5 what=$6
+	shift 6
+	out=$(timeout -k 5 $((limit + 30)) "$steelyard" run --path "${label%%:*}" "$@" --cpus "$cpus" --memory 64M --multiboot "$image" \
+		--debug-exit 0xf4 --no-reboot --serial stdio --timeout "$limit" </dev/null 2>&1)
 	status=$?
-	if accepted "$status" "$4"; then
-		echo "ok   $1 $5"
+	if accepted "$status" "$statuses"; then
+		echo "ok   $name $label"
 		passed=$((passed + 1))
 	else
-		echo "FAIL $1 $5: status $status, expected $4 ($6)"
+		echo "FAIL $name $label: status $status, expected $statuses ($what)"
 		printf '%s\n' "$out" | tr -cd '\11\12\40-\176' | tail -n 3 | sed 's/^/     /'
 		failed=$((failed + 1))
 	fi
-	printf '== %s %s: %s\n%s\n' "$1" "$5" "$status" "$out" >>"$log"
+	printf '== %s %s: %s\n%s\n' "$name" "$label" "$status" "$out" >>"$log"
 }
 
 while read -r name cpus limit statuses what; do
