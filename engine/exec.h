@@ -14,6 +14,8 @@ enum exit_reason {
 	EXIT_HLT,      /* HLT executed with nothing pending; RIP is behind it */
 	EXIT_SHUTDOWN, /* triple fault */
 	EXIT_CANNOT,   /* this path cannot execute the instruction at RIP: another one must (text says why) */
+	EXIT_UNSOUND,  /* the guest is about to depend on something that this host is known to do wrong (text) */
+	EXIT_STALLED,  /* the vCPU makes no progress on this path (text) */
 	EXIT_FAIL,     /* the path broke: host failure (text) */
 };
 
@@ -38,15 +40,18 @@ struct exec_ops {
 	void (*run)(struct vcpu *v, struct exit *x);
 	/* Makes run() look at v->request soon. Any thread, async-signal-safe. NULL: the path polls v->request. */
 	void (*kick)(struct vcpu *v);
-	/* State that the path holds elsewhere <-> v->regs, outside run(). NULL when run() leaves nothing behind. */
+	/* After run() general, segment and control registers and the event state are exact in struct vcpu; the rest
+	 * (MSRs with a field, debug registers, XCR0, regs.xsave) may still be elsewhere. pull brings it, and from then on
+	 * struct vcpu is the truth, which the next run() starts from. Owner thread, outside run(). NULL: run() leaves
+	 * nothing behind. */
 	void (*pull)(struct vcpu *v);
-	void (*push)(struct vcpu *v);
+	/* Guest code stores to memory and nobody tells the codemap: all vCPUs of a machine are on this path, or none. */
+	bool whole_machine;
 	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
 	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
 };
 
-enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_COUNT };
 /* The table of paths, indexed by enum path_id; NULL where this build has none. engine/main/paths.c, the only place that
  * names them all. */
 extern const struct exec_ops *const exec_paths[PATH_COUNT];

@@ -23,6 +23,7 @@
 
 #include "engine/io.h"
 #include "engine/lapic.h"
+#include "engine/switch.h"
 #include "engine/vm.h"
 
 /* How long a vCPU may take to leave guest code before it is kicked again, and before that is our bug. */
@@ -186,6 +187,8 @@ static void take_startup(struct vcpu *v)
 {
 	struct lapic_startup s = lapic_take_startup(v->lapic);
 
+	if ((s.init || s.sipi) && v->ops->pull)
+		v->ops->pull(v);
 	if (s.init)
 		vcpu_reset(v, true);
 	if (s.sipi && v->run_state == VCPU_WAIT_SIPI) {
@@ -235,10 +238,10 @@ static void handle_exit(struct vcpu *v, const struct exit *x)
 		vm_end(v->vm, VM_TRIPLE_FAULT, (int)v->id, text);
 		break;
 	case EXIT_CANNOT:
+	case EXIT_UNSOUND:
+	case EXIT_STALLED:
 	case EXIT_FAIL:
-		snprintf(text, sizeof(text), "path %s, vCPU %u: %.*s", v->ops->name, v->id, (int)sizeof(x->text),
-			 x->text);
-		vm_end(v->vm, VM_FAILED, 0, text);
+		switch_fall(v, x);
 		break;
 	}
 }
@@ -270,6 +273,8 @@ static void vcpu_loop(struct vcpu *v)
 			pthread_mutex_unlock(&vm->world_lock);
 			continue;
 		}
+		if (switch_step(v))
+			continue;
 		take_startup(v);
 		if (v->run_state != VCPU_RUNNABLE && wakes(v)) {
 			v->run_state = VCPU_RUNNABLE;
@@ -305,13 +310,11 @@ static void *vcpu_thread(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	world_enter(vm);
 	v->tid = gettid();
-	if (v->ops->vcpu_init(v, &e) == ST_OK) {
+	if (switch_start(v, &e) == ST_OK)
 		vcpu_loop(v);
-		if (v->ops->vcpu_fini)
-			v->ops->vcpu_fini(v);
-	} else {
+	else
 		vm_end(vm, VM_FAILED, 0, e.msg);
-	}
+	switch_stop(v);
 	v->tid = 0;
 	atomic_fetch_add(&vm->run->cpu_ns[v->id], thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID));
 	world_leave(vm);

@@ -117,6 +117,7 @@ void vcpu_reset(struct vcpu *v, bool init)
 	atomic_store(&v->nmi_pending, false);
 	v->nmi_blocked = v->int_shadow = false;
 	v->delivering = false;
+	v->inject.kind = INJECT_NONE;
 	/* The bootstrap processor starts at the reset vector, the others wait to be told where (SDM 3A 8.4). */
 	v->run_state = v->id == 0 ? VCPU_RUNNABLE : VCPU_WAIT_SIPI;
 	atomic_fetch_or(&v->request, REQ_FLUSH);

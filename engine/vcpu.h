@@ -72,6 +72,19 @@ struct x86_regs {
 	uint8_t xsave[XSAVE_AREA_BYTES] __attribute__((aligned(64)));
 };
 
+/* An event whose delivery a path had begun when the vCPU left it: it comes before the next instruction, on whatever path.
+ * The local APIC has been acknowledged already, CR2 and DR6 have been set. */
+enum inject_kind { INJECT_NONE, INJECT_INTERRUPT, INJECT_NMI, INJECT_EXCEPTION };
+struct x86_inject {
+	uint8_t kind; /* enum inject_kind */
+	uint8_t vector;
+	bool has_error;
+	uint32_t error;
+};
+
+/* The paths; engine/exec.h has their table. */
+enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_COUNT };
+
 /* vcpu->request bits */
 #define REQ_EXIT (1u << 0)  /* leave ops->run() with EXIT_KICK: pause, stop, path switch */
 #define REQ_EVENT (1u << 1) /* an interrupt, NMI, INIT or SIPI may be pending: look */
@@ -124,6 +137,7 @@ struct vcpu {
 	_Atomic bool nmi_pending;    /* [any] */
 	bool nmi_blocked;	     /* until IRET */
 	bool int_shadow;	     /* MOV SS / STI: no interrupt before the next instruction */
+	struct x86_inject inject;    /* see there */
 	bool in_guest;		     /* the owner thread is inside ops->run() */
 	enum vcpu_run_state run_state;
 	struct x86_fault fault;	     /* scratch: set by whoever returns "guest fault" */
@@ -135,7 +149,7 @@ struct vcpu {
 	unsigned id;		     /* 0-based; also the initial APIC ID */
 	struct lapic *lapic;
 	const struct exec_ops *ops;  /* the path that runs this vCPU now */
-	void *path;		     /* that path's per-vCPU object */
+	void *path[PATH_COUNT];	     /* the paths' per-vCPU objects */
 	/* told of every TLB flush (NULL: nobody caches translations but the soft TLB): the path's own caches follow */
 	void (*tlb_flushed)(struct vcpu *v, enum tlb_flush kind, uint64_t lin);
 	struct mmu *mmu;	     /* soft TLB of translator/mmu.h, shared by bt and interp; NULL on other paths */

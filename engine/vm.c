@@ -19,12 +19,13 @@
 #include "engine/io.h"
 #include "engine/lapic.h"
 #include "engine/run.h"
+#include "engine/switch.h"
 
 static const struct exec_ops *path_ops(const struct vm_config *cfg)
 {
-	if (cfg->ops)
-		return cfg->ops;
-	return (unsigned)cfg->path < PATH_COUNT ? exec_paths[cfg->path] : NULL;
+	if ((unsigned)cfg->path >= PATH_COUNT)
+		return NULL;
+	return cfg->ops ? cfg->ops : exec_paths[cfg->path];
 }
 
 static enum status make_vcpus(struct vm *vm, const struct exec_ops *ops, struct error *e)
@@ -34,9 +35,15 @@ static enum status make_vcpus(struct vm *vm, const struct exec_ops *ops, struct 
 		if (!vm->vcpu[i])
 			return error_set(e, ST_NO_MEMORY, "not enough address space for vCPU %u: give fewer CPUs", i);
 		vm->vcpu[i]->ops = ops;
+		switch_set_first(vm, i, vm->cfg.path);
 		vm->ncpus = i + 1;
 	}
 	return ST_OK;
+}
+
+enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e)
+{
+	return vm->paths[p]->vm_init ? vm->paths[p]->vm_init(vm, e) : ST_OK;
 }
 
 static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct error *e)
@@ -49,15 +56,17 @@ static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct er
 	if (vm->cfg.virtual_time)
 		clock_make_virtual(&vm->clock);
 	cpuid_build(&vm->cpuid, vm->cfg.ncpus);
-	if ((st = run_init(vm, e)) != ST_OK || (st = io_new(vm, e)) != ST_OK)
+	for (unsigned p = 0; p < PATH_COUNT; p++)
+		vm->paths[p] = p == (unsigned)vm->cfg.path ? ops : exec_paths[p];
+	if ((st = run_init(vm, e)) != ST_OK || (st = switch_init(vm, e)) != ST_OK || (st = io_new(vm, e)) != ST_OK)
 		return st;
 	vm->serial = vm->cfg.serial;
 	vm->debugcon = vm->cfg.debugcon;
 	if ((st = make_vcpus(vm, ops, e)) != ST_OK || (st = board_create(vm, e)) != ST_OK)
 		return st;
-	if (ops->vm_init && (st = ops->vm_init(vm, e)) != ST_OK)
+	if ((st = vm_path_begin(vm, vm->cfg.path, e)) != ST_OK)
 		return st;
-	vm->path_ready = true;
+	vm->paths_begun |= 1u << vm->cfg.path;
 	chardev_attach(vm->serial, vm);
 	if (vm->debugcon != vm->serial)
 		chardev_attach(vm->debugcon, vm);
@@ -101,8 +110,9 @@ void vm_destroy(struct vm *vm)
 {
 	if (!vm)
 		return;
-	if (vm->ncpus && vm->path_ready && vm->vcpu[0]->ops->vm_fini)
-		vm->vcpu[0]->ops->vm_fini(vm);
+	for (unsigned p = PATH_COUNT; p-- > 0;)
+		if ((vm->paths_begun & 1u << p) && vm->paths[p]->vm_fini)
+			vm->paths[p]->vm_fini(vm);
 	if (vm->board) {
 		pthread_mutex_lock(&vm->dev_lock);
 		board_flush(vm);
@@ -115,6 +125,7 @@ void vm_destroy(struct vm *vm)
 		board_free(vm);
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
 		vcpu_free(vm->vcpu[i]);
+	switch_fini(vm);
 	io_free(vm);
 	run_fini(vm);
 	mem_fini(&vm->mem);
@@ -157,8 +168,6 @@ static void tsc_synchronize(struct vm *vm)
 
 static enum status vm_reset(struct vm *vm, struct error *e)
 {
-	const struct exec_ops *ops = vm->vcpu[0]->ops;
-
 	pthread_mutex_lock(&vm->dev_lock);
 	board_reset(vm);
 	pthread_mutex_unlock(&vm->dev_lock);
@@ -167,12 +176,7 @@ static enum status vm_reset(struct vm *vm, struct error *e)
 	/* Zero pages again, and the host gets its memory back. */
 	if (fallocate(vm->mem.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)vm->mem.ram_bytes) != 0)
 		return error_errno(e, ST_IO, "cannot clear guest memory");
-	if (ops->mem_dirty) {
-		uint64_t gpa, len;
-
-		for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
-			ops->mem_dirty(vm, gpa, len);
-	}
+	switch_forget_code(vm);
 	return boot_load(vm, e);
 }
 

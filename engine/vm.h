@@ -35,6 +35,9 @@ enum vm_outcome {
 	VM_FAILED,	  /* host failure: exit status 1 */
 };
 
+struct switch_event;
+struct vm;
+
 struct vm_config {
 	enum path_id path;
 	uint64_t memory_bytes;
@@ -50,7 +53,11 @@ struct vm_config {
 	unsigned bt_cold;    /* bt interprets a block so often before it translates it (0-255) */
 	bool no_reboot;	     /* a reset request ends the run */
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
-	const struct exec_ops *ops;	   /* a path that is in no table (tests); NULL: exec_paths[path] */
+	/* In the place of the table's path `path` (tests); NULL: exec_paths[path] */
+	const struct exec_ops *ops;
+	/* Told of every change of path, on the vCPU's thread, between two runs. NULL: nobody. */
+	void (*on_switch)(void *ctx, struct vm *vm, const struct switch_event *ev);
+	void *on_switch_ctx;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };
 
@@ -59,7 +66,7 @@ struct codemap;
 struct io;
 struct ioapic;
 struct run;
-
+struct switcher;
 
 struct vm {
 	struct vm_config cfg;
@@ -93,19 +100,28 @@ struct vm {
 	unsigned world_running;		   /* vCPUs inside ops->run(), those that answer as stopped in vm_stop_others not counted */
 	struct vcpu *world_owner;	   /* who has stopped the others */
 
-	bool path_ready;	    /* ops->vm_init has succeeded */
+	const struct exec_ops *paths[PATH_COUNT]; /* exec_paths with cfg.ops in it; NULL: none */
+	unsigned paths_begun;	    /* bit p: path p's vm_init has succeeded. Written with the world stopped */
+	struct switcher *switcher;  /* engine/switch.h: who is on which path */
 	unsigned resets;	    /* since power-on */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 
+/* vm->paths[p]->vm_init, for whoever starts a path. */
+enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e);
 enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error *e);
 void vm_destroy(struct vm *vm);
 /* Starts the clock, the vCPU threads and runs until an outcome; handles resets. Returns the outcome. */
 enum vm_outcome vm_run(struct vm *vm);
 /* Ends the run: the first call wins. Any thread. */
 void vm_end(struct vm *vm, enum vm_outcome o, int value, const char *text);
+
+/* Asks vCPU number `vcpu`, or all for -1, to go on on another path from its next instruction boundary; does not wait (what
+ * came of it: engine/switch.h). A path with whole_machine takes or gives back all of them. why: one line, for the events.
+ * Any thread, the device lock held or not; after vm_create. ST_UNSUPPORTED, ST_DENIED: the path cannot run here. */
+enum status vm_switch_path(struct vm *vm, int vcpu, enum path_id path, const char *why, struct error *e);
 
 /* The guest stands still: every vCPU has left guest code and the clock is stopped. Nests. Any thread but a vCPU's, the
  * device lock not held. */

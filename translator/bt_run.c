@@ -369,8 +369,10 @@ static void bt_run(struct vcpu *v, struct exit *x)
 	struct bt_cpu *cpu = bt_cpu(v);
 	void *host;
 
-	bt_flags_push(v);
 	cpu->have_pending = false;
+	if (v->inject.kind != INJECT_NONE && event_inject(v) == XR_SHUTDOWN)
+		bt_pending(v, XR_SHUTDOWN);
+	bt_flags_push(v);
 	cpu->single_left = 2;
 	cpu->single_done = cpu->single_more = 0;
 	for (;;) {
@@ -480,7 +482,7 @@ static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
 	if (st)
 		return st;
 	cpu->interp = interp_new(v);
-	if (!cpu->interp || (!v->mmu && mmu_init(v)))
+	if (!cpu->interp || mmu_init(v))
 		return error_set(e, ST_NO_MEMORY, "bt: not enough memory for a vCPU");
 	v->vec_save = vec_save;
 	v->vec_live = false;
@@ -510,6 +512,7 @@ static void bt_vcpu_fini(struct vcpu *v)
 	cpu->interp = NULL;
 	shapes_free(cpu->shapes);
 	cpu->shapes = NULL;
+	mmu_fini(v);
 	vec_free(v);
 	cpu->bt = NULL;
 	bt_lists_fini(cpu, v->vm->mem.ram_bytes);

@@ -66,8 +66,11 @@ void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page)
 
 void codemap_clear(struct codemap *c, uint64_t page)
 {
-	if (page < c->npages)
-		atomic_fetch_and(&c->bits[page >> 6], ~(1ull << (page & 63)));
+	if (page >= c->npages)
+		return;
+	atomic_fetch_and(&c->bits[page >> 6], ~(1ull << (page & 63)));
+	/* whoever found the mark still there and read bytes under it has them under the old generation */
+	atomic_fetch_add(&c->gen[page], 1);
 }
 
 void codemap_written(struct codemap *c, struct vcpu *v, uint64_t off, uint64_t len)

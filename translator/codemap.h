@@ -5,7 +5,7 @@
  * Every 4 KiB page of RAM has a generation. Whoever keeps decoded instructions remembers the page's generation; whoever
  * writes to a marked page calls codemap_written, which advances it. Decoded code whose generation is old is stale.
  *
- * Threads: any. codemap_mark must come before the bytes are read.
+ * Threads: any. Read the generation, then codemap_mark, then the bytes: codemap_clear advances the generation too.
  */
 #ifndef STEELYARD_CODEMAP_H
 #define STEELYARD_CODEMAP_H

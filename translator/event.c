@@ -324,6 +324,27 @@ enum xr event_nmi(struct vcpu *v)
 	return event_external(v, VEC_NMI);
 }
 
+enum xr event_inject(struct vcpu *v)
+{
+	struct x86_inject in = v->inject;
+	struct x86_fault f = {.vector = in.vector, .has_error = in.has_error, .error = in.error};
+
+	v->inject.kind = INJECT_NONE;
+	switch ((enum inject_kind)in.kind) {
+	case INJECT_NONE:
+		break;
+	case INJECT_INTERRUPT:
+		return event_interrupt(v, in.vector);
+	case INJECT_NMI:
+		return event_nmi(v);
+	case INJECT_EXCEPTION:
+		/* what an exception does to registers has been done: the same once more */
+		f.addr = in.vector == VEC_PF ? v->regs.cr2 : v->regs.dr[6] & 0xf;
+		return event_exception(v, &f);
+	}
+	return XR_JUMP;
+}
+
 /* INT n in v86 mode with CR4.VME: does the TSS's redirection bitmap send it to the 8086 program's own table
  * (SDM 3A 20.3.3)? The 32 bytes lie below the I/O permission bitmap. */
 static bool vme_redirected(struct vcpu *v, uint8_t vector, bool *redirect)

@@ -322,11 +322,15 @@ static void cannot(struct vcpu *v, struct interp *in, struct exit *x)
 
 static void interp_run(struct vcpu *v, struct exit *x)
 {
-	struct interp *in = v->path;
+	struct interp *in = v->path[PATH_INTERP];
 	enum xr r;
 
 	in->look = true;
 	x->text[0] = 0;
+	if (v->inject.kind != INJECT_NONE && event_inject(v) == XR_SHUTDOWN) {
+		x->reason = EXIT_SHUTDOWN;
+		return;
+	}
 	for (;;) {
 		if (take_requests(v, in, x))
 			return;
@@ -395,14 +399,14 @@ static enum status interp_vcpu_init(struct vcpu *v, struct error *e)
 				 "not enough memory for the interpreter's cache of decoded instructions");
 	}
 	in->runs = true;
-	v->path = in;
+	v->path[PATH_INTERP] = in;
 	return ST_OK;
 }
 
 static void interp_vcpu_fini(struct vcpu *v)
 {
-	interp_free(v->path);
-	v->path = NULL;
+	interp_free(v->path[PATH_INTERP]);
+	v->path[PATH_INTERP] = NULL;
 	mmu_fini(v);
 }
 

@@ -2,8 +2,8 @@
 /*
  * Fetching and decoding for the interpreter: see interp_cache.h.
  *
- * The order that makes self-modifying code safe: mark the page in the codemap, read its generation, then read its
- * bytes. Whoever writes the page afterwards advances the generation.
+ * The order that makes self-modifying code safe: read the page's generation, mark it in the codemap, then read its bytes.
+ * Whoever writes the page afterwards advances the generation, and so does whoever takes the mark away.
  */
 #include "translator/interp_cache.h"
 
@@ -127,9 +127,9 @@ static bool watch_page(struct vcpu *v, struct interp *in, uint64_t gpa, const _A
 		return true;
 	if (!c || ram >= c->npages)
 		return false;
-	codemap_mark(c, v, ram);
 	*gen_now = &c->gen[ram];
-	*gen = codemap_gen(c, ram);
+	*gen = codemap_gen(c, ram); /* first: a mark that goes meanwhile takes this generation with it */
+	codemap_mark(c, v, ram);
 	return true;
 }
 

@@ -72,7 +72,7 @@ static enum xr some(struct vcpu *v, const struct run *r, uint64_t stop, unsigned
 
 enum xr interp_lockstep(struct vcpu *v, uint64_t stop, unsigned min, unsigned max, struct lockstep_trace *t)
 {
-	struct interp *in = v->path;
+	struct interp *in = v->path[PATH_INTERP];
 
 	if (atomic_fetch_and(&v->request, ~REQ_FLUSH) & REQ_FLUSH)
 		mmu_flush_all(v);

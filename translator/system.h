@@ -54,6 +54,8 @@ enum xr event_exception(struct vcpu *v, const struct x86_fault *f);
 /* External interrupt or NMI at the current boundary. XR_JUMP or XR_SHUTDOWN. */
 enum xr event_interrupt(struct vcpu *v, uint8_t vector);
 enum xr event_nmi(struct vcpu *v);
+/* v->inject, what another path had begun to deliver; XR_JUMP without one. Before anything else in run(). */
+enum xr event_inject(struct vcpu *v);
 /* INT n with RIP already behind the instruction. XR_JUMP, or XR_SHUTDOWN, or XR_FAULT (v86 IOPL, gate DPL: caller delivers
  * the fault with RIP at the instruction). */
 enum xr event_soft(struct vcpu *v, uint8_t vector, uint64_t next_rip);

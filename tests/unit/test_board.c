@@ -34,7 +34,7 @@ static enum status script_init(struct vcpu *v, struct error *e)
 
 static void script_run(struct vcpu *v, struct exit *x)
 {
-	struct script *s = v->path;
+	struct script *s = v->path[PATH_INTERP];
 
 	s->runs++;
 	s->run(v);
@@ -68,7 +68,7 @@ static struct vm *make_vm(struct vm_config *cfg, struct script *s, char *file, s
 	cfg->flat = file;
 	cfg->flat_addr = 0x100000;
 	if (vm_create(&vm, cfg, e) == ST_OK)
-		vm->vcpu[0]->path = s;
+		vm->vcpu[0]->path[PATH_INTERP] = s;
 	return vm;
 }
 
@@ -212,7 +212,7 @@ static void run_kbc_reset(struct vcpu *v)
 /* The first life ends with a reset, the second finds the devices as new and powers off. */
 static void run_reboot(struct vcpu *v)
 {
-	if (((struct script *)v->path)->runs == 1) {
+	if (((struct script *)v->path[PATH_INTERP])->runs == 1) {
 		vm_pio_write(v, 0x3ff, 1, 0x77);
 		vm_pio_write(v, BOARD_RESET_PORT, 1, BOARD_RESET_VALUE);
 	} else if (vm_pio_read(v, 0x3ff, 1) == 0) {
@@ -225,7 +225,7 @@ static void run_reboot(struct vcpu *v)
 /* Ten ticks of the PIT through the 8259 at 1 kHz, then off. */
 static void run_ticks(struct vcpu *v)
 {
-	struct script *s = v->path;
+	struct script *s = v->path[PATH_INTERP];
 
 	program_pic(v->vm);
 	vm_pio_write(v, 0x43, 1, 0x34);
