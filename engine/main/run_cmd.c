@@ -20,7 +20,9 @@
 #include "engine/io.h"
 #include "engine/main/lockstep.h"
 #include "engine/main/run_stats.h"
+#include "engine/main/run_switch.h"
 #include "engine/main/verbs.h"
+#include "engine/switch.h"
 #include "engine/vm.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
@@ -47,6 +49,8 @@ enum option_id {
 	OPT_STATS,
 	OPT_JSON,
 	OPT_NO_REBOOT,
+	OPT_SWITCH_AFTER,
+	OPT_SWITCH_EVERY,
 	OPT_LOCKSTEP,
 	OPT_LOCKSTEP_INSNS,
 	OPT_BT_COLD,
@@ -77,6 +81,9 @@ static const struct option_row rows[] = {
 	{"stats", NULL, "print counters and times to stderr at the end", OPT_STATS},
 	{"json", NULL, "the same as one line of JSON", OPT_JSON},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
+	{"switch-after", "T:P", "after T seconds go on on path P; may be given several times", OPT_SWITCH_AFTER},
+	{"switch-every", "MS:P,P", "tests: at random moments, MS milliseconds apart on average, go on on one of these paths",
+	 OPT_SWITCH_EVERY},
 	{"lockstep", "P,P", "interp,bt: runs both, compares them after every block, stops at the first difference",
 	 OPT_LOCKSTEP},
 	{"lockstep-insns", "N", "with --lockstep: end after N instructions (default: when the guest ends)",
@@ -95,6 +102,7 @@ struct run_cmd {
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
 	struct timer timer;
+	struct run_switch change;
 	struct run_context context;
 	uint64_t start_ns;
 };
@@ -283,6 +291,10 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_NO_REBOOT:
 		r->cfg.no_reboot = true;
 		return EXIT_OK;
+	case OPT_SWITCH_AFTER:
+		return run_switch_after(&r->change, arg);
+	case OPT_SWITCH_EVERY:
+		return run_switch_every(&r->change, arg);
 	case OPT_LOCKSTEP:
 		if (!lockstep_paths_ok(arg))
 			return verb_usage("--lockstep %s: give interp,bt", arg);
@@ -360,6 +372,17 @@ static void show_stats(void *ctx)
 	free(text);
 }
 
+/* A change that nobody asked for is news. The terminal may be raw: a carriage return does no harm to one that is not. */
+static void on_switch(void *ctx, struct vm *vm, const struct switch_event *ev)
+{
+	char text[320];
+
+	(void)ctx;
+	if (ev->cause == SWITCH_ASKED || ev->cause == SWITCH_BACK)
+		return;
+	fprintf(stderr, "steelyard: %s%s\n", switch_event_text(vm, ev, text, sizeof(text)), isatty(2) ? "\r" : "");
+}
+
 /* The signals that end a machine come to its I/O thread, so nobody may die of them before. */
 static void block_signals(void)
 {
@@ -395,11 +418,13 @@ static enum status make(struct run_cmd *r, struct error *e)
 
 	if ((st = boot_check(&r->cfg, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
 		return st;
+	r->cfg.on_switch = on_switch;
 	if ((st = vm_create(&r->vm, &r->cfg, e)) != ST_OK || (st = io_take_signals(r->vm->io, e)) != ST_OK)
 		return st;
 	timer_init(&r->timer, &r->vm->clock, timeout_fire, r->vm);
 	if (r->timeout_s > 0)
 		timer_arm(&r->timer, (uint64_t)(r->timeout_s * NS_PER_SEC));
+	run_switch_begin(&r->change, r->vm);
 	return ST_OK;
 }
 
@@ -473,6 +498,7 @@ static int run_machine(struct run_cmd *r)
 	o = vm_run(r->vm);
 	r->context.wall_ns = now_ns() - r->start_ns;
 	timer_cancel(&r->timer);
+	run_switch_end(&r->change);
 	status = outcome_status(r->vm, o);
 	f = open_memstream(&text, &len);
 	if (f) {

@@ -7,6 +7,7 @@
 
 #include "engine/io.h"
 #include "engine/run.h"
+#include "engine/switch.h"
 #include "engine/vm.h"
 
 struct counter {
@@ -19,6 +20,8 @@ static const struct counter counters[] = {
 	VCPU_COUNTERS(X)
 #undef X
 };
+
+#define SWITCHES_SHOWN 16
 
 static uint64_t counter_of(const struct vcpu *v, const struct counter *c)
 {
@@ -50,11 +53,34 @@ void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
 		fprintf(f, "%16" PRIu64 "  %s\n", counter_sum(vm, &counters[i]), counters[i].text);
 	fprintf(f, "%16u  resets\n", vm->resets);
+	fprintf(f, "%16" PRIu64 "  changes of path%s\n", switch_count(vm), switch_count(vm) > SWITCHES_SHOWN ? ", the latest:" : "");
+	switch_print(vm, SWITCHES_SHOWN, f);
 }
 
 static json_t *json_count(uint64_t n)
 {
 	return json_integer((json_int_t)n);
+}
+
+static json_t *json_switches(struct vm *vm)
+{
+	uint64_t n = switch_count(vm);
+	json_t *all = json_object(), *list = json_array();
+	struct switch_event ev;
+
+	json_object_set_new(all, "count", json_count(n));
+	for (unsigned c = 0; c < SWITCH_CAUSES; c++)
+		json_object_set_new(all, switch_cause_name((enum switch_cause)c),
+				    json_count(switch_count_cause(vm, (enum switch_cause)c)));
+	for (uint64_t seq = n > SWITCHES_SHOWN ? n - SWITCHES_SHOWN : 0; seq < n; seq++)
+		if (switch_event(vm, seq, &ev))
+			json_array_append_new(list, json_pack("{s:I,s:f,s:i,s:s,s:s,s:s,s:I,s:I,s:s}", "seq", (json_int_t)ev.seq, "at_s",
+							      seconds(ev.at_ns), "vcpu", (int)ev.vcpu, "from",
+							      vm->paths[ev.from]->name, "to", vm->paths[ev.to]->name, "cause",
+							      switch_cause_name(ev.cause), "cs", (json_int_t)ev.cs, "rip",
+							      (json_int_t)ev.rip, "why", ev.why));
+	json_object_set_new(all, "latest", list);
+	return all;
 }
 
 void run_stats_json(struct vm *vm, const struct run_context *c, const char *outcome, int status, FILE *f)
@@ -78,6 +104,7 @@ void run_stats_json(struct vm *vm, const struct run_context *c, const char *outc
 	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
 		json_object_set_new(sum, counters[i].name, json_count(counter_sum(vm, &counters[i])));
 	json_object_set_new(root, "counters", sum);
+	json_object_set_new(root, "switches", json_switches(vm));
 	json_dumpf(root, f, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
 	fputc('\n', f);
 	json_decref(root);

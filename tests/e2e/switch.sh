@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A Debian guest that changes its path a hundred times at random moments, while it computes, forks, talks through pipes and
+# uses AVX: everything it computes is what this host computes, its clock never goes back, its timers keep coming.
+. "$(dirname "$0")/lib.sh"
+
+# changes LABEL: how many the run's JSON line counts
+changes() { sed -n 's/.*"switches":{"count":\([0-9]*\),.*/\1/p' "$work/$1.err"; }
+native_checksum() { "$GUEST/amd64/workloads" "$1" "$2" | cut -d' ' -f3; }
+same_checksums() { # LABEL SCALE NAMES...
+	local label=$1 scale=$2 name got
+	shift 2
+	for name; do
+		got=$(sed -n "s/.*RESULT $name \([0-9a-f]*\) .*/\1/p" "$work/$label.out" | sort -u)
+		[ "$got" = "$(native_checksum "$name" "$scale")" ] && continue
+		echo "     $name: guest ${got:-nothing}, native $(native_checksum "$name" "$scale")"
+		return 1
+	done
+}
+run_list() { local s=$1 l=; shift; for n; do l=$l${l:+,}$n:$s; done; echo "steelyard.run=$l"; }
+# busybox: a megabyte through a pipe into sha256sum and md5sum, twenty shells, uptime that must not fall, naps that must end
+script='for+i+in+1+2+3+4+5+6;do+seq+1+20000|tee+/tmp/s$i|sha256sum;(echo+$i;sleep+0.05)|cat>/dev/null;done;'\
+'a=0;for+i+in+1+2+3+4+5+6+7+8+9+10;do+read+u+x</proc/uptime;u=${u%.*}${u#*.};[+$u+-ge+$a+]||echo+CLOCK;a=$u;sleep+0.02;done;'\
+'cat+/tmp/s*|md5sum;echo+SCRIPT+END'
+sum=$(seq 1 20000 | sha256sum | cut -d' ' -f1)
+md5=$(for i in 1 2 3 4 5 6; do seq 1 20000; done | md5sum | cut -d' ' -f1)
+
+one() { # LABEL CPUS SEED
+	boot "$1" 240 amd64 "$(run_list 5 $names) steelyard.exec=$script steelyard.poweroff" --cpus "$2" --memory 256M --path bt \
+		--switch-every "8:bt,interp:$3" --json
+	check "$1: boots and powers off with status 0" booted "$1"
+	check "$1: native checksums" same_checksums "$1" 5 $names
+	check "$1: six sums through pipes" [ "$(grep -c "^$sum" "$work/$1.out")" -eq 6 ]
+	check "$1: the sum of sums" grep -q "^$md5" "$work/$1.out"
+	check "$1: the clock does not go back, the naps end" sh -c "grep -q '^SCRIPT END' $work/$1.out && ! grep -q '^CLOCK' $work/$1.out"
+	check "$1: a hundred changes of path ($(changes "$1"))" [ "$(changes "$1")" -ge 100 ]
+}
+names="sha256 sieve matavx2 x87 fork pingpong signal thread smc jitsmall"
+one up 1 1
+one smp 2 2
+
+# By hand: there and back, and who asks for what is not there
+boot hand 60 amd64 "$(run_list 20 sha256) steelyard.poweroff" --path bt --switch-after 0.5:interp --switch-after 0.8:bt --json
+check "hand: boots" booted hand
+check "hand: native checksum" same_checksums hand 20 sha256
+check "hand: two changes" [ "$(changes hand)" -eq 2 ]
+"$STEELYARD" run --switch-after 1:nothing --flat /dev/null@0x7c00 >"$work/bad" 2>&1
+check "an unknown path is bad usage" [ $? -eq 2 ]
+finish
