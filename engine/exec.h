@@ -47,6 +47,9 @@ struct exec_ops {
 	void (*pull)(struct vcpu *v);
 	/* Guest code stores to memory and nobody tells the codemap: all vCPUs of a machine are on this path, or none. */
 	bool whole_machine;
+	/* whole_machine only: the vCPUs come onto this path, perhaps from another: what the path remembers of page tables and
+	 * memory is stale. No vCPU runs; after vm_init, any thread. NULL: nothing. */
+	enum status (*world_enter)(struct vm *vm, struct error *e);
 	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
 	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);

@@ -291,14 +291,21 @@ static bool class_differs(const struct vm *vm, enum path_id p)
 	return whole(vm, p) != atomic_load(&vm->switcher->whole);
 }
 
+/* No vCPU runs. */
+static enum status world_enter(struct vm *vm, enum path_id p, struct error *e)
+{
+	return whole(vm, p) && vm->paths[p]->world_enter ? vm->paths[p]->world_enter(vm, e) : ST_OK;
+}
+
 /* All vCPUs get path p's class. The caller has not yet changed itself. */
-static void change_class(struct vcpu *v, enum path_id p, enum switch_cause cause, const char *why)
+static enum status change_class(struct vcpu *v, enum path_id p, enum switch_cause cause, const char *why, struct error *e)
 {
 	struct vm *vm = v->vm;
 	struct switcher *s = vm->switcher;
+	enum status st = ST_OK;
 
 	vm_stop_others(v);
-	if (class_differs(vm, p)) {
+	if (class_differs(vm, p) && (st = world_enter(vm, p, e)) == ST_OK) {
 		if (!whole(vm, p))
 			switch_forget_code(vm);
 		atomic_store(&s->whole, whole(vm, p));
@@ -315,6 +322,7 @@ static void change_class(struct vcpu *v, enum path_id p, enum switch_cause cause
 		pthread_mutex_unlock(&s->lock);
 	}
 	vm_resume_others(v);
+	return st;
 }
 
 static void leave(struct vcpu *v)
@@ -347,14 +355,15 @@ bool switch_step(struct vcpu *v)
 	memcpy(why, c->why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
 	leave(v);
-	if (from != to && begin(v, to, &e) != ST_OK) {
+	if ((from != to && begin(v, to, &e) != ST_OK) ||
+	    (class_differs(vm, to) && change_class(v, to, cause, why, &e) != ST_OK)) {
 		/* stays where it is; if the others have gone ahead, they come back */
 		note(v, from, from, SWITCH_FAIL, e.msg);
+		if (from == to) /* it may not run where it is, and cannot get the others back */
+			vm_end(vm, VM_FAILED, 0, e.msg);
 		atomic_compare_exchange_strong(&c->want, &(int){(int)to}, (int)from);
 		return true;
 	}
-	if (class_differs(vm, to))
-		change_class(v, to, cause, why);
 	if (from != to) {
 		enter(v, to);
 		note(v, from, to, cause, why);
@@ -393,7 +402,7 @@ void switch_fall(struct vcpu *v, const struct exit *x)
 	struct error e;
 
 	leave(v);
-	for (unsigned i = 0; i < ARRAY_LEN(fall_to[0]); i++) {
+	for (unsigned i = 0; i < ARRAY_LEN(fall_to[0]) && !vm->cfg.no_fallback; i++) {
 		enum path_id to = fall_to[from][i];
 
 		if (to == NO_PATH || !vm->paths[to])
@@ -408,8 +417,10 @@ void switch_fall(struct vcpu *v, const struct exit *x)
 		snprintf(c->why, sizeof(c->why), "%s", x->text);
 		pthread_mutex_unlock(&s->lock);
 		atomic_store(&c->want, (int)to);
-		if (class_differs(vm, to))
-			change_class(v, to, cause, x->text);
+		if (class_differs(vm, to) && change_class(v, to, cause, x->text, &e) != ST_OK) {
+			note(v, from, from, SWITCH_FAIL, e.msg);
+			continue;
+		}
 		enter(v, to);
 		note(v, from, to, cause, x->text);
 		plan_back(vm, from, cause);
@@ -426,6 +437,11 @@ void switch_set_first(struct vm *vm, unsigned i, enum path_id path)
 	atomic_store(&vm->switcher->cpu[i].cur, (int)path);
 	atomic_store(&vm->switcher->cpu[i].want, (int)path);
 	atomic_store(&vm->switcher->whole, whole(vm, path));
+}
+
+enum status switch_world_begin(struct vm *vm, struct error *e)
+{
+	return world_enter(vm, switch_path_of(vm, 0), e);
 }
 
 enum status switch_start(struct vcpu *v, struct error *e)

@@ -64,6 +64,8 @@ void switch_print(struct vm *vm, unsigned max, void *file);
 
 /* The vCPU's first path, before its thread runs. */
 void switch_set_first(struct vm *vm, unsigned i, enum path_id path);
+/* Before the vCPU threads start: the path that they begin on sees the memory as it is now. */
+enum status switch_world_begin(struct vm *vm, struct error *e);
 /* Owner thread, world entered. Starts the path that the vCPU shall begin with. */
 enum status switch_start(struct vcpu *v, struct error *e);
 /* Owner thread, at its end: every path that the vCPU was on ends on this thread. */

@@ -122,7 +122,8 @@ enum vcpu_run_state {
 	X(bt_slow_access, "memory accesses done by a helper")          \
 	X(bt_smc, "self-modifying-code invalidations")                 \
 	X(bt_cache_flushes, "code-cache flushes")                      \
-	X(bt_faults, "guest faults raised in translated code")
+	X(bt_faults, "guest faults raised in translated code")         \
+	X(kvm_exits, "returns from KVM_RUN")
 
 struct vcpu_counters {
 #define X(name, text) uint64_t name;

@@ -209,7 +209,7 @@ enum vm_outcome vm_run(struct vm *vm)
 	}
 	for (;;) {
 		tsc_synchronize(vm);
-		if (run_start(vm, &e) != ST_OK)
+		if (switch_world_begin(vm, &e) != ST_OK || run_start(vm, &e) != ST_OK)
 			vm_end(vm, VM_FAILED, 0, e.msg);
 		o = wait_outcome(vm);
 		run_stop(vm);

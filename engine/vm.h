@@ -35,6 +35,7 @@ enum vm_outcome {
 	VM_FAILED,	  /* host failure: exit status 1 */
 };
 
+struct kvm_sys;
 struct switch_event;
 struct vm;
 
@@ -55,6 +56,9 @@ struct vm_config {
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
 	/* In the place of the table's path `path` (tests); NULL: exec_paths[path] */
 	const struct exec_ops *ops;
+	bool no_fallback; /* a path that cannot go on ends the run */
+	bool kvm_trust; /* the kvm path goes on where the host's KVM is known to be wrong */
+	const struct kvm_sys *kvm_sys; /* the kernel that the kvm path talks to (tests); NULL: the host's */
 	/* Told of every change of path, on the vCPU's thread, between two runs. NULL: nobody. */
 	void (*on_switch)(void *ctx, struct vm *vm, const struct switch_event *ev);
 	void *on_switch_ctx;

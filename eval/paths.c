@@ -62,7 +62,7 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 
 	char *own[] = {ev->self,   "run",      "--path",      accel,       "--memory", memory,     "--cpus",
 		       "1",        "--kernel", kernel,        "--initrd",  initrd,     "--append", append,
-		       "--serial", "stdio",    "--no-reboot", "--timeout", timeout,    NULL};
+		       "--serial", "stdio",    "--no-reboot", "--timeout", timeout,    "--no-fallback", NULL};
 	char *qemu[] = {"qemu-system-x86_64",
 			"-accel",
 			accel,

@@ -39,7 +39,7 @@ check-diff: check-unit
 check-fuzz: check-diff
 	$(Q)$(CHECK) run fuzz 600 $(O)/tests/fuzz/replay
 check-guest: check-fuzz
-	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 900 sh tests/guest/run.sh $(O)/steelyard $(O)/tests/guest "interp bt:0 bt:3")
+	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 900 sh tests/guest/run.sh $(O)/steelyard $(O)/tests/guest "interp bt:0 bt:3 kvm")
 check-e2e: check-guest
 	$(Q)$(foreach t,$(E2E_TESTS),STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e \
 		$(CHECK) run e2e/$(basename $(notdir $(t))) 1200 bash $(t);)

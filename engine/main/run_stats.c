@@ -9,6 +9,7 @@
 #include "engine/run.h"
 #include "engine/switch.h"
 #include "engine/vm.h"
+#include "fastpath/kvm.h"
 
 struct counter {
 	const char *name, *text;
@@ -44,6 +45,8 @@ static double seconds(uint64_t ns)
 
 void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 {
+	struct kvm_exit_count k;
+
 	fprintf(f, "path %s, %u vCPU%s, %" PRIu64 "M of memory\n", c->path, vm->ncpus, vm->ncpus == 1 ? "" : "s",
 		vm->mem.ram_bytes >> 20);
 	fprintf(f, "%14.3f s  wall time (and %.3f s to make the machine)\n", seconds(c->wall_ns), seconds(c->setup_ns));
@@ -52,6 +55,10 @@ void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 	fprintf(f, "%14.3f s  CPU time of the I/O thread\n", seconds(io_cpu_ns(vm->io)));
 	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
 		fprintf(f, "%16" PRIu64 "  %s\n", counter_sum(vm, &counters[i]), counters[i].text);
+	for (unsigned i = 0; kvm_exit_row(vm, i, &k); i++)
+		fprintf(f, "%16" PRIu64 "  exits from kvm, %s, %.3f s outside\n", k.count, k.name, seconds(k.ns));
+	if (kvm_inside_ns(vm))
+		fprintf(f, "%14.3f s  inside KVM_RUN\n", seconds(kvm_inside_ns(vm)));
 	fprintf(f, "%16u  resets\n", vm->resets);
 	fprintf(f, "%16" PRIu64 "  changes of path%s\n", switch_count(vm), switch_count(vm) > SWITCHES_SHOWN ? ", the latest:" : "");
 	switch_print(vm, SWITCHES_SHOWN, f);
@@ -60,6 +67,19 @@ void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 static json_t *json_count(uint64_t n)
 {
 	return json_integer((json_int_t)n);
+}
+
+static json_t *json_kvm(struct vm *vm)
+{
+	json_t *all = json_object(), *exits = json_object();
+	struct kvm_exit_count k;
+
+	json_object_set_new(all, "inside_s", json_real(seconds(kvm_inside_ns(vm))));
+	for (unsigned i = 0; kvm_exit_row(vm, i, &k); i++)
+		json_object_set_new(exits, k.name,
+				    json_pack("{s:I,s:f}", "count", (json_int_t)k.count, "outside_s", seconds(k.ns)));
+	json_object_set_new(all, "exits", exits);
+	return all;
 }
 
 static json_t *json_switches(struct vm *vm)
@@ -104,6 +124,8 @@ void run_stats_json(struct vm *vm, const struct run_context *c, const char *outc
 	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
 		json_object_set_new(sum, counters[i].name, json_count(counter_sum(vm, &counters[i])));
 	json_object_set_new(root, "counters", sum);
+	if (vm->paths_begun & 1u << PATH_KVM)
+		json_object_set_new(root, "kvm", json_kvm(vm));
 	json_object_set_new(root, "switches", json_switches(vm));
 	json_dumpf(root, f, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
 	fputc('\n', f);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kvm path: the host's processor executes the guest, through /dev/kvm.
+ *
+ * The machine's own devices and interrupt controllers serve it; KVM sees memory slots, registers and events. Threads: as
+ * engine/exec.h says.
+ */
+#ifndef STEELYARD_KVM_H
+#define STEELYARD_KVM_H
+
+#include <stddef.h>
+
+#include "engine/exec.h"
+
+extern const struct exec_ops kvm_ops;
+
+/* What the path asks of the host kernel, so that tests can be the kernel. As the system calls: -1 and errno. */
+struct kvm_sys {
+	int (*open)(const struct kvm_sys *sys, const char *path);
+	int (*close)(const struct kvm_sys *sys, int fd);
+	int (*ioctl)(const struct kvm_sys *sys, int fd, unsigned long request, void *arg);
+	void *(*map)(const struct kvm_sys *sys, int fd, size_t bytes); /* NULL on failure */
+	void (*unmap)(const struct kvm_sys *sys, void *p, size_t bytes);
+};
+extern const struct kvm_sys kvm_sys_host;
+
+/* How often a vCPU left KVM_RUN for this reason (with the host's name for it), and the time until it was back in. Rows that
+ * never happened are left out: false past the last. Any thread. */
+struct kvm_exit_count {
+	const char *name;
+	uint64_t count, ns;
+};
+bool kvm_exit_row(struct vm *vm, unsigned i, struct kvm_exit_count *out);
+/* Time inside KVM_RUN, all vCPUs. */
+uint64_t kvm_inside_ns(struct vm *vm);
+
+#endif
