@@ -203,7 +203,8 @@ void kvm_store_synced(struct kvm_cpu *c)
 	r->cr4 = s->sregs.cr4;
 	r->efer = s->sregs.efer;
 	events_in(v, &s->events);
-	c->last = *s;
+	if (!c->run->kvm_dirty_regs) /* else KVM_RUN has not taken it yet */
+		c->last = *s;
 }
 
 /* ---- the rest ---- */
@@ -333,6 +334,14 @@ static bool controls_hold(struct kvm_cpu *c, struct exit *x)
 	return false;
 }
 
+/* With PAE and KVM_SET_SREGS2 the control registers have gone already, and sent again would read the pointers from memory. */
+static void send_all(struct kvm_cpu *c)
+{
+	bool gone = pae(c->v) && c->m->has_sregs2;
+
+	c->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_EVENTS | (gone ? 0 : KVM_SYNC_X86_SREGS);
+}
+
 bool kvm_load(struct kvm_cpu *c, struct exit *x)
 {
 	struct kvm_sync_regs *s = &c->run->s.regs;
@@ -340,6 +349,10 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 
 	synced_out(c->v, s);
 	c->run->kvm_dirty_regs = 0;
+	if (c->loaded && c->fresh) {
+		send_all(c);
+		return true;
+	}
 	if (c->loaded) {
 		if (memcmp(&s->regs, &c->last.regs, sizeof(s->regs)) != 0)
 			c->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
@@ -362,9 +375,7 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 	if (!controls_hold(c, x) || !vector_load(c, x) || !msrs_load(c, x) || !tsc_load(c, x) || !debug_load(c, x) ||
 	    !pdptes_load(c, x))
 		return false;
-	c->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_EVENTS | (pae(c->v) ? 0 : KVM_SYNC_X86_SREGS);
-	if (pae(c->v) && !c->m->has_sregs2)
-		c->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+	send_all(c);
 	c->loaded = c->fresh = true;
 	return true;
 }

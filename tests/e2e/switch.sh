@@ -38,6 +38,22 @@ names="sha256 sieve matavx2 x87 fork pingpong signal thread smc jitsmall"
 one up 1 1
 one smp 2 2
 
+# All three paths: small guests that a KVM made by software executes right
+small=$TOOLS/../guest
+if [ -w /dev/kvm ] && [ -f "$small/smp.elf" ]; then
+	for g in smp smc strings seg iobitmap ports modes sens32; do
+		bad=
+		for seed in 1 2; do
+			timeout -k 5 60 "$STEELYARD" run --path bt --kvm-trust --cpus 2 --memory 64M --multiboot "$small/$g.elf" --timeout 50 \
+				--switch-every "4:kvm,bt,interp:$seed" </dev/null >"$work/small" 2>&1
+			[ $? -eq 1 ] || bad="$bad seed $seed: $(tr -cd '\40-\176' <"$work/small" | tail -c 200)"
+		done
+		check "$g on kvm, bt and interp by turns$bad" [ -z "$bad" ]
+	done
+else
+	skip "kvm among the paths: no /dev/kvm that we may open"
+fi
+
 # By hand: there and back, and who asks for what is not there
 boot hand 60 amd64 "$(run_list 20 sha256) steelyard.poweroff" --path bt --switch-after 0.5:interp --switch-after 0.8:bt --json
 check "hand: boots" booted hand
