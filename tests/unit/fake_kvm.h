@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A KVM played by the test: keeps a vCPU's state as the real one does, executes nothing, and does in KVM_RUN what the test
+ * says. Any request can be made to fail. It counts what is open, so that a leak shows.
+ */
+#ifndef STEELYARD_TESTS_FAKE_KVM_H
+#define STEELYARD_TESTS_FAKE_KVM_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fastpath/kvm_int.h"
+
+#define FAKE_RUN_BYTES 12288
+#define FAKE_FD 100000
+#define FAKE_OPEN 1ul /* numbers for what is no ioctl */
+#define FAKE_MAP 2ul
+
+struct fake_kvm {
+	struct kvm_sys sys; /* first */
+	_Atomic int fds, maps;
+	/* fails the request `fail` from its skip-th time on, times times, with err */
+	unsigned long fail;
+	unsigned skip, times;
+	int err;
+	_Atomic unsigned failed;
+	/* KVM_RUN, after the state has been taken over: the return value as of ioctl, errno set. NULL: blocks until a signal */
+	int (*run)(struct fake_kvm *k, struct kvm_run *r, unsigned n);
+	unsigned arg;
+	_Atomic unsigned runs;
+	/* the state of vCPU 0 */
+	struct kvm_run *page;
+	struct kvm_sync_regs state;
+	struct kvm_xsave xsave;
+	struct kvm_xcrs xcrs;
+	struct kvm_debugregs debug;
+	uint64_t msr[64];
+	uint32_t msr_index[64];
+	unsigned nmsrs;
+};
+
+static inline struct fake_kvm *fake_kvm_of(const struct kvm_sys *sys)
+{
+	return (struct fake_kvm *)(uintptr_t)sys;
+}
+
+static inline bool fake_fails(struct fake_kvm *k, unsigned long request)
+{
+	if (!k->fail || k->fail != request)
+		return false;
+	if (k->skip) {
+		k->skip--;
+		return false;
+	}
+	if (atomic_load(&k->failed) >= k->times)
+		return false;
+	atomic_fetch_add(&k->failed, 1);
+	errno = k->err;
+	return true;
+}
+
+static inline int fake_open(const struct kvm_sys *sys, const char *path)
+{
+	struct fake_kvm *k = fake_kvm_of(sys);
+
+	(void)path;
+	if (fake_fails(k, FAKE_OPEN))
+		return -1;
+	return FAKE_FD + atomic_fetch_add(&k->fds, 1);
+}
+
+static inline int fake_close(const struct kvm_sys *sys, int fd)
+{
+	(void)fd;
+	atomic_fetch_sub(&fake_kvm_of(sys)->fds, 1);
+	return 0;
+}
+
+static inline void *fake_map(const struct kvm_sys *sys, int fd, size_t bytes)
+{
+	struct fake_kvm *k = fake_kvm_of(sys);
+
+	(void)fd;
+	if (fake_fails(k, FAKE_MAP))
+		return NULL;
+	atomic_fetch_add(&k->maps, 1);
+	return k->page = calloc(1, bytes);
+}
+
+static inline void fake_unmap(const struct kvm_sys *sys, void *p, size_t bytes)
+{
+	struct fake_kvm *k = fake_kvm_of(sys);
+
+	(void)bytes;
+	atomic_fetch_sub(&k->maps, 1);
+	free(p);
+	k->page = NULL;
+}
+
+static inline int fake_blocked(struct kvm_run *r)
+{
+	while (!*(volatile __u8 *)&r->immediate_exit)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	errno = EINTR;
+	return -1;
+}
+
+static inline int fake_run_ioctl(struct fake_kvm *k)
+{
+	struct kvm_run *r = k->page;
+	unsigned n = atomic_fetch_add(&k->runs, 1);
+	int ret;
+
+	if (fake_fails(k, KVM_RUN))
+		return -1;
+	if (r->kvm_dirty_regs & KVM_SYNC_X86_REGS)
+		k->state.regs = r->s.regs.regs;
+	if (r->kvm_dirty_regs & KVM_SYNC_X86_SREGS)
+		k->state.sregs = r->s.regs.sregs;
+	if (r->kvm_dirty_regs & KVM_SYNC_X86_EVENTS)
+		k->state.events = r->s.regs.events;
+	if (*(volatile __u8 *)&r->immediate_exit) {
+		errno = EINTR;
+		ret = -1;
+	} else {
+		ret = k->run ? k->run(k, r, n) : fake_blocked(r);
+	}
+	r->s.regs = k->state;
+	return ret;
+}
+
+static inline uint64_t *fake_msr(struct fake_kvm *k, uint32_t index)
+{
+	for (unsigned i = 0; i < k->nmsrs; i++)
+		if (k->msr_index[i] == index)
+			return &k->msr[i];
+	k->msr_index[k->nmsrs] = index;
+	return &k->msr[k->nmsrs++];
+}
+
+static inline int fake_msrs(struct fake_kvm *k, struct kvm_msrs *m, bool set)
+{
+	for (unsigned i = 0; i < m->nmsrs; i++) {
+		if (set)
+			*fake_msr(k, m->entries[i].index) = m->entries[i].data;
+		else
+			m->entries[i].data = *fake_msr(k, m->entries[i].index);
+	}
+	return (int)m->nmsrs;
+}
+
+#define FAKE_STATE(get, set, field)          \
+	case get:                            \
+		memcpy(arg, &k->field, sizeof(k->field)); \
+		return 0;                    \
+	case set:                            \
+		memcpy(&k->field, arg, sizeof(k->field)); \
+		return 0
+
+static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long request, void *arg)
+{
+	struct fake_kvm *k = fake_kvm_of(sys);
+
+	(void)fd;
+	if (request == KVM_RUN)
+		return fake_run_ioctl(k);
+	if (fake_fails(k, request))
+		return -1;
+	switch (request) {
+	case KVM_GET_API_VERSION:
+		return KVM_API_VERSION;
+	case KVM_CHECK_EXTENSION:
+		return (uintptr_t)arg == KVM_CAP_SYNC_REGS ? KVM_SYNC_X86_VALID_FIELDS : 1;
+	case KVM_CREATE_VM:
+	case KVM_CREATE_VCPU:
+		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
+	case KVM_GET_VCPU_MMAP_SIZE:
+		return FAKE_RUN_BYTES;
+	case KVM_SET_MSRS:
+		return fake_msrs(k, arg, true);
+	case KVM_GET_MSRS:
+		return fake_msrs(k, arg, false);
+	case KVM_GET_SREGS2: {
+		struct kvm_sregs2 *s = arg;
+
+		memcpy(s, &k->state.sregs, offsetof(struct kvm_sregs2, flags));
+		s->flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+		return 0;
+	}
+	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
+	FAKE_STATE(KVM_GET_XCRS, KVM_SET_XCRS, xcrs);
+	FAKE_STATE(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave);
+	FAKE_STATE(KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, debug);
+	default:
+		return 0;
+	}
+}
+
+static inline void fake_kvm_init(struct fake_kvm *k)
+{
+	*k = (struct fake_kvm){.sys = {fake_open, fake_close, fake_ioctl, fake_map, fake_unmap}, .times = 1, .err = EIO};
+}
+
+static inline enum status fake_kvm_available(struct error *e)
+{
+	(void)e;
+	return ST_OK;
+}
+
+#endif

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kvm path on a KVM that fails. Every request of the host fails in turn, every exit reason comes back, KVM_RUN stalls in
+ * several ways: the guest, four bytes that write to the debug exit, ends as it should because the translator goes on with
+ * it, or the run ends with one line that names the failure; nothing hangs and nothing stays open.
+ */
+#include "tests/unit/fake_kvm.h"
+
+#include <unistd.h>
+
+#include "engine/run.h"
+#include "engine/switch.h"
+
+#include "tests/unit/device_test.h"
+
+#define GUEST_VALUE 21
+#define FLAT_ADDR 0x7c00
+#define LIMIT_NS 20000000000ull
+
+static const uint8_t guest_code[] = {0xb0, GUEST_VALUE, 0xe6, 0xf4}; /* mov $21, %al; out %al, $0xf4 */
+
+struct scene {
+	struct fake_kvm k;
+	struct exec_ops ops;
+	struct vm_config cfg;
+	struct error e;
+	struct vm *vm;
+	struct timer limit, later;
+	enum vm_outcome outcome;
+	char file[40], text[320];
+	const uint8_t *code; /* NULL: guest_code */
+	size_t code_bytes;
+	bool no_fallback;
+};
+
+static void limit_fire(void *ctx)
+{
+	vm_end(ctx, VM_TIMEOUT, 0, "stuck");
+}
+
+/* later: what else happens while the guest runs */
+static void scene_run(struct scene *s, enum path_id first, void (*later)(void *scene), uint64_t later_ns)
+{
+	const void *code = s->code ? s->code : guest_code;
+	size_t bytes = s->code ? s->code_bytes : sizeof(guest_code);
+	int fd;
+
+	strcpy(s->file, "/tmp/steelyard-kvm-XXXXXX");
+	fd = mkstemp(s->file);
+	if (fd < 0 || write(fd, code, bytes) != (ssize_t)bytes)
+		abort();
+	close(fd);
+	s->ops = kvm_ops;
+	s->ops.available = fake_kvm_available;
+	s->cfg = (struct vm_config){.path = first,
+				    .ops = first == PATH_KVM ? &s->ops : NULL,
+				    .memory_bytes = 32ull << 20,
+				    .ncpus = 1,
+				    .debug_exit_port = 0xf4,
+				    .flat = s->file,
+				    .flat_addr = FLAT_ADDR,
+				    .kvm_trust = true,
+				    .no_fallback = s->no_fallback,
+				    .kvm_sys = &s->k.sys};
+	s->outcome = VM_RUNNING;
+	if (vm_create(&s->vm, &s->cfg, &s->e) != ST_OK) {
+		unlink(s->file);
+		return;
+	}
+	s->vm->paths[PATH_KVM] = &s->ops;
+	timer_init(&s->limit, &s->vm->clock, limit_fire, s->vm);
+	timer_arm(&s->limit, LIMIT_NS);
+	timer_init(&s->later, &s->vm->clock, later, s);
+	if (later)
+		timer_arm(&s->later, later_ns);
+	s->outcome = vm_run(s->vm);
+	timer_cancel(&s->limit);
+	timer_cancel(&s->later);
+	snprintf(s->text, sizeof(s->text), "%s", s->vm->end_text);
+}
+
+static void scene_end(struct scene *s, struct tally *t)
+{
+	if (s->vm)
+		vm_destroy(s->vm);
+	s->vm = NULL;
+	unlink(s->file);
+	EQ(atomic_load(&s->k.fds), 0);
+	EQ(atomic_load(&s->k.maps), 0);
+}
+
+/* The guest came to its end, on the translator. */
+static bool went_on(struct scene *s)
+{
+	bool ok = s->vm && s->outcome == VM_DEBUG_EXIT && atomic_load(&s->vm->exit_value) == GUEST_VALUE &&
+		  switch_path_of(s->vm, 0) == PATH_BT;
+
+	if (!ok)
+		printf("outcome %d, \"%s\" \"%s\"\n", s->outcome, s->text, s->e.msg);
+	return ok;
+}
+
+/* ---- every request fails ---- */
+
+enum where {
+	AT_CREATE, /* vm_create says it */
+	AT_START,  /* the vCPU's thread ends the run */
+	FALLS,	   /* the translator goes on */
+	LOSES,	   /* the state is in KVM and does not come back: the run ends */
+	IS_FINE,   /* the path does without */
+};
+
+static const struct {
+	unsigned long request;
+	const char *name;
+	enum where where;
+} requests[] = {
+	{FAKE_OPEN, "open", AT_CREATE},
+	{KVM_GET_API_VERSION, "KVM_GET_API_VERSION", AT_CREATE},
+	{KVM_CHECK_EXTENSION, "KVM_CHECK_EXTENSION", AT_CREATE},
+	{KVM_CREATE_VM, "KVM_CREATE_VM", AT_CREATE},
+	{KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", AT_CREATE},
+	{KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", AT_CREATE},
+	{KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR", AT_CREATE},
+	{KVM_X86_SET_MSR_FILTER, "KVM_X86_SET_MSR_FILTER", AT_CREATE},
+	{KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION", AT_START},
+	{KVM_CREATE_VCPU, "KVM_CREATE_VCPU", AT_START},
+	{FAKE_MAP, "mmap", AT_START},
+	{KVM_SET_CPUID2, "KVM_SET_CPUID2", AT_START},
+	{KVM_SET_XCRS, "KVM_SET_XCRS", FALLS},
+	{KVM_SET_XSAVE, "KVM_SET_XSAVE", FALLS},
+	{KVM_SET_MSRS, "KVM_SET_MSRS", FALLS},
+	{KVM_SET_DEBUGREGS, "KVM_SET_DEBUGREGS", FALLS},
+	{KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR", IS_FINE},
+	{KVM_HAS_DEVICE_ATTR, "KVM_HAS_DEVICE_ATTR", IS_FINE},
+	{KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", IS_FINE},
+	{KVM_RUN, "KVM_RUN", FALLS},
+	{KVM_GET_XCRS, "KVM_GET_XCRS", LOSES},
+	{KVM_GET_XSAVE, "KVM_GET_XSAVE", LOSES},
+	{KVM_GET_MSRS, "KVM_GET_MSRS", LOSES},
+	{KVM_GET_DEBUGREGS, "KVM_GET_DEBUGREGS", LOSES},
+};
+
+static int run_internal_error(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	(void)k;
+	(void)n;
+	r->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	r->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	r->internal.ndata = 0;
+	return 0;
+}
+
+static void test_requests(struct tally *t)
+{
+	static const int errors[] = {EIO, EINVAL, ENOMEM, EBADF, EFAULT, ENOTTY};
+
+	for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		struct scene s = {0};
+		bool ok = false;
+
+		fake_kvm_init(&s.k);
+		s.k.fail = requests[i].request;
+		s.k.err = errors[i % 6];
+		s.k.run = run_internal_error;
+		scene_run(&s, PATH_KVM, NULL, 0);
+		switch (requests[i].where) {
+		case AT_CREATE:
+			ok = !s.vm && s.e.msg[0] && strstr(s.e.msg, "kvm");
+			break;
+		case AT_START:
+			ok = s.outcome == VM_FAILED && strstr(s.text, "kvm");
+			break;
+		case FALLS:
+		case IS_FINE:
+			ok = went_on(&s);
+			break;
+		case LOSES:
+			ok = s.outcome == VM_FAILED && strstr(s.text, "does not give");
+			break;
+		}
+		if (!ok)
+			printf("%s fails: outcome %d, \"%s\" \"%s\"\n", requests[i].name, s.outcome, s.text, s.e.msg);
+		TRUE(ok);
+		TRUE(requests[i].where == IS_FINE || atomic_load(&s.k.failed) > 0);
+		scene_end(&s, t);
+	}
+}
+
+/* ---- the same when a guest that runs on the translator shall change to kvm: it stays there, or comes back ---- */
+
+static const uint8_t waiting_code[] = {
+	0xba, 0xff, 0x03,	       /* mov $0x3ff, %dx: COM1's scratch register, which the test writes */
+	0xec,			       /* 1: in (%dx), %al */
+	0x3c, 0x5a,		       /* cmp $0x5a, %al */
+	0x75, 0xfb,		       /* jne 1b */
+	0xb0, GUEST_VALUE, 0xe6, 0xf4, /* mov $21, %al; out %al, $0xf4 */
+};
+
+static void change_then_tell(void *ctx)
+{
+	struct scene *s = ctx;
+	struct error e = {0};
+
+	if (s->k.arg++ == 0) {
+		if (vm_switch_path(s->vm, -1, PATH_KVM, "the test", &e) != ST_OK)
+			printf("vm_switch_path: %s\n", e.msg);
+		timer_arm(&s->later, clock_ns(&s->vm->clock) + 30000000);
+	} else {
+		bus_write(&s->vm->pio, 0x3ff, 1, 0x5a);
+	}
+}
+
+static void test_requests_later(struct tally *t)
+{
+	for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		struct scene s = {.code = waiting_code, .code_bytes = sizeof(waiting_code)};
+		bool ok;
+
+		fake_kvm_init(&s.k);
+		s.k.fail = requests[i].request;
+		s.k.run = run_internal_error;
+		s.k.times = 1000;
+		scene_run(&s, PATH_BT, change_then_tell, 1000000);
+		ok = requests[i].where == LOSES ? s.outcome == VM_FAILED : went_on(&s);
+		TRUE(ok && s.vm && switch_count(s.vm) > 0);
+		if (!ok)
+			printf("%s fails later: outcome %d\n", requests[i].name, s.outcome);
+		scene_end(&s, t);
+	}
+}
+
+/* ---- every exit ---- */
+
+/* The reason of this scene once, filled with noise; then what no path can ignore. */
+static int run_reason(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	uint32_t reason = k->arg & 0xff, noise = k->arg >> 8;
+
+	if (n > 2)
+		return run_internal_error(k, r, n);
+	for (unsigned i = 0; i < sizeof(r->padding); i++)
+		r->padding[i] = (char)(noise * (i + 1) >> (i % 7));
+	r->exit_reason = reason;
+	if (reason == KVM_EXIT_IO && r->io.port == 0xf4)
+		r->io.port = 0x80;
+	return 0;
+}
+
+static void test_exits(struct tally *t)
+{
+	static const uint32_t noises[] = {0, 0xffffff, 0x010101, 0x5a17c3, 0x800001};
+
+	for (unsigned reason = 0; reason < 45; reason++) {
+		for (unsigned i = 0; i < sizeof(noises) / sizeof(noises[0]); i++) {
+			struct scene s = {0};
+			bool ok;
+
+			fake_kvm_init(&s.k);
+			s.k.arg = reason | noises[i] << 8;
+			s.k.run = run_reason;
+			if (reason == KVM_EXIT_HLT) /* halted it is, for ever: that is what the host says */
+				continue;
+			scene_run(&s, PATH_KVM, NULL, 0);
+			ok = reason == KVM_EXIT_SHUTDOWN ? s.outcome == VM_TRIPLE_FAULT : went_on(&s);
+			/* what the noise wrote to ports may end the machine as well: by a reset, by power-off */
+			if (reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO)
+				ok = s.outcome != VM_TIMEOUT && s.outcome != VM_RUNNING;
+			if (!ok)
+				printf("exit %u, noise %x: outcome %d, \"%s\"\n", reason, noises[i], s.outcome, s.text);
+			TRUE(ok);
+			scene_end(&s, t);
+		}
+	}
+}
+
+/* A real port access: two pieces of an OUTS, the second of which ends the run, on kvm. */
+static int run_outs(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	(void)k;
+	(void)n;
+	r->exit_reason = KVM_EXIT_IO;
+	r->io.direction = KVM_EXIT_IO_OUT;
+	r->io.size = 1;
+	r->io.port = 0xf4;
+	r->io.count = 1;
+	r->io.data_offset = 4096;
+	((uint8_t *)r)[4096] = GUEST_VALUE;
+	return 0;
+}
+
+static void test_io(struct tally *t)
+{
+	struct scene s = {0};
+	struct kvm_exit_count row;
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_outs;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	EQ(s.outcome, VM_DEBUG_EXIT);
+	TRUE(s.vm && atomic_load(&s.vm->exit_value) == GUEST_VALUE && switch_path_of(s.vm, 0) == PATH_KVM);
+	TRUE(s.vm && kvm_exit_row(s.vm, 0, &row) && !strcmp(row.name, "io") && row.count == 1);
+	scene_end(&s, t);
+}
+
+/* ---- stalls ---- */
+
+static int run_comes_back(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	(void)n;
+	nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	r->exit_reason = k->arg;
+	return 0;
+}
+
+static int run_again(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	(void)k;
+	(void)r;
+	(void)n;
+	nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	errno = EAGAIN;
+	return -1;
+}
+
+/* Never finishes an OUT: the shared page says the same port again and again. */
+static int run_repeats_out(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	run_outs(k, r, n);
+	r->io.port = 0x80;
+	return 0;
+}
+
+static void test_stalls(struct tally *t)
+{
+	static const struct {
+		int (*run)(struct fake_kvm *k, struct kvm_run *r, unsigned n);
+		unsigned arg;
+		const char *what;
+	} row[] = {
+		{NULL, 0, "blocks"},
+		{run_comes_back, KVM_EXIT_INTR, "intr"},
+		{run_comes_back, KVM_EXIT_IRQ_WINDOW_OPEN, "irq_window"},
+		{run_comes_back, KVM_EXIT_DEBUG, "debug"},
+		{run_again, 0, "EAGAIN"},
+		{run_repeats_out, 0, "the same OUT"},
+	};
+
+	for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct scene s = {0};
+
+		fake_kvm_init(&s.k);
+		s.k.run = row[i].run;
+		s.k.arg = row[i].arg;
+		scene_run(&s, PATH_KVM, NULL, 0);
+		if (!went_on(&s))
+			printf("stall: %s\n", row[i].what);
+		TRUE(went_on(&s));
+		TRUE(s.vm && switch_count_cause(s.vm, SWITCH_STALLED) == 1);
+		scene_end(&s, t);
+	}
+}
+
+/* A vCPU inside KVM_RUN answers: a change of path, a pause, the end. */
+static void ask_bt(void *ctx)
+{
+	struct scene *s = ctx;
+	struct error e = {0};
+
+	vm_switch_path(s->vm, 0, PATH_BT, "the test", &e);
+}
+
+static void end_it(void *ctx)
+{
+	vm_end(((struct scene *)ctx)->vm, VM_STOPPED, 0, "");
+}
+
+static void test_kicks(struct tally *t)
+{
+	struct scene s = {0}, s2 = {0};
+
+	fake_kvm_init(&s.k);
+	scene_run(&s, PATH_KVM, ask_bt, 20000000);
+	TRUE(went_on(&s));
+	EQ(switch_count_cause(s.vm, SWITCH_ASKED), 1);
+	scene_end(&s, t);
+	fake_kvm_init(&s2.k);
+	scene_run(&s2, PATH_KVM, end_it, 20000000);
+	EQ(s2.outcome, VM_STOPPED);
+	scene_end(&s2, t);
+}
+
+/* One instruction that KVM does not know is no reason to stay away; many are. */
+static void test_back(struct tally *t)
+{
+	struct scene s = {.code = waiting_code, .code_bytes = sizeof(waiting_code)};
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_internal_error;
+	s.k.arg = 1; /* change_then_tell: only tells */
+	scene_run(&s, PATH_KVM, change_then_tell, 200000000);
+	TRUE(went_on(&s));
+	/* 10 + 20 + 40 + 80 ms: there and back again, and nobody counts on a clock but for "more than once" */
+	TRUE(s.vm && switch_count_cause(s.vm, SWITCH_BACK) >= 1);
+	TRUE(s.vm && switch_count_cause(s.vm, SWITCH_CANNOT) > switch_count_cause(s.vm, SWITCH_BACK));
+	scene_end(&s, t);
+	s = (struct scene){0};
+	fake_kvm_init(&s.k);
+	s.k.run = run_internal_error;
+	s.no_fallback = true;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	EQ(s.outcome, VM_FAILED);
+	TRUE(strstr(s.text, "path kvm") != NULL);
+	scene_end(&s, t);
+}
+
+int main(void)
+{
+	void (*const tests[])(struct tally *) = {test_requests, test_requests_later, test_exits, test_io,
+						 test_stalls,	test_kicks,	     test_back};
+	struct tally tally = {0};
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+		tests[i](&tally);
+	printf("%u passed, %u failed\n", tally.passed, tally.failed);
+	return tally.failed ? 1 : 0;
+}
