@@ -129,14 +129,19 @@ static int enter(struct kvm_cpu *c, struct exit *x)
 	r->kvm_dirty_regs = 0;
 	c->unfinished = c->fresh = false;
 	c->v->count.kvm_exits++;
-	kvm_store_event_state(c);
-	if (r->cr8 != lapic_cr8(c->v->lapic))
-		lapic_set_cr8(c->v->lapic, (uint8_t)r->cr8);
 	if (ret == 0)
 		return 0;
 	c->last_reason = KVM_EXIT_INTR;
 	count(&c->m->exits[KVM_EXIT_INTR], 1);
 	return -1;
+}
+
+/* What the machine wants to know after every exit. */
+static void learn(struct kvm_cpu *c)
+{
+	kvm_store_event_state(c);
+	if (c->run->cr8 != lapic_cr8(c->v->lapic))
+		lapic_set_cr8(c->v->lapic, (uint8_t)c->run->cr8);
 }
 
 /* An instruction whose I/O has been done gets finished, without entering the guest. More I/O may come of it. false: x. */
@@ -147,6 +152,8 @@ static bool finish(struct kvm_cpu *c, struct exit *x)
 
 		c->run->immediate_exit = 1;
 		r = enter(c, x);
+		if (r <= 0)
+			learn(c);
 		if (r > 0 || (r == 0 && kvm_handle_exit(c, x) == KVM_LEAVE))
 			return false;
 	}
@@ -236,6 +243,7 @@ static void loop(struct kvm_cpu *c, struct exit *x)
 		r = enter(c, x);
 		if (r > 0)
 			return;
+		learn(c);
 		/* what is unfinished then is what this path cannot do: another one begins it anew */
 		if (r == 0 && kvm_handle_exit(c, x) == KVM_LEAVE)
 			return;

@@ -20,6 +20,9 @@
 #include "engine/lapic.h"
 #include "fastpath/kvm_int.h"
 
+#define XSAVE_SOFTWARE 464
+#define XSAVE_LEGACY_END 512
+
 /* MSRs with a field that KVM switches. EFER and the FS and GS bases travel with the segment registers, the TSC apart. */
 static const struct msr_field {
 	uint32_t index;
@@ -401,10 +404,13 @@ void kvm_pull(struct vcpu *v)
 	for (unsigned i = 0; i < xcrs.nr_xcrs && i < KVM_MAX_XCRS; i++)
 		if (xcrs.xcrs[i].xcr == 0)
 			v->regs.xcr0 = xcrs.xcrs[i].value;
-	if (kvm_cpu_ioctl(c, KVM_GET_XSAVE, &c->xsave) == 0)
+	if (kvm_cpu_ioctl(c, KVM_GET_XSAVE, &c->xsave) == 0) {
 		memcpy(v->regs.xsave, c->xsave.region, sizeof(v->regs.xsave));
-	else
+		/* 48 bytes are software's (SDM 1 10.5.1), and Linux uses them */
+		memset(v->regs.xsave + XSAVE_SOFTWARE, 0, XSAVE_LEGACY_END - XSAVE_SOFTWARE);
+	} else {
 		lost(c, "XSAVE state");
+	}
 	if (kvm_cpu_ioctl(c, KVM_GET_DEBUGREGS, &d) == 0) {
 		memcpy(v->regs.dr, d.db, sizeof(d.db));
 		v->regs.dr[6] = d.dr6;

@@ -38,6 +38,7 @@ struct fake_kvm {
 	struct kvm_xsave xsave;
 	struct kvm_xcrs xcrs;
 	struct kvm_debugregs debug;
+	uint64_t pdptrs[4];
 	uint64_t msr[64];
 	uint32_t msr_index[64];
 	unsigned nmsrs;
@@ -189,6 +190,14 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 
 		memcpy(s, &k->state.sregs, offsetof(struct kvm_sregs2, flags));
 		s->flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+		memcpy(s->pdptrs, k->pdptrs, sizeof(k->pdptrs));
+		return 0;
+	}
+	case KVM_SET_SREGS2: {
+		const struct kvm_sregs2 *s = arg;
+
+		memcpy(&k->state.sregs, s, offsetof(struct kvm_sregs2, flags));
+		memcpy(k->pdptrs, s->pdptrs, sizeof(k->pdptrs));
 		return 0;
 	}
 	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
