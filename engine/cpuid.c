@@ -14,7 +14,7 @@
  * stuffing and barriers protect nothing here; they would only cost time. What keeps a guest from reading this process
  * is that it has no host address of its own, and what keeps processes apart is the host kernel, which knows the real
  * processor. Isolation between two programs inside one guest is NOT provided against speculation. On the kvm path the
- * processor runs the guest's own code: that path must take these rows from KVM instead.
+ * processor runs the guest's own code: a guest that begins there gets none of these claims (cpuid_drop_immunity).
  *
  * Deviations from a real processor, all of them permitted to a virtual one: no MTRR (memory types have no meaning
  * here), no MCA, no performance counters, no MONITOR, no virtualization, no supervisor XSAVE state.
@@ -472,6 +472,21 @@ void cpuid_build(struct cpuid_table *t, unsigned ncpus)
 		uint32_t edx = find(t, 1, 0)->edx & 0x0183f3ff;
 
 		entry_or((struct cpuid_entry *)find(t, LEAF_EXT + 1, 0), EDX, edx);
+	}
+}
+
+void cpuid_drop_immunity(struct cpuid_table *t)
+{
+	static const uint8_t claims[] = {F_ARCH_CAP,  F_AMD_SSB_NO, F_BTC_NO,	 F_AUTOIBRS,
+					 F_SRSO_NO, F_TSA_SQ_NO,	F_TSA_L1_NO};
+
+	for (unsigned i = 0; i < ARRAY_LEN(claims); i++) {
+		const struct feature_row *f = &feature_rows[claims[i]];
+		struct cpuid_entry *e = (struct cpuid_entry *)find(t, f->leaf, f->subleaf);
+
+		if (!e)
+			continue;
+		*(f->reg == EAX ? &e->eax : f->reg == EBX ? &e->ebx : f->reg == ECX ? &e->ecx : &e->edx) &= ~(1u << f->bit);
 	}
 }
 

@@ -45,6 +45,8 @@ struct kvm_machine {
 	bool has_sregs2;
 	struct kvm_slot slot[KVM_SLOTS_MAX];
 	unsigned nslots;
+	/* Made once: a vCPU that KVM has created stays until its machine goes, so a reset takes the same. Owner of the vCPU */
+	struct kvm_cpu *cpu[VM_MAX_CPUS];
 	/* by exit reason, all vCPUs [any] */
 	_Atomic uint64_t exits[KVM_EXIT_ROWS], exit_tsc[KVM_EXIT_ROWS], inside_tsc;
 };
@@ -60,6 +62,7 @@ struct kvm_cpu {
 	bool unfinished; /* the last exit is completed by the next KVM_RUN */
 	bool reload;	 /* what only a full load brings into KVM has changed */
 	bool has_tsc_offset;
+	int64_t tsc_offset; /* what KVM has */
 	struct kvm_sync_regs last; /* what KVM has, to tell what must be sent */
 	/* the watchdog */
 	timer_t timer;
@@ -123,6 +126,7 @@ void kvm_watch_stepped(struct kvm_cpu *c);
 void kvm_kick(struct vcpu *v);
 
 /* kvm_run.c */
+void kvm_cpu_free(struct kvm_cpu *c); /* NULL is legal */
 enum status kvm_vcpu_init(struct vcpu *v, struct error *e);
 void kvm_vcpu_fini(struct vcpu *v);
 void kvm_run_guest(struct vcpu *v, struct exit *x);

@@ -47,12 +47,21 @@ static enum status set_cpuid(struct kvm_cpu *c, struct error *e)
 	return ST_OK;
 }
 
-enum status kvm_vcpu_init(struct vcpu *v, struct error *e)
+void kvm_cpu_free(struct kvm_cpu *c)
 {
-	struct kvm_machine *m = v->vm->path_vm[PATH_KVM];
+	if (!c)
+		return;
+	if (c->run)
+		c->m->sys->unmap(c->m->sys, c->run, c->m->run_bytes);
+	c->m->sys->close(c->m->sys, c->fd);
+	free(c);
+}
+
+static enum status cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
+{
 	struct kvm_cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
 	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET};
-	enum status st;
+	enum status st = ST_OK;
 
 	if (!c)
 		return error_set(e, ST_NO_MEMORY, "not enough memory for a vCPU");
@@ -65,18 +74,30 @@ enum status kvm_vcpu_init(struct vcpu *v, struct error *e)
 		free(c);
 		return st;
 	}
-	v->path[PATH_KVM] = c;
 	c->run = m->sys->map(m->sys, c->fd, m->run_bytes);
-	if (!c->run) {
+	if (!c->run)
 		st = error_errno(e, ST_NO_MEMORY, "kvm: cannot map vCPU %u", v->id);
-		goto fail;
+	else
+		st = set_cpuid(c, e);
+	if (st != ST_OK) {
+		kvm_cpu_free(c);
+		return st;
 	}
-	if ((st = set_cpuid(c, e)) != ST_OK || (st = kvm_watch_init(c, e)) != ST_OK)
-		goto fail;
 	c->has_tsc_offset = kvm_cpu_ioctl(c, KVM_HAS_DEVICE_ATTR, &attr) == 0;
+	m->cpu[v->id] = c;
 	return ST_OK;
-fail:
-	kvm_vcpu_fini(v);
+}
+
+enum status kvm_vcpu_init(struct vcpu *v, struct error *e)
+{
+	struct kvm_machine *m = v->vm->path_vm[PATH_KVM];
+	enum status st;
+
+	if (!m->cpu[v->id] && (st = cpu_new(m, v, e)) != ST_OK)
+		return st;
+	st = kvm_watch_init(m->cpu[v->id], e);
+	if (st == ST_OK)
+		v->path[PATH_KVM] = m->cpu[v->id];
 	return st;
 }
 
@@ -89,10 +110,7 @@ void kvm_vcpu_fini(struct vcpu *v)
 	kvm_watch_stop(c);
 	kvm_watch_fini(c);
 	v->path[PATH_KVM] = NULL;
-	if (c->run)
-		c->m->sys->unmap(c->m->sys, c->run, c->m->run_bytes);
-	c->m->sys->close(c->m->sys, c->fd);
-	free(c);
+	c->loaded = c->fresh = c->reload = false;
 }
 
 /* ---- KVM_RUN ---- */

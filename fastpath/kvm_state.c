@@ -262,10 +262,17 @@ static bool tsc_load(struct kvm_cpu *c, struct exit *x)
 		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
 	struct msr_one one = {.head.nmsrs = 1, .entry = {.index = MSR_TSC}};
 
+	c->tsc_offset = c->v->regs.tsc_offset;
 	if (c->has_tsc_offset && kvm_cpu_ioctl(c, KVM_SET_DEVICE_ATTR, &attr) == 0)
 		return true;
 	one.entry.data = clock_tsc(&c->v->vm->clock) + offset;
 	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &one) == 1 || fail(c, x, "time stamp counter");
+}
+
+/* A pause of the machine moves the offset of all vCPUs. */
+static bool tsc_holds(struct kvm_cpu *c, struct exit *x)
+{
+	return c->tsc_offset == c->v->regs.tsc_offset || tsc_load(c, x);
 }
 
 static bool vector_load(struct kvm_cpu *c, struct exit *x)
@@ -354,7 +361,7 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 	c->run->kvm_dirty_regs = 0;
 	if (c->loaded && c->fresh) {
 		send_all(c);
-		return true;
+		return tsc_holds(c, x);
 	}
 	if (c->loaded) {
 		if (memcmp(&s->regs, &c->last.regs, sizeof(s->regs)) != 0)
@@ -363,7 +370,7 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 			c->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 		if (memcmp(&s->events, &c->last.events, sizeof(s->events)) != 0)
 			c->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
-		return true;
+		return tsc_holds(c, x);
 	}
 	if (lapic_mmio_gpa(c->v->lapic) != UINT64_MAX && mem_ram(&c->v->vm->mem, lapic_mmio_gpa(c->v->lapic), 1)) {
 		kvm_leave(c, x, EXIT_CANNOT, "the guest has put its local APIC over memory");

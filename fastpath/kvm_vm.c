@@ -17,12 +17,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/cpuid.h"
 #include "fastpath/kvm_int.h"
 
 #define DEV_KVM "/dev/kvm"
-/* Four pages below the firmware that VMX without unrestricted guests needs in a free place of the address space. */
-#define TSS_GPA 0xfffbd000u
-#define IDENTITY_MAP_GPA 0xfffbc000u
+/* Four pages that VMX without unrestricted guests needs in a free place of the address space: above the local APIC, below any
+ * firmware of up to 16 MiB. */
+#define TSS_GPA 0xfeffd000u
+#define IDENTITY_MAP_GPA 0xfeffc000u
 
 /* ---- the host ---- */
 
@@ -265,6 +267,8 @@ static void kvm_vm_fini(struct vm *vm)
 	if (!m)
 		return;
 	vm->path_vm[PATH_KVM] = NULL;
+	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
+		kvm_cpu_free(m->cpu[i]);
 	if (m->fd >= 0)
 		m->sys->close(m->sys, m->fd);
 	if (m->dev >= 0)
@@ -284,6 +288,9 @@ static enum status kvm_vm_init(struct vm *vm, struct error *e)
 	m->dev = m->fd = -1;
 	vm->path_vm[PATH_KVM] = m;
 	kvm_host_judge(&m->host);
+	/* A guest that began on another path has been told already */
+	if (m->host.native && vm->cfg.path == PATH_KVM)
+		cpuid_drop_immunity(&vm->cpuid);
 	st = set_up(m, e);
 	if (st != ST_OK)
 		kvm_vm_fini(vm);

@@ -42,6 +42,7 @@ struct fake_kvm {
 	uint64_t msr[64];
 	uint32_t msr_index[64];
 	unsigned nmsrs;
+	unsigned created;
 };
 
 static inline struct fake_kvm *fake_kvm_of(const struct kvm_sys *sys)
@@ -176,8 +177,13 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		return KVM_API_VERSION;
 	case KVM_CHECK_EXTENSION:
 		return (uintptr_t)arg == KVM_CAP_SYNC_REGS ? KVM_SYNC_X86_VALID_FIELDS : 1;
-	case KVM_CREATE_VM:
 	case KVM_CREATE_VCPU:
+		if (k->created++) { /* one vCPU it is, and KVM never forgets it */
+			errno = EEXIST;
+			return -1;
+		}
+		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
+	case KVM_CREATE_VM:
 		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
 	case KVM_GET_VCPU_MMAP_SIZE:
 		return FAKE_RUN_BYTES;

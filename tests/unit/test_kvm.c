@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include "engine/board_map.h"
 #include "engine/run.h"
 #include "engine/switch.h"
 
@@ -303,6 +304,29 @@ static void test_io(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* A reset of the machine ends the vCPU threads and begins new ones on the same KVM. */
+static int run_reset(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	run_outs(k, r, n);
+	if (k->arg++ < 3) {
+		r->io.port = BOARD_RESET_PORT;
+		((uint8_t *)r)[4096] = BOARD_RESET_VALUE;
+	}
+	return 0;
+}
+
+static void test_reset(struct tally *t)
+{
+	struct scene s = {0};
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_reset;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	EQ(s.outcome, VM_DEBUG_EXIT);
+	TRUE(s.vm && s.vm->resets == 3 && switch_path_of(s.vm, 0) == PATH_KVM);
+	scene_end(&s, t);
+}
+
 /* ---- stalls ---- */
 
 static int run_comes_back(struct fake_kvm *k, struct kvm_run *r, unsigned n)
@@ -414,10 +438,35 @@ static void test_back(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* What a guest of a real processor is not told. */
+static void test_immunity(struct tally *t)
+{
+	static const char *const claims[] = {"arch_capabilities", "amd_ssb_no", "btc_no", "autoibrs", "srso_no", "tsa_sq_no", "tsa_l1_no"};
+	struct scene s = {0};
+	unsigned before = 0, after = 0;
+	const char *name;
+	bool offered;
+
+	fake_kvm_init(&s.k);
+	scene_run(&s, PATH_BT, NULL, 0);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; cpuid_row(s.vm, i, &name, &offered); i++)
+			for (unsigned k = 0; k < sizeof(claims) / sizeof(claims[0]); k++)
+				if (!strcmp(name, claims[k]) && offered)
+					++*(pass ? &after : &before);
+		cpuid_drop_immunity(&s.vm->cpuid);
+	}
+	TRUE(before >= 1);
+	EQ(after, 0);
+	scene_end(&s, t);
+}
+
 int main(void)
 {
 	void (*const tests[])(struct tally *) = {test_requests, test_requests_later, test_exits, test_io,
-						 test_stalls,	test_kicks,	     test_back};
+						 test_reset,
+						 test_stalls,	test_kicks,	     test_back,
+						 test_immunity};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
