@@ -180,6 +180,11 @@ static void smi_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 const struct io_ops acpi_pm_ops = {"acpi pm", pm_read, pm_write};
 const struct io_ops acpi_smi_ops = {"acpi smi", smi_read, smi_write};
 
+bool acpi_pm_button_heard(const struct acpi_pm *pm)
+{
+	return (pm->cnt & CNT_SCI_EN) && (pm->en & PM1_PWRBTN);
+}
+
 void acpi_pm_power_button(struct acpi_pm *pm)
 {
 	pm->sts |= PM1_PWRBTN;

@@ -28,6 +28,8 @@ struct acpi_pm_config {
 struct acpi_pm *acpi_pm_new(struct clock *clock, struct irq_line sci, const struct acpi_pm_config *cfg);
 void acpi_pm_free(struct acpi_pm *pm);
 void acpi_pm_reset(struct acpi_pm *pm);
+/* Would the guest hear of the power button: has it enabled the event and the SCI? */
+bool acpi_pm_button_heard(const struct acpi_pm *pm);
 void acpi_pm_power_button(struct acpi_pm *pm);
 
 /* 24H ports: PM1a_EVT at 0, PM1a_CNT at 4, PM_TMR (32 bits) at 8, GPE0 at 20H. */

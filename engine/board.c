@@ -303,9 +303,13 @@ int board_pic_ack(struct vm *vm)
 	return vector;
 }
 
-void board_power_button(struct vm *vm)
+bool board_power_button(struct vm *vm)
 {
-	acpi_pm_power_button(vm->board->pm);
+	bool heard = acpi_pm_button_heard(vm->board->pm);
+
+	if (heard)
+		acpi_pm_power_button(vm->board->pm);
+	return heard;
 }
 
 void board_isa_irq(struct vm *vm, unsigned irq, bool level)

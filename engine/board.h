@@ -34,8 +34,9 @@ bool board_pic_intr(struct vm *vm);
  * Takes the device lock: any thread that does not hold it. */
 int board_pic_ack(struct vm *vm);
 
-/* A person presses the power button: the guest gets the ACPI event. Device lock held. */
-void board_power_button(struct vm *vm);
+/* A person presses the power button: the guest gets the ACPI event. false: it does not listen, and nothing
+ * has happened. Device lock held. */
+bool board_power_button(struct vm *vm);
 /* Drives ISA line irq (0-15): 8259 and I/O APIC. Device lock held. */
 void board_isa_irq(struct vm *vm, unsigned irq, bool level);
 /* Serial output that waits for its flush timer goes out now. Device lock held. */

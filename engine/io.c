@@ -31,6 +31,7 @@ struct io {
 	int wake_fd, signal_fd;
 	uint64_t sleep_until_ns; /* guest time; device lock */
 	_Atomic uint64_t cpu_ns; /* of threads that ended */
+	_Atomic clockid_t cpu_clock; /* of the thread that runs; 0: none */
 	struct io_source source[IO_MAX_SOURCES];
 	unsigned nsources;
 };
@@ -149,9 +150,12 @@ static void *io_thread(void *arg)
 	struct io *io = arg;
 	struct pollfd p[IO_MAX_SOURCES + 2];
 	struct timespec ts, *sleep;
+	clockid_t cpu_clock;
 	uint64_t count;
 
 	pthread_setname_np(pthread_self(), "io");
+	if (pthread_getcpuclockid(pthread_self(), &cpu_clock) == 0)
+		atomic_store(&io->cpu_clock, cpu_clock);
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
 	while (!atomic_load(&io->stop)) {
 		unsigned n = io->nsources;
@@ -172,6 +176,7 @@ static void *io_thread(void *arg)
 			io->source[i].ready(io->source[i].ctx, &p[i]);
 		pthread_mutex_unlock(&io->vm->dev_lock);
 	}
+	atomic_store(&io->cpu_clock, 0);
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	atomic_fetch_add(&io->cpu_ns, (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec);
 	return NULL;
@@ -211,10 +216,10 @@ void io_stop(struct io *io)
 uint64_t io_cpu_ns(struct io *io)
 {
 	uint64_t ns = atomic_load(&io->cpu_ns);
+	clockid_t id = atomic_load(&io->cpu_clock);
 	struct timespec ts;
-	clockid_t id;
 
-	if (io->started && pthread_getcpuclockid(io->thread, &id) == 0 && clock_gettime(id, &ts) == 0)
+	if (id && clock_gettime(id, &ts) == 0)
 		ns += (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 	return ns;
 }

@@ -33,7 +33,8 @@
 struct run {
 	_Atomic bool quit;
 	unsigned started; /* threads to join */
-	_Atomic uint64_t cpu_ns[VM_MAX_CPUS];
+	_Atomic uint64_t cpu_ns[VM_MAX_CPUS];	 /* of threads that ended */
+	_Atomic clockid_t cpu_clock[VM_MAX_CPUS]; /* of the thread that runs; 0: none. One that has ended reads as 0 ns */
 	unsigned pause_depth;
 	int64_t pause_tsc_offset;
 };
@@ -172,11 +173,33 @@ void vm_resume(struct vm *vm)
 		io_wake(vm->io); /* it may have seen the clock stopped a moment ago and sleep for ever */
 		/* The host's TSC went on meanwhile; the guest's did not. The same step for all keeps them in step. */
 		moved = clock_tsc_offset(&vm->clock) - vm->run->pause_tsc_offset;
-		for (unsigned i = 0; i < vm->ncpus; i++)
+		/* Between run_stop and run_tsc_start the vCPUs belong to who resets them, and get their offset there. */
+		for (unsigned i = 0; i < vm->ncpus && !atomic_load(&vm->run->quit); i++)
 			vm->vcpu[i]->regs.tsc_offset += moved;
 	}
 	atomic_fetch_sub(&vm->world_stop_depth, 1);
 	pthread_cond_broadcast(&vm->world_cond);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+void run_clock_start(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	if (!vm->run->pause_depth)
+		clock_start(&vm->clock);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
+void run_tsc_start(struct vm *vm)
+{
+	int64_t offset;
+
+	pthread_mutex_lock(&vm->world_lock);
+	atomic_store(&vm->run->quit, false);
+	offset = clock_tsc_offset(&vm->clock);
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		vm->vcpu[i]->regs.tsc_offset = offset;
+	vm->run->pause_tsc_offset = offset; /* a pause that is in force goes on from here */
 	pthread_mutex_unlock(&vm->world_lock);
 }
 
@@ -304,18 +327,22 @@ static void *vcpu_thread(void *arg)
 	struct vcpu *v = arg;
 	struct vm *vm = v->vm;
 	struct error e = {0};
+	clockid_t cpu_clock;
 	char name[16];
 
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
 	pthread_setname_np(pthread_self(), name);
 	world_enter(vm);
 	v->tid = gettid();
+	if (pthread_getcpuclockid(pthread_self(), &cpu_clock) == 0)
+		atomic_store(&vm->run->cpu_clock[v->id], cpu_clock);
 	if (switch_start(v, &e) == ST_OK)
 		vcpu_loop(v);
 	else
 		vm_end(vm, VM_FAILED, 0, e.msg);
 	switch_stop(v);
 	v->tid = 0;
+	atomic_store(&vm->run->cpu_clock[v->id], 0);
 	atomic_fetch_add(&vm->run->cpu_ns[v->id], thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID));
 	world_leave(vm);
 	return NULL;
@@ -323,13 +350,9 @@ static void *vcpu_thread(void *arg)
 
 uint64_t run_cpu_ns(struct vm *vm, unsigned i)
 {
-	uint64_t ns = atomic_load(&vm->run->cpu_ns[i]);
-	struct vcpu *v = vm->vcpu[i];
-	clockid_t id;
+	clockid_t id = atomic_load(&vm->run->cpu_clock[i]);
 
-	if (v && v->thread_started && v->tid && pthread_getcpuclockid(v->thread, &id) == 0)
-		ns += thread_cpu_ns(id);
-	return ns;
+	return atomic_load(&vm->run->cpu_ns[i]) + (id ? thread_cpu_ns(id) : 0);
 }
 
 /* ---- all of them ---- */
@@ -345,7 +368,6 @@ enum status run_start(struct vm *vm, struct error *e)
 	sigaddset(&block, SIGHUP);
 	sigaddset(&block, SIGWINCH);
 	sigaddset(&block, SIGPIPE);
-	atomic_store(&vm->run->quit, false);
 	pthread_sigmask(SIG_BLOCK, &block, &old);
 	for (unsigned i = 0; i < vm->ncpus && !err; i++) {
 		err = pthread_create(&vm->vcpu[i]->thread, NULL, vcpu_thread, vm->vcpu[i]);

@@ -14,6 +14,10 @@ struct vm;
 /* vm->run becomes valid; no thread yet. */
 enum status run_init(struct vm *vm, struct error *e);
 void run_fini(struct vm *vm);
+/* Guest time begins, unless the machine is paused: then vm_resume lets it. */
+void run_clock_start(struct vm *vm);
+/* Before each run_start: all vCPUs see the same time stamp counter, from 0 at power-on. No vCPU runs. */
+void run_tsc_start(struct vm *vm);
 /* One thread per vCPU. On failure none is left. */
 enum status run_start(struct vm *vm, struct error *e);
 /* All vCPU threads leave guest code, end and are joined. */

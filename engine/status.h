@@ -21,6 +21,7 @@ enum status {
 	ST_NO_MEMORY,	/* the host has not enough memory */
 	ST_UNSUPPORTED, /* this host or this build cannot do it */
 	ST_DENIED,	/* permission */
+	ST_BUSY,	/* somebody else has it */
 	ST_IO,		/* a host read, write or system call failed */
 };
 

@@ -12,6 +12,7 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/board.h"
 #include "engine/boot.h"
@@ -157,15 +158,6 @@ void vm_end(struct vm *vm, enum vm_outcome o, int value, const char *text)
 		run_kick_all(vm);
 }
 
-/* All vCPUs see the same time stamp counter, from 0 at power-on. */
-static void tsc_synchronize(struct vm *vm)
-{
-	int64_t offset = clock_tsc_offset(&vm->clock);
-
-	for (unsigned i = 0; i < vm->ncpus; i++)
-		vm->vcpu[i]->regs.tsc_offset = offset;
-}
-
 static enum status vm_reset(struct vm *vm, struct error *e)
 {
 	pthread_mutex_lock(&vm->dev_lock);
@@ -189,12 +181,23 @@ static enum vm_outcome wait_outcome(struct vm *vm)
 	return (enum vm_outcome)atomic_load(&vm->outcome);
 }
 
-/* false: a wish to end came in while the machine was being reset. */
-static bool outcome_clear(struct vm *vm)
+/* The reset is over: the next outcome counts. false: a wish to end came in meanwhile. */
+static bool reset_done(struct vm *vm)
 {
-	int reset = VM_RESET_REQUEST;
+	char why[sizeof(vm->end_text)];
+	bool go_on;
 
-	return atomic_compare_exchange_strong(&vm->outcome, &reset, VM_RUNNING);
+	pthread_mutex_lock(&vm->end_lock);
+	go_on = atomic_load(&vm->outcome) == VM_RESET_REQUEST;
+	if (go_on) {
+		memcpy(why, vm->end_text, sizeof(why));
+		vm->end_text[0] = 0;
+		atomic_store(&vm->outcome, VM_RUNNING);
+	}
+	pthread_mutex_unlock(&vm->end_lock);
+	if (go_on && vm->cfg.on_reset)
+		vm->cfg.on_reset(vm->cfg.on_reset_ctx, vm, atomic_load(&vm->resets), why[0] ? why : "the guest asked for it");
+	return go_on;
 }
 
 enum vm_outcome vm_run(struct vm *vm)
@@ -202,13 +205,13 @@ enum vm_outcome vm_run(struct vm *vm)
 	struct error e = {0};
 	enum vm_outcome o;
 
-	clock_start(&vm->clock);
+	run_clock_start(vm);
 	if (io_start(vm->io, &e) != ST_OK) {
 		vm_end(vm, VM_FAILED, 0, e.msg);
 		return VM_FAILED;
 	}
 	for (;;) {
-		tsc_synchronize(vm);
+		run_tsc_start(vm);
 		if (switch_world_begin(vm, &e) != ST_OK || run_start(vm, &e) != ST_OK)
 			vm_end(vm, VM_FAILED, 0, e.msg);
 		o = wait_outcome(vm);
@@ -218,7 +221,7 @@ enum vm_outcome vm_run(struct vm *vm)
 		vm->resets++;
 		if (vm_reset(vm, &e) != ST_OK)
 			vm_end(vm, VM_FAILED, 0, e.msg);
-		if (!outcome_clear(vm))
+		if (!reset_done(vm))
 			break;
 	}
 	io_stop(vm->io);

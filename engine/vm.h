@@ -62,6 +62,9 @@ struct vm_config {
 	/* Told of every change of path, on the vCPU's thread, between two runs. NULL: nobody. */
 	void (*on_switch)(void *ctx, struct vm *vm, const struct switch_event *ev);
 	void *on_switch_ctx;
+	/* Told when a reset is done and the guest is about to start again, on the thread of vm_run. why: one line. NULL: nobody. */
+	void (*on_reset)(void *ctx, struct vm *vm, unsigned resets, const char *why);
+	void *on_reset_ctx;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };
 
@@ -107,7 +110,7 @@ struct vm {
 	const struct exec_ops *paths[PATH_COUNT]; /* exec_paths with cfg.ops in it; NULL: none */
 	unsigned paths_begun;	    /* bit p: path p's vm_init has succeeded. Written with the world stopped */
 	struct switcher *switcher;  /* engine/switch.h: who is on which path */
-	unsigned resets;	    /* since power-on */
+	_Atomic unsigned resets;    /* since power-on */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */

@@ -149,9 +149,13 @@ static void test_ports(struct tally *t)
 	EQ(board_pic_ack(vm), 0x24);
 	/* the SCI, level-triggered, through the slave */
 	out(vm, 0x20, 0x20);
-	vm_pio_write(vm->vcpu[0], BOARD_PM1A_EVT_PORT + 2, 2, 0x0100);
 	pthread_mutex_lock(&vm->dev_lock);
-	board_power_button(vm);
+	TRUE(!board_power_button(vm)); /* nobody listens */
+	pthread_mutex_unlock(&vm->dev_lock);
+	vm_pio_write(vm->vcpu[0], BOARD_PM1A_EVT_PORT + 2, 2, 0x0100);
+	TRUE(!board_pic_intr(vm));
+	pthread_mutex_lock(&vm->dev_lock);
+	TRUE(board_power_button(vm));
 	pthread_mutex_unlock(&vm->dev_lock);
 	TRUE(board_pic_intr(vm));
 	EQ(board_pic_ack(vm), 0x29);
