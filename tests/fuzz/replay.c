@@ -15,7 +15,7 @@
 #define FILE_MAX (1u << 20)
 
 typedef int target_fn(const uint8_t *data, size_t size);
-target_fn fuzz_decode_one, fuzz_load_one, fuzz_translate_one;
+target_fn fuzz_decode_one, fuzz_load_one, fuzz_translate_one, fuzz_control_one;
 
 static const struct target {
 	const char *name;
@@ -24,6 +24,7 @@ static const struct target {
 	{"decode", fuzz_decode_one},
 	{"load", fuzz_load_one},
 	{"translate", fuzz_translate_one},
+	{"control", fuzz_control_one},
 };
 #define TARGETS (sizeof(targets) / sizeof(targets[0]))
 
