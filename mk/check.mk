@@ -6,6 +6,7 @@ UNIT_HELP := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard
 DIFF_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/diff/*.c)) $(patsubst %.S,$(O)/%.o,$(wildcard tests/diff/*.S))
 GUEST_TESTS := $(patsubst %.S,$(O)/%.elf,$(wildcard tests/guest/*.S))
 E2E_TESTS := $(filter-out tests/e2e/lib.sh,$(wildcard tests/e2e/*.sh))
+E2E_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/e2e/*.c))
 CHECK := sh mk/check.sh $(O)/check
 # The table of paths belongs to the program, not to the library.
 TEST_LINK := $(O)/engine/main/paths.o $(O)/libsteelyard.a
@@ -16,7 +17,7 @@ check:
 	$(Q)rm -rf $(O)/check
 	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-e2e
 	$(Q)$(CHECK) total
-tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/fuzz/replay $(GUEST_TESTS) $(O)/tests/e2e/pty
+tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/fuzz/replay $(GUEST_TESTS) $(E2E_TOOLS)
 
 $(UNIT_TESTS): $(O)/%: $(O)/%.o $(UNIT_HELP) $(TEST_LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -27,7 +28,7 @@ $(GUEST_TESTS): $(O)/%.elf: %.S tests/guest/guest.ld $(wildcard tests/guest/*.in
 	$(Q)$(CC) -m64 -c -nostdinc -Itests/guest -x assembler-with-cpp -o $(@:.elf=.go) $<
 	$(Q)$(LD) -m elf_x86_64 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $(@:.elf=.elf64) $(@:.elf=.go)
 	$(Q)objcopy -O elf32-i386 $(@:.elf=.elf64) $@
-$(O)/tests/e2e/pty: tests/e2e/pty.c
+$(E2E_TOOLS): $(O)/tests/e2e/%: tests/e2e/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
 

@@ -28,6 +28,7 @@ struct verb {
 
 static const struct verb verbs[] = {
 	{"run", run_main, "run a guest: a kernel, a multiboot program, a flat binary or a ROM"},
+	{"vm", vm_main, "list, pause, stop and ask machines that run"},
 #ifdef HAVE_PROBE
 	{"probe", probe_main, "what this host offers, and which path a guest would take"},
 #endif

@@ -18,6 +18,7 @@
 #include "engine/chardev_host.h"
 #include "engine/io.h"
 #include "engine/main/lockstep.h"
+#include "engine/main/run_control.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/run_switch.h"
 #include "engine/main/verbs.h"
@@ -52,6 +53,8 @@ enum option_id {
 	OPT_KVM_TRUST,
 	OPT_SWITCH_AFTER,
 	OPT_SWITCH_EVERY,
+	OPT_NAME,
+	OPT_CONTROL,
 	OPT_LOCKSTEP,
 	OPT_LOCKSTEP_INSNS,
 	OPT_BT_COLD,
@@ -88,6 +91,8 @@ static const struct option_row rows[] = {
 	{"switch-after", "T:P", "after T seconds go on on path P; may be given several times", OPT_SWITCH_AFTER},
 	{"switch-every", "MS:P,P", "tests: at random moments, MS milliseconds apart on average, go on on one of these paths",
 	 OPT_SWITCH_EVERY},
+	{"name", "N", "the machine's name, for \"steelyard vm\" (default vm-PID)", OPT_NAME},
+	{"control", "F", "path of its control socket (default: NAME.sock in the user's folder), or none", OPT_CONTROL},
 	{"lockstep", "P,P", "interp,bt: runs both, compares them after every block, stops at the first difference",
 	 OPT_LOCKSTEP},
 	{"lockstep-insns", "N", "with --lockstep: end after N instructions (default: when the guest ends)",
@@ -107,6 +112,7 @@ struct run_cmd {
 	struct chardev *serial_dev, *debugcon_dev;
 	struct timer timer;
 	struct run_switch change;
+	struct run_control control;
 	struct run_context context;
 	uint64_t start_ns;
 };
@@ -293,6 +299,12 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return run_switch_after(&r->change, arg);
 	case OPT_SWITCH_EVERY:
 		return run_switch_every(&r->change, arg);
+	case OPT_NAME:
+		r->control.name = arg;
+		return EXIT_OK;
+	case OPT_CONTROL:
+		r->control.path = arg;
+		return EXIT_OK;
 	case OPT_LOCKSTEP:
 		if (!lockstep_paths_ok(arg))
 			return verb_usage("--lockstep %s: give interp,bt", arg);
@@ -352,14 +364,15 @@ static void timeout_fire(void *ctx)
 static void show_stats(void *ctx)
 {
 	struct run_cmd *r = ctx;
+	struct run_context now = r->context;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 
 	if (!f)
 		return;
-	r->context.wall_ns = now_ns() - r->start_ns;
-	run_stats_print(r->vm, &r->context, f);
+	now.wall_ns = now_ns() - r->start_ns;
+	run_stats_print(r->vm, &now, f);
 	fclose(f);
 	fputs("\r\n", stderr);
 	for (size_t i = 0; i < len; i++) {
@@ -370,15 +383,27 @@ static void show_stats(void *ctx)
 	free(text);
 }
 
-/* A change that nobody asked for is news. The terminal may be raw: a carriage return does no harm to one that is not. */
+/* Clients of the control socket hear of every change; one that nobody asked for is news on the terminal too. That may be raw:
+ * a carriage return does no harm to one that is not. */
 static void on_switch(void *ctx, struct vm *vm, const struct switch_event *ev)
 {
+	struct run_cmd *r = ctx;
 	char text[320];
 
-	(void)ctx;
+	run_control_switched(&r->control, vm, ev);
 	if (ev->cause == SWITCH_ASKED || ev->cause == SWITCH_BACK)
 		return;
 	fprintf(stderr, "steelyard: %s%s\n", switch_event_text(vm, ev, text, sizeof(text)), isatty(2) ? "\r" : "");
+}
+
+/* For the control socket, on its thread. */
+static json_t *stats_json(void *ctx)
+{
+	struct run_cmd *r = ctx;
+	struct run_context now = r->context;
+
+	now.wall_ns = now_ns() - r->start_ns;
+	return run_stats_object(r->vm, &now);
 }
 
 /* The signals that end a machine come to its I/O thread, so nobody may die of them before. */
@@ -414,9 +439,13 @@ static enum status make(struct run_cmd *r, struct error *e)
 {
 	enum status st;
 
-	if ((st = boot_check(&r->cfg, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
+	if ((st = boot_check(&r->cfg, e)) != ST_OK)
 		return st;
 	r->cfg.on_switch = on_switch;
+	r->cfg.on_switch_ctx = r;
+	if ((st = run_control_open(&r->control, stats_json, r, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
+		return st;
+	run_control_listen(&r->control, &r->cfg);
 	if ((st = vm_create(&r->vm, &r->cfg, e)) != ST_OK || (st = io_take_signals(r->vm->io, e)) != ST_OK)
 		return st;
 	timer_init(&r->timer, &r->vm->clock, timeout_fire, r->vm);
@@ -476,28 +505,36 @@ static void report(struct run_cmd *r, enum vm_outcome o, int status, FILE *f)
 
 static int run_machine(struct run_cmd *r)
 {
-	uint64_t begin = now_ns();
+	uint64_t begin = now_ns(), wall_ns;
 	struct error e = {0};
 	enum vm_outcome o;
+	enum status st;
 	char *text = NULL;
 	size_t len = 0;
 	int status;
 	FILE *f;
 
 	block_signals();
-	if (make(r, &e) != ST_OK) {
+	st = make(r, &e);
+	if (st == ST_OK) {
+		r->start_ns = now_ns();
+		r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin};
+		st = run_control_start(&r->control, r->vm, &e);
+	}
+	if (st != ST_OK) {
 		vm_destroy(r->vm);
 		chardev_close(r->debugcon_dev);
 		chardev_close(r->serial_dev);
+		run_control_close(&r->control);
 		return verb_fail(&e);
 	}
-	r->start_ns = now_ns();
-	r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin};
 	o = vm_run(r->vm);
-	r->context.wall_ns = now_ns() - r->start_ns;
+	wall_ns = now_ns() - r->start_ns;
+	status = outcome_status(r->vm, o);
+	run_control_stop(&r->control, r->vm, outcome_name(o), status); /* from here on the machine is this thread's alone */
+	r->context.wall_ns = wall_ns;
 	timer_cancel(&r->timer);
 	run_switch_end(&r->change);
-	status = outcome_status(r->vm, o);
 	f = open_memstream(&text, &len);
 	if (f) {
 		report(r, o, status, f);
@@ -506,6 +543,7 @@ static int run_machine(struct run_cmd *r)
 	vm_destroy(r->vm);
 	chardev_close(r->debugcon_dev);
 	chardev_close(r->serial_dev);
+	run_control_close(&r->control);
 	if (text)
 		fputs(text, stderr);
 	free(text);
@@ -526,6 +564,8 @@ int run_main(int argc, char **argv)
 		status = parse(&r, argc, argv);
 	if (r.help)
 		help(stdout);
+	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))
+		status = verb_usage("--lockstep runs without a control socket: leave out --name and --control");
 	else if (status == EXIT_OK && r.lockstep)
 		status = lockstep_main(&(struct lockstep_options){.cfg = &r.cfg,
 								  .max_insns = r.lockstep_insns,

@@ -103,14 +103,10 @@ static json_t *json_switches(struct vm *vm)
 	return all;
 }
 
-void run_stats_json(struct vm *vm, const struct run_context *c, const char *outcome, int status, FILE *f)
+static void add_stats(struct vm *vm, const struct run_context *c, json_t *root)
 {
-	json_t *root = json_object(), *sum = json_object(), *cpus = json_array();
+	json_t *sum = json_object(), *cpus = json_array();
 
-	json_object_set_new(root, "outcome", json_string(outcome));
-	json_object_set_new(root, "status", json_integer(status));
-	if (vm->end_text[0])
-		json_object_set_new(root, "text", json_string(vm->end_text));
 	json_object_set_new(root, "path", json_string(c->path));
 	json_object_set_new(root, "vcpus", json_integer((json_int_t)vm->ncpus));
 	json_object_set_new(root, "memory_bytes", json_count(vm->mem.ram_bytes));
@@ -127,6 +123,25 @@ void run_stats_json(struct vm *vm, const struct run_context *c, const char *outc
 	if (vm->paths_begun & 1u << PATH_KVM)
 		json_object_set_new(root, "kvm", json_kvm(vm));
 	json_object_set_new(root, "switches", json_switches(vm));
+}
+
+json_t *run_stats_object(struct vm *vm, const struct run_context *c)
+{
+	json_t *root = json_object();
+
+	add_stats(vm, c, root);
+	return root;
+}
+
+void run_stats_json(struct vm *vm, const struct run_context *c, const char *outcome, int status, FILE *f)
+{
+	json_t *root = json_object();
+
+	json_object_set_new(root, "outcome", json_string(outcome));
+	json_object_set_new(root, "status", json_integer(status));
+	if (vm->end_text[0])
+		json_object_set_new(root, "text", json_string(vm->end_text));
+	add_stats(vm, c, root);
 	json_dumpf(root, f, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
 	fputc('\n', f);
 	json_decref(root);

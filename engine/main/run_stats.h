@@ -3,6 +3,7 @@
 #ifndef STEELYARD_RUN_STATS_H
 #define STEELYARD_RUN_STATS_H
 
+#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -17,7 +18,9 @@ struct run_context {
 
 /* A table. Any thread: counters of running vCPUs may be a little behind. */
 void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f);
-/* One line of JSON. outcome: enum vm_outcome by name; status: the exit status. */
+/* The same as JSON; the caller's reference. Any thread. */
+json_t *run_stats_object(struct vm *vm, const struct run_context *c);
+/* One line of JSON, with the end. outcome: enum vm_outcome by name; status: the exit status. */
 void run_stats_json(struct vm *vm, const struct run_context *c, const char *outcome, int status, FILE *f);
 
 #endif
