@@ -106,8 +106,6 @@ void clock_start(struct clock *c)
 		return;
 	atomic_store(&c->offset_ns, (int64_t)(atomic_load(&c->stopped_at_ns) - host_ns()));
 	atomic_store(&c->running, true);
-	if (c->nheap && c->wake)
-		c->wake(c->wake_ctx);
 }
 
 void clock_stop(struct clock *c)

@@ -40,6 +40,7 @@ void clock_init(struct clock *c); /* stopped at 0 */
  * inputs. The TSC counts nanoseconds. Before the first clock_start, which has no effect then. */
 void clock_make_virtual(struct clock *c);
 void clock_set_virtual(struct clock *c, uint64_t ns);
+/* Leaves the timers alone, which need a lock: whoever sleeps for them must be woken. */
 void clock_start(struct clock *c);
 void clock_stop(struct clock *c);
 uint64_t clock_ns(const struct clock *c);

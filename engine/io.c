@@ -46,7 +46,7 @@ void io_wake(struct io *io)
 		;
 }
 
-/* The earliest deadline moved forward. Device lock held, but for clock_start. */
+/* The earliest deadline moved forward. Device lock held. */
 static void clock_wake(void *ctx)
 {
 	struct io *io = ctx;

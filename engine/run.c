@@ -84,6 +84,18 @@ static void world_leave(struct vm *vm)
 	pthread_mutex_unlock(&vm->world_lock);
 }
 
+/* Leaves for good: the run is over for this vCPU and so for all. Returns when none of the others is in guest code any more;
+ * whoever sleeps or is parked finds the end before he enters it again. */
+static void world_quit(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->world_lock);
+	vm->world_running--;
+	pthread_cond_broadcast(&vm->world_cond);
+	while (vm->world_running)
+		pthread_cond_wait(&vm->world_cond, &vm->world_lock);
+	pthread_mutex_unlock(&vm->world_lock);
+}
+
 /* Waits while somebody has the world stopped, without counting as running. world_lock held. */
 static void park(struct vm *vm)
 {
@@ -340,11 +352,11 @@ static void *vcpu_thread(void *arg)
 		vcpu_loop(v);
 	else
 		vm_end(vm, VM_FAILED, 0, e.msg);
+	world_quit(vm); /* a path that runs a vCPU looks at the tables of the others: they stay until nobody runs */
 	switch_stop(v);
 	v->tid = 0;
 	atomic_store(&vm->run->cpu_clock[v->id], 0);
 	atomic_fetch_add(&vm->run->cpu_ns[v->id], thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID));
-	world_leave(vm);
 	return NULL;
 }
 

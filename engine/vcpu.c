@@ -126,6 +126,7 @@ void vcpu_reset(struct vcpu *v, bool init)
 void vcpu_kick(struct vcpu *v, uint32_t req)
 {
 	uint32_t old = atomic_fetch_or(&v->request, req);
+	const struct exec_ops *ops;
 
 	__atomic_fetch_add(&v->count.kicks, 1, __ATOMIC_RELAXED);
 	if (atomic_load(&v->sleeping)) {
@@ -135,8 +136,12 @@ void vcpu_kick(struct vcpu *v, uint32_t req)
 		return;
 	}
 	/* A bit that was set already has its kick under way. */
-	if ((old & req) != req && __atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST) && v->ops && v->ops->kick)
-		v->ops->kick(v);
+	if ((old & req) == req || !__atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST))
+		return;
+	/* the owner may just be changing its path: then it looks at the request before it runs again */
+	ops = __atomic_load_n(&v->ops, __ATOMIC_SEQ_CST);
+	if (ops && ops->kick)
+		ops->kick(v);
 }
 
 bool vcpu_interrupt_pending(struct vcpu *v)

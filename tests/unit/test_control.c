@@ -530,16 +530,17 @@ static void test_clients(void)
 /* Requests from many threads while the machine resets, pauses and ends: every request has one answer. */
 static void *pester(void *arg)
 {
+	static const enum control_verb_id verbs[] = {CV_STATUS, CV_PAUSE,  CV_STATS, CV_SWITCH,
+						     CV_RESUME, CV_SWITCH, CV_RESET, CV_NMI};
 	struct rig *r = arg;
 	struct control_conn c;
 
 	if (control_conn_open(&c, r->path) != CONTROL_EXIT_OK)
 		return NULL;
 	for (unsigned i = 0;; i++) {
-		static const enum control_verb_id verbs[] = {CV_STATUS, CV_PAUSE, CV_STATS,
-							     CV_RESUME, CV_RESET, CV_NMI};
-		json_t *ok;
-		enum control_exit ex = control_call(&c, verbs[i % ARRAY_LEN(verbs)], NULL, WAIT_MS, &ok);
+		enum control_verb_id verb = verbs[i % ARRAY_LEN(verbs)];
+		json_t *args = verb == CV_SWITCH ? json_pack("{s:s}", "path", i & 4 ? "interp" : "bt") : NULL, *ok;
+		enum control_exit ex = control_call(&c, verb, args, WAIT_MS, &ok);
 
 		json_decref(ok);
 		if (ex != CONTROL_EXIT_OK && ex != CONTROL_EXIT_WRONG_STATE) {
