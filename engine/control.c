@@ -65,7 +65,7 @@ static void client_close(struct control_client *cl)
 	free(cl->out);
 	cl->out = NULL;
 	cl->fd = -1;
-	cl->out_n = cl->out_at = cl->in_n = 0;
+	cl->out_n = cl->out_at = cl->out_cap = cl->in_n = 0;
 }
 
 /* Sends what waits, as far as the socket takes it. */
@@ -89,16 +89,23 @@ static void client_flush(struct control_client *cl)
 
 static bool client_append(struct control_client *cl, const char *line, size_t n)
 {
-	char *out = malloc(cl->out_n + n);
+	size_t cap = cl->out_cap ? cl->out_cap : 4096;
+	char *out;
 
-	if (!out)
-		return false;
-	if (cl->out_n)
-		memcpy(out, cl->out + cl->out_at, cl->out_n);
-	memcpy(out + cl->out_n, line, n);
-	free(cl->out);
-	cl->out = out;
-	cl->out_at = 0;
+	if (cl->out_at && cl->out_at + cl->out_n + n > cl->out_cap) {
+		memmove(cl->out, cl->out + cl->out_at, cl->out_n);
+		cl->out_at = 0;
+	}
+	while (cap < cl->out_at + cl->out_n + n)
+		cap *= 2;
+	if (cap > cl->out_cap) {
+		out = realloc(cl->out, cap);
+		if (!out)
+			return false;
+		cl->out = out;
+		cl->out_cap = cap;
+	}
+	memcpy(cl->out + cl->out_at + cl->out_n, line, n);
 	cl->out_n += n;
 	return true;
 }

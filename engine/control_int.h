@@ -20,7 +20,7 @@ struct control_client {
 	bool closing;	 /* nothing more is read or queued */
 	uint64_t close_ns; /* closing: gone by then at the latest */
 	unsigned long poll_at; /* in this round's array */
-	size_t in_n, out_n, out_at;
+	size_t in_n, out_n, out_at, out_cap;
 	char *out; /* out_n bytes from out_at on */
 	char in[CONTROL_LINE_BYTES];
 };

@@ -26,7 +26,7 @@ FUZZ_ARGS_decode := -max_len=64
 FUZZ_ARGS_load := -max_len=16384
 FUZZ_ARGS_control := -max_len=1024 -dict=tests/fuzz/control.dict
 FUZZ_ARGS_translate := -max_len=130 -handle_segv=0 -handle_bus=0 -handle_fpe=0 -handle_ill=0 -handle_usr1=0 -handle_usr2=0
-FUZZ_OUR_SRCS := $(filter engine/% translator/%,$(LIB_SRCS)) engine/main/paths.c
+FUZZ_OUR_SRCS := $(filter engine/% translator/% fastpath/kvm%,$(LIB_SRCS)) engine/main/paths.c
 FUZZ_ASM_SRCS := $(filter engine/% translator/%,$(ASM_SRCS))
 
 define fuzz_kind
