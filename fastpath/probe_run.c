@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who runs the tiny guests, and for how long.
+ *
+ * Some hosts do not come back from KVM_RUN. So there are two watchdogs. A timer of the test's own process sends a signal
+ * to its thread and sets immediate_exit, again and again: whatever heeds signals ends with "no end inside KVM_RUN" as the
+ * test's result. For what does not, tests run in a child process; when one test overstays, the parent kills the child,
+ * takes the loss as the test's result, and starts another child with the next test. Results are in memory that both
+ * share, so what was measured before stays.
+ *
+ * A deadline bounds all of it. A child stops before a test that would begin after it and is killed a moment later;
+ * what was not reached stays "not measured". A child that survives SIGKILL is left behind, and nothing else is tried.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fastpath/probe_int.h"
+
+#define QUICK_NS 1600000000ull
+#define FULL_NS 17000000000ull
+#define GRACE_NS 150000000ull /* from a test's last chance to SIGKILL */
+#define REAP_NS 100000000ull  /* from SIGKILL to giving the child up */
+#define MAX_LOST 8
+#define STARVED 3 /* a test that got no processor has so many times its budget */
+#define TICK_NS 5000000
+
+/* Shared by parent and children. */
+struct board {
+	_Atomic unsigned now; /* the test that runs, or n */
+	_Atomic uint64_t started_ns;
+	struct probe_verdict v;
+};
+
+static void sigev_to_me(struct sigevent *ev)
+{
+	ev->sigev_notify = SIGEV_THREAD_ID;
+	ev->_sigev_un._tid = gettid();
+}
+
+/* Expired is who has had the processor for half the budget without an end, or has waited several budgets for it. */
+static void on_alarm(int sig, siginfo_t *si, void *uc)
+{
+	struct watchdog *d = si->si_value.sival_ptr;
+	uint64_t waited = probe_now_ns() - d->started_ns;
+	int saved = errno;
+
+	(void)sig;
+	(void)uc;
+	if (waited < d->budget_ns || (waited < STARVED * d->budget_ns && probe_cpu_ns() < d->cpu_limit_ns))
+		return;
+	d->expired = 1;
+	if (d->run)
+		d->run->immediate_exit = 1;
+	errno = saved;
+}
+
+static bool watchdog_make(struct watchdog *d)
+{
+	struct sigaction sa = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO};
+	struct sigevent ev = {.sigev_signo = SIGUSR1, .sigev_value.sival_ptr = d};
+
+	sigaction(SIGUSR1, &sa, NULL);
+	sigev_to_me(&ev);
+	return timer_create(CLOCK_MONOTONIC, &ev, &d->timer) == 0;
+}
+
+static void watchdog_start(struct watchdog *d, unsigned budget_ms)
+{
+	const uint64_t ns = budget_ms * 1000000ull;
+	const struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)},
+		.it_interval.tv_nsec = TICK_NS,
+	};
+
+	d->run = NULL;
+	d->expired = 0;
+	d->started_ns = probe_now_ns();
+	d->budget_ns = ns;
+	d->cpu_limit_ns = probe_cpu_ns() + ns / 2;
+	timer_settime(d->timer, 0, &when, NULL);
+}
+
+void watchdog_rearm(struct probe *p)
+{
+	struct watchdog *d = &p->dog;
+
+	d->started_ns = probe_now_ns();
+	d->cpu_limit_ns = probe_cpu_ns() + d->budget_ns / 2;
+	d->expired = 0;
+	if (d->beat)
+		*d->beat = d->started_ns;
+}
+
+static void watchdog_stop(struct watchdog *d)
+{
+	timer_settime(d->timer, 0, &(struct itimerspec){0}, NULL);
+	d->run = NULL;
+}
+
+/* ---- the child ---- */
+
+static void child(const struct host_facts *f, bool quick, const struct probe_test *t, unsigned first, unsigned n,
+		  uint64_t deadline_ns, struct board *b)
+{
+	struct probe p = {.facts = f, .quick = quick, .g = {.vm = -1, .cpu = -1}, .v = &b->v};
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "probe");
+	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+	p.dog.beat = &b->started_ns;
+	p.sys = open(f->kvm_device, O_RDWR | O_CLOEXEC);
+	if (!watchdog_make(&p.dog))
+		_exit(1);
+	for (unsigned i = first; i < n && probe_now_ns() < deadline_ns; i++) {
+		b->started_ns = probe_now_ns();
+		b->now = i;
+		watchdog_start(&p.dog, t[i].budget_ms);
+		t[i].run(&p, &t[i]);
+		watchdog_stop(&p.dog);
+		guest_end(&p);
+	}
+	b->now = n;
+	_exit(0);
+}
+
+/* ---- the parent ---- */
+
+static void sleep_ns(long ns)
+{
+	nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+}
+
+/* false: it does not even die. */
+static bool end_child(pid_t pid)
+{
+	const uint64_t until = probe_now_ns() + REAP_NS;
+
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		if (probe_now_ns() > until)
+			return false;
+		sleep_ns(500000);
+	}
+	return true;
+}
+
+enum child_end { CHILD_THROUGH, CHILD_DIED, CHILD_KILLED, CHILD_UNKILLABLE, CHILD_LATE };
+
+static enum child_end watch(pid_t pid, const struct probe_test *t, unsigned n, uint64_t deadline_ns, struct board *b,
+			    int *status)
+{
+	for (;;) {
+		pid_t got = waitpid(pid, status, WNOHANG);
+		uint64_t now = probe_now_ns(), started = b->started_ns;
+		unsigned i = b->now;
+
+		if (got == pid)
+			return i == n && WIFEXITED(*status) ? CHILD_THROUGH : CHILD_DIED;
+		if (got < 0 && errno != EINTR)
+			return CHILD_DIED;
+		if (now > deadline_ns + GRACE_NS)
+			return end_child(pid) ? CHILD_LATE : CHILD_UNKILLABLE;
+		if (i < n && now > started + STARVED * t[i].budget_ms * 1000000ull + GRACE_NS)
+			return end_child(pid) ? CHILD_KILLED : CHILD_UNKILLABLE;
+		sleep_ns(1000000);
+	}
+}
+
+static void say_lost(enum child_end end, int status, char *buf, size_t n)
+{
+	switch (end) {
+	case CHILD_KILLED:
+		snprintf(buf, n, "KVM_RUN does not come back for a signal; its process had to be killed");
+		break;
+	case CHILD_UNKILLABLE:
+		snprintf(buf, n, "KVM_RUN does not come back, and its process cannot be killed");
+		break;
+	case CHILD_LATE:
+		snprintf(buf, n, "still running when the time for all of it was up");
+		break;
+	default:
+		if (WIFSIGNALED(status))
+			snprintf(buf, n, "the process that ran it ended by signal %d (%s)", WTERMSIG(status),
+				 strsignal(WTERMSIG(status)));
+		else
+			snprintf(buf, n, "the process that ran it ended with status %d", WEXITSTATUS(status));
+	}
+}
+
+unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct probe_test *t, unsigned n,
+			 uint64_t deadline_ns, struct probe_verdict *v)
+{
+	struct board *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned first = 0, lost = 0;
+	enum child_end end = CHILD_DIED;
+	char why[PROBE_TEXT];
+	int status = 0;
+	pid_t pid;
+
+	if (b == MAP_FAILED)
+		return 0;
+	b->v = *v;
+	while (first < n && lost < MAX_LOST && probe_now_ns() < deadline_ns) {
+		b->now = first;
+		b->started_ns = probe_now_ns();
+		fflush(NULL); /* or the child's copy of what is buffered might come out twice */
+		pid = fork();
+		if (pid < 0)
+			break;
+		if (pid == 0)
+			child(f, quick, t, first, n, deadline_ns, b);
+		end = watch(pid, t, n, deadline_ns, b, &status);
+		if (end == CHILD_THROUGH)
+			break;
+		first = b->now;
+		if (first < n) {
+			say_lost(end, status, why, sizeof(why));
+			t[first].lost(&b->v, &t[first], why);
+			lost++;
+		}
+		if (end == CHILD_UNKILLABLE || end == CHILD_LATE)
+			break;
+		first++;
+	}
+	*v = b->v;
+	/* a child that lives on may still write here: then the memory stays */
+	if (end != CHILD_UNKILLABLE)
+		munmap(b, sizeof(*b));
+	return lost;
+}
+
+/* ---- the tests that there are ---- */
+
+static void run_mode(struct probe *p, const struct probe_test *t)
+{
+	struct probe_mode_result *r = &p->v->mode[t->index];
+
+	probe_mode_test(p, (enum probe_mode)t->index, r);
+}
+
+static void lost_mode(struct probe_verdict *v, const struct probe_test *t, const char *why)
+{
+	struct probe_mode_result *r = &v->mode[t->index];
+
+	*r = (struct probe_mode_result){.tried = true};
+	snprintf(r->evidence, sizeof(r->evidence), "%s", why);
+}
+
+static probe_item_fn *const item_fn[PROBE_ITEMS] = {
+#define ITEM(id, name, modes, need, quick, fn, what) fn,
+#include "fastpath/probe_items.def"
+};
+static probe_cost_fn *const cost_fn[PROBE_COSTS] = {
+#define COST(id, name, quick, fn, arg, what) fn,
+#include "fastpath/probe_items.def"
+};
+static const unsigned cost_arg[PROBE_COSTS] = {
+#define COST(id, name, quick, fn, arg, what) arg,
+#include "fastpath/probe_items.def"
+};
+
+static void run_item(struct probe *p, const struct probe_test *t)
+{
+	item_fn[t->index](p, (enum probe_item)t->index, &p->v->item[t->index]);
+}
+
+static void lost_item(struct probe_verdict *v, const struct probe_test *t, const char *why)
+{
+	item_fails(&v->item[t->index], "%s", why);
+}
+
+static void run_cost(struct probe *p, const struct probe_test *t)
+{
+	cost_fn[t->index](p, (enum probe_cost)t->index, &p->v->cost[t->index], t->arg);
+}
+
+static void lost_cost(struct probe_verdict *v, const struct probe_test *t, const char *why)
+{
+	struct probe_cost_result *r = &v->cost[t->index];
+
+	r->samples = 0;
+	snprintf(r->evidence, sizeof(r->evidence), "%s", why);
+}
+
+void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict *v)
+{
+	struct probe_test t[PROBE_MODES + PROBE_ITEMS + PROBE_COSTS];
+	const uint64_t begin = probe_now_ns();
+	const unsigned budget = quick ? 80 : 300;
+	unsigned n = 0;
+
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		t[n++] = (struct probe_test){run_mode, lost_mode, m, 0, quick ? 100 : 800};
+	for (unsigned i = 0; i < PROBE_ITEMS; i++)
+		if (probe_items[i].quick || !quick)
+			t[n++] = (struct probe_test){run_item, lost_item, i, 0, budget};
+	for (unsigned c = 0; c < PROBE_COSTS; c++)
+		if (probe_costs[c].quick || !quick)
+			t[n++] = (struct probe_test){run_cost, lost_cost, c, cost_arg[c], quick ? 100 : 600};
+	v->measured = true;
+	v->quick = quick;
+	v->measured_at = (int64_t)time(NULL);
+	probe_run_tests(f, quick, t, n, begin + (quick ? QUICK_NS : FULL_NS), v);
+	v->seconds = (double)(probe_now_ns() - begin) / 1e9;
+}
