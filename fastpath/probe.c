@@ -70,7 +70,7 @@ static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 	}
 	json_object_set_new(root, "verdict", probe_verdict_json(v));
 	json_object_set_new(root, "auto", json_pack("{s:s,s:s}", "path", path, "why", why));
-	r = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	r = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 	putchar('\n');
 	json_decref(root);
 	return r == 0 ? 0 : 1;
@@ -91,6 +91,9 @@ static void help(void)
 
 int probe_main(int argc, char **argv)
 {
+	/* everything that is said of the device also goes into JSON, which is UTF-8 */
+	static const char printable[] = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
+					"abcdefghijklmnopqrstuvwxyz{|}~";
 	struct probe_options o = {.effort = PROBE_FULL};
 	const char *device = NULL;
 	struct host_facts f;
@@ -106,6 +109,10 @@ int probe_main(int argc, char **argv)
 			o.fresh = true;
 		} else if (strcmp(argv[i], "--kvm-device") == 0 && i + 1 < argc) {
 			device = argv[++i];
+			if (device[strspn(device, printable)]) {
+				fprintf(stderr, "steelyard: --kvm-device takes a name of printable ASCII characters\n");
+				return EXIT_USAGE;
+			}
 		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			help();
 			return 0;

@@ -87,7 +87,7 @@ bool probe_cache_store(const struct host_facts *f, const struct probe_verdict *v
 		return false;
 	file = json_pack("{s:o,s:o}", "key", key_json(f), "verdict", probe_verdict_json(v));
 	out = fdopen(fd, "w");
-	ok = file && out && json_dumpf(file, out, JSON_INDENT(1) | JSON_PRESERVE_ORDER) == 0;
+	ok = file && out && json_dumpf(file, out, JSON_INDENT(1) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6)) == 0;
 	json_decref(file);
 	if (out)
 		ok = fclose(out) == 0 && ok;

@@ -382,6 +382,7 @@ bool guest_start(struct probe *p, enum probe_mode m, const char *label, unsigned
 	bool ok;
 
 	guest_end(p);
+	watchdog_rearm(p);
 	g->mem = mmap(NULL, PG_MEM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (g->mem == MAP_FAILED) {
 		g->mem = NULL;

@@ -11,15 +11,6 @@
 static const char *const outcome_name[] = {"not measured", "holds", "fails", "not applicable"};
 static const char *const access_name[] = {"absent", "denied", "broken", "old", "opens"};
 
-static json_t *number(double d)
-{
-	/* four digits say all there is, and diffs stay readable */
-	char buf[32];
-
-	snprintf(buf, sizeof(buf), "%.4g", d);
-	return json_real(strtod(buf, NULL));
-}
-
 json_t *probe_facts_json(const struct host_facts *f)
 {
 	json_t *feat = json_object();
@@ -52,9 +43,9 @@ static json_t *modes_json(const struct probe_verdict *v)
 		json_object_set_new(o, probe_modes[m].name,
 				    json_pack("{s:s,s:b,s:b,s:o,s:o,s:s,s:s}", "level", probe_level_name(r->level),
 					      "tried", r->tried, "runs", r->runs, "ns_per_instruction",
-					      r->runs ? number(r->ns_per_insn) : json_null(), "ratio",
-					      r->runs ? number(r->ratio) : json_null(), "reason", r->reason, "evidence",
-					      r->evidence));
+					      r->runs ? json_real(r->ns_per_insn) : json_null(), "ratio",
+					      r->runs ? json_real(r->ratio) : json_null(), "reason", r->reason,
+					      "evidence", r->evidence));
 	}
 	return o;
 }
@@ -80,9 +71,9 @@ static json_t *costs_json(const struct probe_verdict *v)
 
 		json_object_set_new(o, probe_costs[c].name,
 				    json_pack("{s:i,s:o,s:o,s:s,s:s}", "samples", r->samples, "median_ns",
-					      r->samples ? number(r->median_ns) : json_null(), "p95_ns",
-					      r->samples ? number(r->p95_ns) : json_null(), "what", probe_costs[c].what,
-					      "evidence", r->evidence));
+					      r->samples ? json_real(r->median_ns) : json_null(), "p95_ns",
+					      r->samples ? json_real(r->p95_ns) : json_null(), "what",
+					      probe_costs[c].what, "evidence", r->evidence));
 	}
 	return o;
 }
@@ -97,8 +88,8 @@ json_t *probe_verdict_json(const struct probe_verdict *v)
 	if (!v->measured)
 		return o;
 	json_object_set_new(o, "measured_at", json_integer((json_int_t)v->measured_at));
-	json_object_set_new(o, "seconds", number(v->seconds));
-	json_object_set_new(o, "host_ns_per_instruction", number(v->host_ns_per_insn));
+	json_object_set_new(o, "seconds", json_real(v->seconds));
+	json_object_set_new(o, "host_ns_per_instruction", json_real(v->host_ns_per_insn));
 	json_object_set_new(o, "modes", modes_json(v));
 	json_object_set_new(o, "conformance", items_json(v));
 	json_object_set_new(o, "costs", costs_json(v));

@@ -142,7 +142,7 @@ static bool measure(struct probe *p, enum probe_mode m, const char *label, struc
 		host = h < host ? h : host;
 	}
 	r->ns_per_insn = least > base ? (double)(least - base) / (rounds - 1) / PG_LOOP_INSNS : 0;
-	r->ratio = r->ns_per_insn / host;
+	r->ratio = host > 0 ? r->ns_per_insn / host : 0;
 	if (p->v->host_ns_per_insn == 0 || host < p->v->host_ns_per_insn)
 		p->v->host_ns_per_insn = host;
 	return true;

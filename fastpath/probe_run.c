@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -65,7 +66,7 @@ static void on_alarm(int sig, siginfo_t *si, void *uc)
 
 static bool watchdog_make(struct watchdog *d)
 {
-	struct sigaction sa = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO};
+	struct sigaction sa = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO | SA_RESTART};
 	struct sigevent ev = {.sigev_signo = SIGUSR1, .sigev_value.sival_ptr = d};
 
 	sigaction(SIGUSR1, &sa, NULL);
@@ -73,26 +74,16 @@ static bool watchdog_make(struct watchdog *d)
 	return timer_create(CLOCK_MONOTONIC, &ev, &d->timer) == 0;
 }
 
-static void watchdog_start(struct watchdog *d, unsigned budget_ms)
-{
-	const uint64_t ns = budget_ms * 1000000ull;
-	const struct itimerspec when = {
-		.it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)},
-		.it_interval.tv_nsec = TICK_NS,
-	};
-
-	d->run = NULL;
-	d->expired = 0;
-	d->started_ns = probe_now_ns();
-	d->budget_ns = ns;
-	d->cpu_limit_ns = probe_cpu_ns() + ns / 2;
-	timer_settime(d->timer, 0, &when, NULL);
-}
-
 void watchdog_rearm(struct probe *p)
 {
 	struct watchdog *d = &p->dog;
+	const struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(d->budget_ns / 1000000000),
+			     .tv_nsec = (long)(d->budget_ns % 1000000000)},
+		.it_interval.tv_nsec = TICK_NS,
+	};
 
+	timer_settime(d->timer, 0, &when, NULL);
 	d->started_ns = probe_now_ns();
 	d->cpu_limit_ns = probe_cpu_ns() + d->budget_ns / 2;
 	d->expired = 0;
@@ -123,7 +114,8 @@ static void child(const struct host_facts *f, bool quick, const struct probe_tes
 	for (unsigned i = first; i < n && probe_now_ns() < deadline_ns; i++) {
 		b->started_ns = probe_now_ns();
 		b->now = i;
-		watchdog_start(&p.dog, t[i].budget_ms);
+		p.dog.budget_ns = t[i].budget_ms * 1000000ull;
+		watchdog_rearm(&p);
 		t[i].run(&p, &t[i]);
 		watchdog_stop(&p.dog);
 		guest_end(&p);
@@ -291,6 +283,29 @@ static void lost_cost(struct probe_verdict *v, const struct probe_test *t, const
 	snprintf(r->evidence, sizeof(r->evidence), "%s", why);
 }
 
+/* Four digits say all there is; and what comes back from the cache is then what was measured, bit for bit. */
+static void round_to_four(double *d)
+{
+	char buf[32];
+
+	snprintf(buf, sizeof(buf), "%.4g", *d);
+	*d = strtod(buf, NULL);
+}
+
+static void round_all(struct probe_verdict *v)
+{
+	round_to_four(&v->seconds);
+	round_to_four(&v->host_ns_per_insn);
+	for (unsigned m = 0; m < PROBE_MODES; m++) {
+		round_to_four(&v->mode[m].ns_per_insn);
+		round_to_four(&v->mode[m].ratio);
+	}
+	for (unsigned c = 0; c < PROBE_COSTS; c++) {
+		round_to_four(&v->cost[c].median_ns);
+		round_to_four(&v->cost[c].p95_ns);
+	}
+}
+
 void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict *v)
 {
 	struct probe_test t[PROBE_MODES + PROBE_ITEMS + PROBE_COSTS];
@@ -311,4 +326,5 @@ void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict 
 	v->measured_at = (int64_t)time(NULL);
 	probe_run_tests(f, quick, t, n, begin + (quick ? QUICK_NS : FULL_NS), v);
 	v->seconds = (double)(probe_now_ns() - begin) / 1e9;
+	round_all(v);
 }

@@ -74,25 +74,35 @@ static void print_modes(const struct probe_verdict *v)
 	printf("%-14s %-12s %10.3g %10.2f\n", "the host", "", v->host_ns_per_insn, 1.0);
 }
 
+/* Rows without a result: some were not asked for, some came after the time was up. */
+static void print_untried(unsigned not_asked, unsigned late)
+{
+	if (not_asked)
+		printf("%u more are not part of --quick\n", not_asked);
+	if (late)
+		printf("%u more were not tried: the time was up\n", late);
+}
+
 static void print_items(const struct probe_verdict *v)
 {
 	static const char *const word[] = {"-", "holds", "FAILS", "n/a"};
-	unsigned untried = 0;
+	unsigned not_asked = 0, late = 0;
 
 	printf("\n%-23s %-7s %s\n", "conformance", "", "evidence");
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
-		if (v->item[i].outcome == PROBE_UNTRIED)
-			untried++;
+		if (v->item[i].outcome == PROBE_UNTRIED && v->quick && !probe_items[i].quick)
+			not_asked++;
+		else if (v->item[i].outcome == PROBE_UNTRIED)
+			late++;
 		else
 			printf("%-23s %-7s %s\n", probe_items[i].name, word[v->item[i].outcome], v->item[i].evidence);
 	}
-	if (untried)
-		printf("%u more were not tried%s\n", untried, v->quick ? " (--quick)" : ": the time was up");
+	print_untried(not_asked, late);
 }
 
 static void print_costs(const struct probe_verdict *v)
 {
-	unsigned untried = 0;
+	unsigned not_asked = 0, late = 0;
 
 	printf("\n%-23s %10s %10s  %s\n", "cost", "median us", "p95 us", "of");
 	for (unsigned c = 0; c < PROBE_COSTS; c++) {
@@ -104,11 +114,12 @@ static void print_costs(const struct probe_verdict *v)
 		else if (r->evidence[0])
 			printf("%-23s %10s %10s  %s: %s\n", probe_costs[c].name, "-", "-", probe_costs[c].what,
 			       r->evidence);
+		else if (v->quick && !probe_costs[c].quick)
+			not_asked++;
 		else
-			untried++;
+			late++;
 	}
-	if (untried)
-		printf("%u more were not tried%s\n", untried, v->quick ? " (--quick)" : ": the time was up");
+	print_untried(not_asked, late);
 }
 
 void probe_print(const struct host_facts *f, const struct probe_verdict *v)

@@ -17,6 +17,7 @@
 
 /* Above this, a loop of plain instructions is not run by the processor itself; noise and shared cores stay below. */
 #define NATIVE_RATIO 1.5
+#define EMULATED_RATIO 20
 
 #define M(id) (1u << PROBE_##id)
 #define QUICK true
@@ -136,9 +137,16 @@ static void append(char *buf, size_t n, const char *fmt, ...)
 	snprintf(buf + at, n - at, "%s%s", at ? ", " : "", part);
 }
 
+/* Was to be tried, and was not. */
+static bool item_late(const struct probe_verdict *v, unsigned i)
+{
+	return v->item[i].outcome == PROBE_UNTRIED && (probe_items[i].quick || !v->quick);
+}
+
 static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 {
 	struct probe_mode_result *r = &v->mode[m];
+	unsigned late = 0;
 
 	r->reason[0] = 0;
 	if (!r->tried) {
@@ -153,21 +161,21 @@ static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 	}
 	r->level = PROBE_NATIVE;
 	if (r->ratio > NATIVE_RATIO) {
-		r->level = PROBE_PARTIAL;
-		append(r->reason, sizeof(r->reason), "emulated: %.*f ns an instruction, %.*f times the host's own",
-		       r->ns_per_insn < 10 ? 2 : 0, r->ns_per_insn, r->ratio < 10 ? 1 : 0, r->ratio);
+		append(r->reason, sizeof(r->reason), "%s: %.*f ns an instruction, %.*f times the host's own",
+		       r->ratio > EMULATED_RATIO ? "emulated" : "slow", r->ns_per_insn < 10 ? 2 : 0, r->ns_per_insn,
+		       r->ratio < 10 ? 1 : 0, r->ratio);
 	}
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
 		if (!(probe_items[i].modes >> m & 1))
 			continue;
-		if (v->item[i].outcome == PROBE_FAILS) {
-			r->level = PROBE_PARTIAL;
+		late += item_late(v, i);
+		if (v->item[i].outcome == PROBE_FAILS)
 			append(r->reason, sizeof(r->reason), "fails %s", probe_items[i].name);
-		} else if (v->item[i].outcome == PROBE_UNTRIED && (probe_items[i].quick || !v->quick)) {
-			r->level = PROBE_PARTIAL;
-			append(r->reason, sizeof(r->reason), "not measured: %s", probe_items[i].name);
-		}
 	}
+	if (late)
+		append(r->reason, sizeof(r->reason), "%u conformance items not measured, the time was up", late);
+	if (r->reason[0])
+		r->level = PROBE_PARTIAL;
 	if (r->level == PROBE_NATIVE)
 		append(r->reason, sizeof(r->reason), "%.2f times the host's own time, all that belongs to it holds",
 		       r->ratio);
@@ -202,6 +210,10 @@ static void judge_host(struct probe_verdict *v)
 		 level[PROBE_NATIVE], level[PROBE_PARTIAL], level[PROBE_UNUSABLE]);
 	if (level[PROBE_UNKNOWN])
 		append(v->reason, sizeof(v->reason), "%u not measured", level[PROBE_UNKNOWN]);
+	if (!tried) {
+		append(v->reason, sizeof(v->reason), "no conformance item was tried: the time was up");
+		return;
+	}
 	if (!failed) {
 		append(v->reason, sizeof(v->reason), "all %u conformance items that were tried hold", tried);
 		return;
@@ -255,7 +267,7 @@ static void judge_auto(const struct host_facts *f, struct probe_verdict *v)
 	}
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
 		const struct probe_item_result *r = &v->item[i];
-		bool untried = r->outcome == PROBE_UNTRIED && (probe_items[i].quick || !v->quick);
+		bool untried = item_late(v, i);
 
 		if (!probe_items[i].needed || (r->outcome != PROBE_FAILS && !untried))
 			continue;
