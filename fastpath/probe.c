@@ -23,7 +23,9 @@ enum probe_level probe_verdict_for(const struct host_facts *f, const struct prob
 		memset(v, 0, sizeof(*v));
 		if (f->kvm == KVM_OPENS && o->effort != PROBE_CACHED_ONLY) {
 			probe_measure(f, !full, v);
-			probe_cache_store(f, v);
+			/* a quick look on a busy host may miss what another would see: not for the whole boot */
+			if (full || probe_complete(v))
+				probe_cache_store(f, v);
 		}
 	}
 	probe_judge(f, v);

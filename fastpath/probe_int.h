@@ -50,13 +50,18 @@ struct guest {
 	char why[PROBE_TEXT];
 };
 
+/* When the test's time began, for the parent to see. */
+struct beat {
+	_Atomic uint64_t wall_ns, cpu_ns; /* CLOCK_MONOTONIC, CPU time of the process */
+};
+
 /* Expiry of a test's time. The signal handler finds it by the timer. */
 struct watchdog {
 	struct kvm_run *volatile run;
 	volatile sig_atomic_t expired;
 	uint64_t started_ns, budget_ns, cpu_limit_ns;
 	timer_t timer;
-	_Atomic uint64_t *beat; /* the parent's view of started_ns */
+	struct beat *beat;
 };
 
 struct probe {
@@ -146,8 +151,8 @@ void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict 
 /* What a test process is asked to run, and for how long; the tests of this file's machinery bring their own. */
 struct probe_test {
 	void (*run)(struct probe *p, const struct probe_test *t);
-	/* The process that ran it is gone: why, in words. */
-	void (*lost)(struct probe_verdict *v, const struct probe_test *t, const char *why);
+	/* The process that ran it is gone: why, in words. late: only because the time for all of it was up. */
+	void (*lost)(struct probe_verdict *v, const struct probe_test *t, const char *why, bool late);
 	unsigned index, arg;
 	unsigned budget_ms;
 };
@@ -158,6 +163,8 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 /* ---- probe_verdict.c ---- */
 /* What the results mean: levels and reasons. Reads nothing but its arguments. */
 void probe_judge(const struct host_facts *f, struct probe_verdict *v);
+/* Did everything that was to be tried get its turn? */
+bool probe_complete(const struct probe_verdict *v);
 /* Facts alone: "auto" needs to ask no further. NULL: it needs the verdict. */
 const char *probe_facts_against_kvm(const struct host_facts *f);
 /* One sentence on why the device is not usable, with what to do; false when it is. */

@@ -87,6 +87,7 @@ json_t *probe_verdict_json(const struct probe_verdict *v)
 
 	if (!v->measured)
 		return o;
+	json_object_set_new(o, "complete", json_boolean(probe_complete(v)));
 	json_object_set_new(o, "measured_at", json_integer((json_int_t)v->measured_at));
 	json_object_set_new(o, "seconds", json_real(v->seconds));
 	json_object_set_new(o, "host_ns_per_instruction", json_real(v->host_ns_per_insn));

@@ -8,8 +8,9 @@
  * takes the loss as the test's result, and starts another child with the next test. Results are in memory that both
  * share, so what was measured before stays.
  *
- * A deadline bounds all of it. A child stops before a test that would begin after it and is killed a moment later;
- * what was not reached stays "not measured". A child that survives SIGKILL is left behind, and nothing else is tried.
+ * Processor time tells a guest that goes on and on from one that a busy host does not let run; wall time counts only when
+ * it is many times the budget, or the deadline of all tests is reached. A child stops before a test that would begin after
+ * the deadline and is killed a moment later; what was not reached stays "not measured". A child that survives SIGKILL is left behind, and nothing else is tried.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,20 +27,35 @@
 
 #include "fastpath/probe_int.h"
 
-#define QUICK_NS 1600000000ull
+#define QUICK_NS 1500000000ull
 #define FULL_NS 17000000000ull
 #define GRACE_NS 150000000ull /* from a test's last chance to SIGKILL */
 #define REAP_NS 100000000ull  /* from SIGKILL to giving the child up */
 #define MAX_LOST 8
-#define STARVED 3 /* a test that got no processor has so many times its budget */
+#define STARVED 8 /* a test that gets no processor has so many times its budget */
 #define TICK_NS 5000000
 
 /* Shared by parent and children. */
 struct board {
 	_Atomic unsigned now; /* the test that runs, or n */
-	_Atomic uint64_t started_ns;
+	struct beat beat;
 	struct probe_verdict v;
 };
+
+static uint64_t cpu_clock_ns(clockid_t id)
+{
+	struct timespec t;
+
+	if (clock_gettime(id, &t) < 0)
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void beat_now(struct beat *b)
+{
+	b->cpu_ns = cpu_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	b->wall_ns = probe_now_ns();
+}
 
 static void sigev_to_me(struct sigevent *ev)
 {
@@ -88,7 +104,7 @@ void watchdog_rearm(struct probe *p)
 	d->cpu_limit_ns = probe_cpu_ns() + d->budget_ns / 2;
 	d->expired = 0;
 	if (d->beat)
-		*d->beat = d->started_ns;
+		beat_now(d->beat);
 }
 
 static void watchdog_stop(struct watchdog *d)
@@ -107,12 +123,12 @@ static void child(const struct host_facts *f, bool quick, const struct probe_tes
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "probe");
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-	p.dog.beat = &b->started_ns;
+	p.dog.beat = &b->beat;
 	p.sys = open(f->kvm_device, O_RDWR | O_CLOEXEC);
 	if (!watchdog_make(&p.dog))
 		_exit(1);
 	for (unsigned i = first; i < n && probe_now_ns() < deadline_ns; i++) {
-		b->started_ns = probe_now_ns();
+		beat_now(&b->beat);
 		b->now = i;
 		p.dog.budget_ns = t[i].budget_ms * 1000000ull;
 		watchdog_rearm(&p);
@@ -147,21 +163,34 @@ static bool end_child(pid_t pid)
 
 enum child_end { CHILD_THROUGH, CHILD_DIED, CHILD_KILLED, CHILD_UNKILLABLE, CHILD_LATE };
 
+/* A test that has used twice its budget, when half of it was to end it, does not hear signals. */
+static bool overstays(pid_t pid, const struct probe_test *t, const struct beat *b)
+{
+	const uint64_t budget = t->budget_ms * 1000000ull, wall = probe_now_ns() - b->wall_ns;
+	clockid_t clock;
+	uint64_t cpu = 0;
+
+	if (wall < 2 * budget + GRACE_NS)
+		return false;
+	if (clock_getcpuclockid(pid, &clock) == 0)
+		cpu = cpu_clock_ns(clock);
+	return wall > STARVED * budget + GRACE_NS || cpu > b->cpu_ns + 2 * budget;
+}
+
 static enum child_end watch(pid_t pid, const struct probe_test *t, unsigned n, uint64_t deadline_ns, struct board *b,
 			    int *status)
 {
 	for (;;) {
 		pid_t got = waitpid(pid, status, WNOHANG);
-		uint64_t now = probe_now_ns(), started = b->started_ns;
 		unsigned i = b->now;
 
 		if (got == pid)
 			return i == n && WIFEXITED(*status) ? CHILD_THROUGH : CHILD_DIED;
 		if (got < 0 && errno != EINTR)
 			return CHILD_DIED;
-		if (now > deadline_ns + GRACE_NS)
+		if (probe_now_ns() > deadline_ns + GRACE_NS)
 			return end_child(pid) ? CHILD_LATE : CHILD_UNKILLABLE;
-		if (i < n && now > started + STARVED * t[i].budget_ms * 1000000ull + GRACE_NS)
+		if (i < n && overstays(pid, &t[i], &b->beat))
 			return end_child(pid) ? CHILD_KILLED : CHILD_UNKILLABLE;
 		sleep_ns(1000000);
 	}
@@ -203,7 +232,8 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 	b->v = *v;
 	while (first < n && lost < MAX_LOST && probe_now_ns() < deadline_ns) {
 		b->now = first;
-		b->started_ns = probe_now_ns();
+		b->beat.wall_ns = probe_now_ns();
+		b->beat.cpu_ns = 0;
 		fflush(NULL); /* or the child's copy of what is buffered might come out twice */
 		pid = fork();
 		if (pid < 0)
@@ -216,8 +246,8 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 		first = b->now;
 		if (first < n) {
 			say_lost(end, status, why, sizeof(why));
-			t[first].lost(&b->v, &t[first], why);
-			lost++;
+			t[first].lost(&b->v, &t[first], why, end == CHILD_LATE);
+			lost += end != CHILD_LATE;
 		}
 		if (end == CHILD_UNKILLABLE || end == CHILD_LATE)
 			break;
@@ -239,11 +269,11 @@ static void run_mode(struct probe *p, const struct probe_test *t)
 	probe_mode_test(p, (enum probe_mode)t->index, r);
 }
 
-static void lost_mode(struct probe_verdict *v, const struct probe_test *t, const char *why)
+static void lost_mode(struct probe_verdict *v, const struct probe_test *t, const char *why, bool late)
 {
 	struct probe_mode_result *r = &v->mode[t->index];
 
-	*r = (struct probe_mode_result){.tried = true};
+	*r = (struct probe_mode_result){.tried = !late};
 	snprintf(r->evidence, sizeof(r->evidence), "%s", why);
 }
 
@@ -265,9 +295,11 @@ static void run_item(struct probe *p, const struct probe_test *t)
 	item_fn[t->index](p, (enum probe_item)t->index, &p->v->item[t->index]);
 }
 
-static void lost_item(struct probe_verdict *v, const struct probe_test *t, const char *why)
+static void lost_item(struct probe_verdict *v, const struct probe_test *t, const char *why, bool late)
 {
 	item_fails(&v->item[t->index], "%s", why);
+	if (late)
+		v->item[t->index].outcome = PROBE_UNTRIED;
 }
 
 static void run_cost(struct probe *p, const struct probe_test *t)
@@ -275,10 +307,11 @@ static void run_cost(struct probe *p, const struct probe_test *t)
 	cost_fn[t->index](p, (enum probe_cost)t->index, &p->v->cost[t->index], t->arg);
 }
 
-static void lost_cost(struct probe_verdict *v, const struct probe_test *t, const char *why)
+static void lost_cost(struct probe_verdict *v, const struct probe_test *t, const char *why, bool late)
 {
 	struct probe_cost_result *r = &v->cost[t->index];
 
+	(void)late;
 	r->samples = 0;
 	snprintf(r->evidence, sizeof(r->evidence), "%s", why);
 }

@@ -55,7 +55,8 @@ static void print_when(const struct probe_verdict *v)
 
 	if (localtime_r(&at, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-	printf("measured      %s in %.2f s, %s%s\n", when, v->seconds, v->quick ? "quick" : "full",
+	printf("measured      %s in %.2f s, %s%s%s\n", when, v->seconds, v->quick ? "quick" : "full",
+	       probe_complete(v) ? "" : "; not all, the time was up",
 	       v->cached ? "; from this boot's cache, --fresh measures again" : "");
 }
 

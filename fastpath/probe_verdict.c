@@ -143,6 +143,17 @@ static bool item_late(const struct probe_verdict *v, unsigned i)
 	return v->item[i].outcome == PROBE_UNTRIED && (probe_items[i].quick || !v->quick);
 }
 
+bool probe_complete(const struct probe_verdict *v)
+{
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		if (!v->mode[m].tried)
+			return false;
+	for (unsigned i = 0; i < PROBE_ITEMS; i++)
+		if (item_late(v, i))
+			return false;
+	return true;
+}
+
 static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 {
 	struct probe_mode_result *r = &v->mode[m];
@@ -151,7 +162,7 @@ static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 	r->reason[0] = 0;
 	if (!r->tried) {
 		r->level = PROBE_UNKNOWN;
-		append(r->reason, sizeof(r->reason), "the time was up before it was tried");
+		append(r->reason, sizeof(r->reason), "the time for all of it was up");
 		return;
 	}
 	if (!r->runs) {

@@ -90,24 +90,29 @@ fi
 probe --quick --json
 says "quick: measured" '"measured": true'
 json_ok "quick: JSON is JSON"
-cp "$work/out" "$work/first"
-probe --quick --json
-says "quick again: from the cache" '"cached": true'
-grep -v '"cached"\|"available_bytes"' "$work/first" >"$work/a"
-grep -v '"cached"\|"available_bytes"' "$work/out" >"$work/b"
-check "the cache has the same verdict" cmp -s "$work/a" "$work/b"
+if ! grep -q '"complete": true' "$work/out"; then
+	skip "the cache of a quick look: this host is too busy to finish one, and half of one is not kept"
+else
+	cp "$work/out" "$work/first"
+	probe --quick --json
+	says "quick again: from the cache" '"cached": true'
+	grep -v '"cached"\|"available_bytes"' "$work/first" >"$work/a"
+	grep -v '"cached"\|"available_bytes"' "$work/out" >"$work/b"
+	check "the cache has the same verdict" cmp -s "$work/a" "$work/b"
+fi
 probe --quick --json --fresh
 says "--fresh: measured" '"cached": false'
+mkdir -p "$XDG_CACHE_HOME/steelyard"
 echo '{"key":' >"$XDG_CACHE_HOME/steelyard/probe.json"
 probe --quick --json
 says "a damaged cache: measured" '"cached": false'
 XDG_CACHE_HOME=/proc/nowhere probe --quick
-says "no cache folder: measured" '^measured .* quick$'
+says "no cache folder: measured" '^measured .* quick'
 probe
-says "full, although quick is in the cache" '^measured .* full$'
+says "full, although quick is in the cache" '^measured .* full'
 check "a line for each mode" [ "$(grep -cE '^(real|protected16|protected32|paging32|pae|long_ring0|long_ring3|compat|v86) +(native|partial|unusable|not measured) ' "$work/out")" -eq 9 ]
 probe --quick
-says "quick is content with full" '^measured .* full; from this boot'
+says "quick is content with full" '^measured .* full.*; from this boot'
 
 # What no measurement may decide: who makes guests run.
 if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -d /sys/module/kvm_intel -o -d /sys/module/kvm_amd ]; then
