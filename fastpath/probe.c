@@ -40,29 +40,35 @@ enum probe_level probe_verdict(struct probe_verdict *v)
 	return probe_verdict_for(&f, &(struct probe_options){.effort = PROBE_QUICK}, v);
 }
 
-const char *probe_choose(const struct host_facts *f, const char **why)
+const char *probe_choose_by(const struct host_facts *f, const struct probe_verdict *v, const char **why)
 {
 	const char *no = probe_facts_against_kvm(f);
-	struct probe_verdict v;
 
 	if (no) {
 		*why = no;
 	} else if (!exec_paths[PATH_KVM]) {
 		*why = "this host has hardware virtualization, but this build has no kvm path";
+	} else if (v->auto_ok) {
+		*why = "VT-x or AMD-V runs guests natively, and what they need holds";
+		return "kvm";
 	} else {
-		probe_verdict_for(f, &(struct probe_options){.effort = PROBE_QUICK}, &v);
-		if (v.auto_ok) {
-			*why = "VT-x or AMD-V runs guests natively, and what they need holds";
-			return "kvm";
-		}
 		*why = "KVM here lacks what guests need: `steelyard probe` has the list";
 	}
 	return "bt";
 }
 
+const char *probe_choose(const struct host_facts *f, const char **why)
+{
+	struct probe_verdict v = {0};
+
+	if (!probe_facts_against_kvm(f) && exec_paths[PATH_KVM])
+		probe_verdict_for(f, &(struct probe_options){.effort = PROBE_QUICK}, &v);
+	return probe_choose_by(f, &v, why);
+}
+
 static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 {
-	const char *why, *path = probe_choose(f, &why);
+	const char *why, *path = probe_choose_by(f, v, &why);
 	json_t *root = probe_facts_json(f);
 	int r;
 

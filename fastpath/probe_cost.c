@@ -372,10 +372,8 @@ void cost_ioctl(struct probe *p, enum probe_cost c, struct probe_cost_result *r,
 		struct kvm_sregs sregs;
 		struct kvm_fpu fpu;
 		struct kvm_xsave xsave;
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} msr;
+		struct kvm_msrs msrs;
+		char room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
 	} a;
 	static const struct {
 		unsigned long request, before; /* before: fills what the request takes */
@@ -402,8 +400,8 @@ void cost_ioctl(struct probe *p, enum probe_cost c, struct probe_cost_result *r,
 	if (!guest_start(p, PROBE_LONG0, pg_outs, 0))
 		return cost_fails(r, g->why);
 	if (request == KVM_GET_MSRS) {
-		a.msr.head.nmsrs = 1;
-		a.msr.entry.index = 0xc0000102;
+		a.msrs.nmsrs = 1;
+		a.msrs.entries[0].index = 0xc0000102;
 	}
 	if (row[arg].before && ioctl(g->cpu, row[arg].before, &a) < 0)
 		return cost_fails_errno(r, "reading what is to be written");

@@ -225,11 +225,12 @@ bool guest_set_rbx(struct guest *g, uint64_t rbx)
 
 bool guest_msr(struct guest *g, uint32_t index, uint64_t value)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = {.head.nmsrs = 1, .entry = {.index = index, .data = value}};
+	union {
+		struct kvm_msrs list;
+		char room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} m = {.list.nmsrs = 1};
 
+	m.list.entries[0] = (struct kvm_msr_entry){.index = index, .data = value};
 	if (ioctl(g->cpu, KVM_SET_MSRS, &m) == 1)
 		return true;
 	guest_fail(g, "KVM_SET_MSRS refuses MSR %#x", index);

@@ -170,6 +170,10 @@ const char *probe_facts_against_kvm(const struct host_facts *f);
 /* One sentence on why the device is not usable, with what to do; false when it is. */
 bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
 
+/* ---- probe.c ---- */
+/* probe_choose with a verdict at hand. */
+const char *probe_choose_by(const struct host_facts *f, const struct probe_verdict *v, const char **why);
+
 /* ---- probe_json.c ---- */
 json_t *probe_facts_json(const struct host_facts *f);
 json_t *probe_verdict_json(const struct probe_verdict *v);

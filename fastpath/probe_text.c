@@ -125,7 +125,7 @@ static void print_costs(const struct probe_verdict *v)
 
 void probe_print(const struct host_facts *f, const struct probe_verdict *v)
 {
-	const char *why, *path = probe_choose(f, &why);
+	const char *why, *path = probe_choose_by(f, v, &why);
 
 	print_facts(f);
 	printf("verdict       %s (vendor: %s): %s\n", probe_level_name(v->level), probe_vendor_name(v->vendor),
