@@ -115,12 +115,20 @@ static void watchdog_stop(struct watchdog *d)
 
 /* ---- the child ---- */
 
-static void child(const struct host_facts *f, bool quick, const struct probe_test *t, unsigned first, unsigned n,
-		  uint64_t deadline_ns, struct board *b)
+static void child(pid_t parent, const struct host_facts *f, bool quick, const struct probe_test *t, unsigned first,
+		  unsigned n, uint64_t deadline_ns, struct board *b)
 {
 	struct probe p = {.facts = f, .quick = quick, .g = {.vm = -1, .cpu = -1}, .v = &b->v};
+	sigset_t ours;
 
+	/* whoever started the program may have left signals blocked; the watchdog lives on them */
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGUSR1);
+	sigaddset(&ours, SIGUSR2);
+	sigprocmask(SIG_UNBLOCK, &ours, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) /* it has gone already */
+		_exit(1);
 	prctl(PR_SET_NAME, "probe");
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	p.dog.beat = &b->beat;
@@ -221,6 +229,9 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 			 uint64_t deadline_ns, struct probe_verdict *v)
 {
 	struct board *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const struct sigaction plain = {.sa_handler = SIG_DFL};
+	const pid_t parent = getpid();
+	struct sigaction before;
 	unsigned first = 0, lost = 0;
 	enum child_end end = CHILD_DIED;
 	char why[PROBE_TEXT];
@@ -230,6 +241,7 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 	if (b == MAP_FAILED)
 		return 0;
 	b->v = *v;
+	sigaction(SIGCHLD, &plain, &before); /* where it is ignored, there is nothing to wait for */
 	while (first < n && lost < MAX_LOST && probe_now_ns() < deadline_ns) {
 		b->now = first;
 		b->beat.wall_ns = probe_now_ns();
@@ -239,7 +251,7 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 		if (pid < 0)
 			break;
 		if (pid == 0)
-			child(f, quick, t, first, n, deadline_ns, b);
+			child(parent, f, quick, t, first, n, deadline_ns, b);
 		end = watch(pid, t, n, deadline_ns, b, &status);
 		if (end == CHILD_THROUGH)
 			break;
@@ -253,6 +265,7 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 			break;
 		first++;
 	}
+	sigaction(SIGCHLD, &before, NULL);
 	*v = b->v;
 	/* a child that lives on may still write here: then the memory stays */
 	if (end != CHILD_UNKILLABLE)

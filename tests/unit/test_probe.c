@@ -538,6 +538,19 @@ static void test_machinery(void)
 	CHECK(v.item[4].outcome == PROBE_FAILS && strstr(v.item[4].evidence, "status 7"));
 	CHECK(v.item[5].outcome == PROBE_FAILS && strstr(v.item[5].evidence, "immediate_exit 1"));
 
+	/* as a program that was started with signals blocked and its children's ends ignored */
+	const struct probe_test two[] = {{waits_for_alarm, lost, 0, 0, 20}, {runs_well, lost, 1, 0, 1000}};
+	sigset_t all, before;
+
+	memset(&v, 0, sizeof(v));
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	signal(SIGCHLD, SIG_IGN);
+	CHECK(probe_run_tests(&f, true, two, ARRAY_LEN(two), probe_now_ns() + 60000000000ull, &v) == 0);
+	CHECK(strstr(v.item[0].evidence, "expired") && v.item[1].outcome == PROBE_HOLDS);
+	CHECK(signal(SIGCHLD, SIG_DFL) == SIG_IGN);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+
 	/* a deadline that has passed, and one that passes meanwhile */
 	memset(&v, 0, sizeof(v));
 	CHECK(probe_run_tests(&f, true, t, ARRAY_LEN(t), 0, &v) == 0 && v.item[0].outcome == PROBE_UNTRIED);
