@@ -82,6 +82,39 @@ else
 	fi
 fi
 
+# ---- a KVM that misbehaves: nothing hangs, and the verdict says what happened ----
+if nm "$STEELYARD" 2>/dev/null | grep -q '__[at]san_init'; then
+	skip "a KVM that misbehaves: a sanitizer's build takes no preloaded library"
+elif ! gcc -O1 -D_GNU_SOURCE -shared -fPIC -o "$work/fakekvm.so" "$(dirname "$0")/fakekvm.c" 2>"$work/err"; then
+	skip "a KVM that misbehaves: $(head -n 1 "$work/err")"
+else
+	fake() {
+		local how=$1
+		shift
+		timeout -k 5 60 env LD_PRELOAD="$work/fakekvm.so" FAKEKVM="$how" "$STEELYARD" probe --fresh --kvm-device /dev/null "$@" \
+			</dev/null >"$work/out" 2>"$work/err"
+		status=$?
+	}
+	fake api
+	says "an old interface: which version, which is needed" '^verdict +unusable .*version 11 .*12 is needed: this kernel is too old'
+	fake vm --quick
+	says "no memory for a machine" '^real +unusable .*KVM_CREATE_VM: Cannot allocate memory'
+	fake hang --quick
+	if grep -q '^real  *not measured' "$work/out"; then
+		skip "KVM_RUN takes no signal: this host is too busy to see that within a quick look"
+	else
+		says "KVM_RUN takes no signal: its process is killed" '^real +unusable .*KVM_RUN does not come back for a signal; its process had to be killed'
+	fi
+	fake hang
+	says "the same, everything asked for" '^verdict +unusable .*unusable'
+	# unknown, port, debug, hlt, MMIO, shutdown, entry failure, internal error, one that there is not
+	for reason in 0 2 4 5 6 8 9 17 99; do
+		fake $reason --quick
+		says "exit reason $reason for ever" '^verdict +(unusable|partial) '
+		check "exit reason $reason: nothing is native" [ "$(grep -cE '^(real|protected16|protected32|paging32|pae|long_ring0|long_ring3|compat|v86) +native' "$work/out")" -eq 0 ]
+	done
+fi
+
 # ---- measured ----
 if ! { : <>/dev/kvm; } 2>/dev/null; then
 	skip "measurements: /dev/kvm cannot be opened here"
