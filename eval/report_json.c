@@ -8,10 +8,14 @@
  *   ratio    what follows: effect and interval; workload "geomean" of a group, or of all when the group is null
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "eval/quick.h"
 
@@ -45,6 +49,72 @@ static void command_line(const char *command, char *out, size_t n)
 	out[strcspn(out, "\n")] = 0;
 	if (f)
 		pclose(f);
+}
+
+/* What our own program says to these arguments, as JSON; NULL when it says none. */
+static json_t *ask_ourselves(const char *self, char *const argv[])
+{
+	posix_spawn_file_actions_t fa;
+	json_t *j = NULL;
+	int pipe_fd[2];
+	FILE *f;
+	pid_t pid;
+
+	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
+		return NULL;
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_adddup2(&fa, pipe_fd[1], STDOUT_FILENO);
+	if (posix_spawn(&pid, self, &fa, NULL, argv, environ) != 0)
+		pid = -1;
+	posix_spawn_file_actions_destroy(&fa);
+	close(pipe_fd[1]);
+	f = fdopen(pipe_fd[0], "r");
+	if (f && pid > 0)
+		j = json_loadf(f, 0, NULL);
+	if (f)
+		fclose(f);
+	else
+		close(pipe_fd[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return j;
+}
+
+/*
+ * What the probe measured of this host's KVM, its tables cut to names: the verdict on each mode, and the conformance items
+ * that fail. Without it nobody can say later what a "kvm" in these results was.
+ */
+static json_t *kvm_verdict_json(const struct eval *ev)
+{
+	char *const argv[] = {(char *)ev->self, (char *)"probe", (char *)"--quick", (char *)"--json", NULL};
+	static const char *const copied[] = {"level", "vendor", "reason", "measured", "quick", "auto", "measured_at"};
+	json_t *probe = ask_ourselves(ev->self, argv), *v = json_object_get(probe, "verdict"), *value;
+	json_t *out = json_object(), *modes = json_object(), *fails = json_array();
+	const char *name;
+
+	if (!v) {
+		json_decref(probe);
+		json_decref(out);
+		json_decref(modes);
+		json_decref(fails);
+		return json_null();
+	}
+	for (unsigned i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
+		json_object_set(out, copied[i], json_object_get(v, copied[i]));
+	json_object_set(out, "module", json_object_get(json_object_get(probe, "kvm"), "module"));
+	json_object_foreach(json_object_get(v, "modes"), name, value)
+		json_object_set(modes, name, json_object_get(value, "level"));
+	json_object_foreach(json_object_get(v, "conformance"), name, value)
+	{
+		const char *outcome = json_string_value(json_object_get(value, "outcome"));
+
+		if (outcome && !strcmp(outcome, "fails"))
+			json_array_append_new(fails, json_string(name));
+	}
+	json_object_set_new(out, "modes", modes);
+	json_object_set_new(out, "fails", fails);
+	json_decref(probe);
+	return out;
 }
 
 json_t *environment_json(const struct eval *ev)
@@ -83,6 +153,7 @@ json_t *environment_json(const struct eval *ev)
 	}
 	uname(&u);
 	json_object_set_new(env, "kernel", json_string(u.release));
+	json_object_set_new(env, "kvm", kvm_verdict_json(ev));
 	json_object_set_new(env, "load_before", json_real(ev->load_before));
 	json_object_set_new(env, "load_after", json_real(ev->load_after));
 	snprintf(path, sizeof(path), "%s/../MANIFEST", ev->guest_dir);

@@ -68,13 +68,13 @@
 struct bt_site {
 	uint64_t bias;	/* host offset into the window = address expression + bias; constant addresses: unused */
 	uint64_t limit; /* 0: empty; else the first offset that does not fit */
-	uint64_t hva;	/* of the window's first byte; constant addresses: of the access itself, 0 when empty */
+	uint64_t hva;	/* of the window's first byte, which is the access itself for constant addresses; then 0 when empty */
 	uint32_t len;	/* window length in bytes (0 when empty) */
 	uint8_t listed; /* bit k: in bt_cpu.sites[k] */
 	uint8_t write;
-	uint16_t jumps;	/* moves to a page that is not the next one: BT_JUMP */
+	uint16_t moves;	/* of the window, since */
 	uint64_t gva;	/* of the window's first byte */
-	uint8_t *win;	/* host address of the window's first byte */
+	uint64_t since;	/* host TSC */
 	uint32_t next, prev; /* windows for writing: list of their region (BT_REGION_SHIFT), site + 1, 0 ends */
 	uint32_t region;     /* + 1; 0: in no list */
 	uint32_t misfits;    /* how often a group's range could not have one window */
@@ -89,11 +89,15 @@ struct bt_tlb_entry {
 	uint64_t page;	/* linear address of the 4 KiB page */
 	uint8_t *hva;
 };
+/* The same for large mappings, by 2 MiB: asked when the other has not got an address. All of an entry's 2 MiB is RAM, and holds no
+ * code when it is for writing. */
+#define BT_BIG_SHIFT 21
+#define BT_BIG_SIZE 256u
 enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
-/* A window's jumps count so much each, a move to the next page takes one back; at so much its instruction uses the inline TLB
- * when it is translated next. */
-#define BT_JUMP 16
-#define BT_JUMPS_MAX (200 * BT_JUMP)
+/* After so many moves of a window its instruction uses the inline TLB when it is translated next. In user code, where generated code
+ * makes the moves: when they were less than so many cycles of the host's TSC apart; else they are counted from the beginning. */
+#define BT_MOVES 256
+#define BT_MOVE_CYCLES 800
 /* A page loses all its blocks and is data again when the writes to it since its last translation have so many points: one that
  * hits a block is worth sixty that do not, so that a program that writes code over code is through after a few. */
 #define BT_PAGE_POINTS_MAX 64
@@ -136,6 +140,8 @@ struct bt_list {
 	unsigned n, cap;
 };
 
+#define BT_BIG_ID (2 * BT_TLB_PRIVS * BT_TLB_SIZE)
+
 /* The head of the path area. Generated code reaches every field at GS:[VCPU_PATH_AREA_OFFSET + offset]. */
 struct bt_cpu {
 	struct vcpu *self;
@@ -176,11 +182,14 @@ struct bt_cpu {
 	uint32_t *region;		 /* first site + 1 of each region of RAM */
 	uint64_t global_lowest;		 /* lowest linear address of a global window since the last full flush */
 	uint64_t exec_filter[1u << (BT_EXEC_FILTER_BITS - 6)];
-	struct bt_list tlbs[2];	 /* filled TLB entries: table * BT_TLB_SIZE + index */
+	/* filled TLB entries: table * BT_TLB_SIZE + index; those of big[] behind them: BT_BIG_ID + table * BT_BIG_SIZE + index */
+	struct bt_list tlbs[2];
 	/* Entries for writing by hash of the RAM page that they were filled with last: index in the three tables + 1. Under
 	 * regions_lock. */
 	uint16_t tlb_of_page[BT_TLB_SIZE], tlb_next[BT_TLB_PRIVS * BT_TLB_SIZE];
 	struct bt_tlb_entry tlb[2 * BT_TLB_PRIVS][BT_TLB_SIZE]; /* reads, then writes */
+	struct bt_tlb_entry big[2 * BT_TLB_PRIVS][BT_BIG_SIZE];
+	uint64_t big_written[BT_BIG_SIZE / 64]; /* by RAM offset, modulo: some entry for writing may cover it */
 	struct bt_count cold[1u << BT_COLD_BITS];
 	uint32_t jc_key[BT_JC_CLASSES];	  /* the key that the entries of a class are for */
 	struct bt_jc jc[BT_JC_CLASSES];
@@ -250,7 +259,7 @@ struct bt_rec {
 	int64_t disp;	   /* folded into the site's bias, or the constant linear address */
 	struct insn *insn; /* callouts */
 	uint64_t last;	   /* highest offset in a page at which the access still fits */
-	int32_t table;	   /* GS offset of the TLB table that serves it */
+	int32_t table, big; /* GS offsets of the TLB tables that serve it */
 	int32_t sp_add;	   /* indirect branches: see emit_jump_lookup */
 	uint32_t link;	   /* groups: the way to the translation without groups */
 };

@@ -30,6 +30,11 @@ static enum status list_init(struct bt_list *l, unsigned cap, struct error *e)
 
 static void tlb_empty(struct bt_cpu *cpu, unsigned i)
 {
+	if (i >= BT_BIG_ID) {
+		i -= BT_BIG_ID;
+		cpu->big[i / BT_BIG_SIZE][i % BT_BIG_SIZE].page = i % BT_BIG_SIZE ? 0 : 1 << BT_BIG_SHIFT;
+		return;
+	}
 	cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].page = i % BT_TLB_SIZE ? 0 : 1 << 12;
 }
 
@@ -53,7 +58,7 @@ enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *
 			return ST_NO_MEMORY;
 	}
 	for (unsigned t = 0; t < 2 * BT_TLB_PRIVS; t++)
-		tlb_empty(cpu, t * BT_TLB_SIZE); /* zero elsewhere, which has another index */
+		tlb_empty(cpu, t * BT_TLB_SIZE), tlb_empty(cpu, BT_BIG_ID + t * BT_BIG_SIZE); /* zero elsewhere */
 	cpu->global_lowest = UINT64_MAX;
 	for (unsigned k = 0; k < BT_JC_CLASSES; k++)
 		cpu->jc[k].lin[0] = 1; /* zero elsewhere, which has another index */
@@ -221,6 +226,9 @@ static void forget_page(struct vcpu *v, uint64_t lin)
 
 		if (bt_cpu(v)->tlb[t][i].page >> 12 == lin >> 12)
 			tlb_empty(bt_cpu(v), t * BT_TLB_SIZE + i);
+		i = lin >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1);
+		if (bt_cpu(v)->big[t][i].page >> BT_BIG_SHIFT == lin >> BT_BIG_SHIFT)
+			tlb_empty(bt_cpu(v), BT_BIG_ID + t * BT_BIG_SIZE + i);
 	}
 }
 
@@ -305,6 +313,22 @@ static void write_entry_link(struct bt_cpu *cpu, unsigned i, const uint8_t *hva)
 	pthread_spin_unlock(&cpu->regions_lock);
 }
 
+/* Large entries for writing that cover a page; regions_lock held. */
+static void forget_big_written(struct bt_cpu *cpu, uint64_t page)
+{
+	unsigned bit = page >> (BT_BIG_SHIFT - 12) & (BT_BIG_SIZE - 1);
+
+	if (!(cpu->big_written[bit / 64] >> (bit & 63) & 1))
+		return;
+	for (unsigned i = BT_TLB_PRIVS * BT_BIG_SIZE; i < 2 * BT_TLB_PRIVS * BT_BIG_SIZE; i++) {
+		uint64_t off = (uint64_t)(cpu->big[i / BT_BIG_SIZE][i % BT_BIG_SIZE].hva - cpu->ram);
+
+		if ((off >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1)) == bit)
+			tlb_empty(cpu, BT_BIG_ID + i);
+	}
+	cpu->big_written[bit / 64] &= ~(1ull << (bit & 63));
+}
+
 /* A page became a code page: nobody may write to it through a window from now on. */
 void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 {
@@ -320,6 +344,7 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 		if (!cpu->bt)
 			continue;
 		pthread_spin_lock(&cpu->regions_lock);
+		forget_big_written(cpu, page);
 		for (unsigned i = cpu->tlb_of_page[page % BT_TLB_SIZE]; i; i = cpu->tlb_next[i - 1])
 			if (write_entry(cpu, i - 1)->hva == hva)
 				tlb_empty(cpu, BT_TLB_PRIVS * BT_TLB_SIZE + i - 1);
@@ -327,7 +352,7 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 			struct bt_site *s = &bt_sites(v)[i - 1];
 
 			next = s->next;
-			if (s->len && (uint64_t)(hva + 4095 - s->win) < s->len + 4095ull)
+			if (s->len && (uint64_t)hva + 4095 - s->hva < s->len + 4095ull)
 				site_empty(s);
 			/* the next one to come this way need not look at it; another thread's site may be in use just now */
 			if (!s->len && v == self)
@@ -477,6 +502,33 @@ static void tlb_fill(struct vcpu *v, uint32_t key, bool write, uint64_t lin, uin
 	list_add(l, t * BT_TLB_SIZE + i);
 }
 
+/* The 2 MiB around lin, which is at RAM offset off, when one mapping covers them. */
+static void big_fill(struct vcpu *v, uint32_t key, bool write, const struct mmu_page *p, uint64_t lin, uint64_t off)
+{
+	struct bt_cpu *cpu = bt_cpu(v);
+	const struct codemap *code = v->vm->codemap;
+	uint64_t size = 1ull << BT_BIG_SHIFT, in = lin & (size - 1), lo = off - in;
+	uint64_t end = off < MEM_HOLE_START && v->vm->mem.ram_bytes > MEM_HOLE_START ? MEM_HOLE_START : v->vm->mem.ram_bytes;
+	unsigned t = bt_tlb_table(key, write), i = lin >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1), bit = lo >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1);
+	struct bt_list *l = &cpu->tlbs[p->global];
+
+	if (p->size < size || (lo & (size - 1)) || lo + size > end)
+		return;
+	if (l->n == l->cap)
+		forget_tlb(v, p->global);
+	if (write) {
+		for (uint64_t w = lo >> 18; w < (lo + size) >> 18; w++)
+			if (atomic_load_explicit(&code->bits[w], memory_order_relaxed))
+				return;
+		pthread_spin_lock(&cpu->regions_lock);
+		cpu->big_written[bit / 64] |= 1ull << (bit & 63);
+	}
+	cpu->big[t][i] = (struct bt_tlb_entry){ .page = lin - in, .hva = v->vm->mem.ram_hva + lo };
+	list_add(l, BT_BIG_ID + t * BT_BIG_SIZE + i);
+	if (write)
+		pthread_spin_unlock(&cpu->regions_lock);
+}
+
 static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_page *p, uint64_t lin, uint64_t off)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
@@ -484,9 +536,11 @@ static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_p
 	uint64_t lo, hi;
 
 	window_range(v->vm, p, lin, off, r->acc & ACC_WRITE, &lo, &hi);
+	if (r->is_const)
+		lo = off;
 	s->gva = lin - (off - lo);
 	s->len = (uint32_t)(hi - lo);
-	s->win = v->vm->mem.ram_hva + lo;
+	s->hva = (uint64_t)v->vm->mem.ram_hva + lo;
 	s->write = r->acc & ACC_WRITE;
 	if (s->write)
 		region_insert(v, s, off);
@@ -496,13 +550,10 @@ static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_p
 		s->listed |= (uint8_t)(1u << p->global);
 		list_add(&cpu->sites[p->global], r->site);
 	}
-	if (r->is_const) {
-		s->hva = (uint64_t)(s->win + (lin - s->gva));
-	} else {
+	if (!r->is_const) {
 		s->bias = (uint64_t)r->disp - s->gva;
 		if (r->addr32)
 			s->bias = (uint32_t)s->bias;
-		s->hva = (uint64_t)s->win;
 		s->limit = s->len - r->size + 1u;
 	}
 	v->count.bt_site_fills++;
@@ -525,15 +576,18 @@ static void *without_groups(struct vcpu *v, struct bt_rec *r)
 	return bt_host(bt, b->host_mem);
 }
 
-/* A window moves to lin: is it one that jumps about? One that walks over memory is not, however often it begins again. */
-static bool window_jumped(struct bt_site *s, uint64_t lin)
+/* A window moves: too often? */
+static bool window_moves(struct bt_site *s, uint32_t key)
 {
-	if (lin - s->gva - s->len < 4096) {
-		s->jumps -= s->jumps != 0;
+	uint64_t now, took;
+
+	if (++s->moves < BT_MOVES)
 		return false;
-	}
-	s->jumps += BT_JUMP;
-	return s->jumps >= BT_JUMPS_MAX;
+	now = __builtin_ia32_rdtsc();
+	took = now - s->since;
+	s->since = now;
+	s->moves = 0;
+	return !(key & BK_USER) || took < BT_MOVES * BT_MOVE_CYCLES;
 }
 
 void *bt_access(struct vcpu *v, struct bt_rec *r)
@@ -580,8 +634,9 @@ again:
 	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
 		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
 	tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
+	big_fill(v, b->key, write, &p, lin, off);
 	if (!r->inline_tlb) {
-		if (!r->is_const && s->len && window_jumped(s, lin)) {
+		if (!r->is_const && s->len && window_moves(s, b->key)) {
 			*bt_wild(bt, b->gpa + r->guest_off) = 1;
 			bt_retranslate(bt, v, b);
 			return NULL;
@@ -591,6 +646,7 @@ again:
 	atomic_signal_fence(memory_order_seq_cst);
 	if (atomic_load(&bt->marks) != marks) {
 		tlb_empty(cpu, bt_tlb_table(b->key, write) * BT_TLB_SIZE + (lin >> 12 & (BT_TLB_SIZE - 1)));
+		tlb_empty(cpu, BT_BIG_ID + bt_tlb_table(b->key, write) * BT_BIG_SIZE + (lin >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1)));
 		if (!r->inline_tlb)
 			site_empty(s);
 		goto again;

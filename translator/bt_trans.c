@@ -255,13 +255,16 @@ static void emit_stubs(struct tctx *c)
 				e_jmp_gs(&c->e, GS_SLOT(s->slot));
 				c->bt->link[r->link].stub = bt_code_off(c, c->e.p);
 			}
-			if (kind == SVC_ACCESS && r->inline_tlb) {
-				e_gs_base_op(&c->e, true, ALU_ADD << 3 | 3, S0, S1, r->table);
-			} else if (kind == SVC_ACCESS && !r->is_const) { /* back to the linear address */
-				e_alu_gs(&c->e, c->code64, ALU_SUB, S0, GS_SITE(r->site, bias));
-				if (r->disp)
-					e_lea(&c->e, c->code64, S0, S0, NO_REG, 1, (int32_t)r->disp);
-				if (c->key & BK_USER) { /* kernels map memory large: C gives them wider windows */
+			if (kind == SVC_ACCESS && !r->is_const) { /* back to the linear address */
+				if (r->inline_tlb) {
+					e_gs_base_op(&c->e, true, ALU_ADD << 3 | 3, S0, S1, r->table);
+				} else {
+					e_alu_gs(&c->e, c->code64, ALU_SUB, S0, GS_SITE(r->site, bias));
+					if (r->disp)
+						e_lea(&c->e, c->code64, S0, S0, NO_REG, 1, (int32_t)r->disp);
+				}
+				/* kernels map memory large: C gives them wider windows */
+				if (r->inline_tlb || (c->key & BK_USER)) {
 					e_store_gs_imm(&c->e, false, GS_CPU(arg), s->arg);
 					e_jmp_gs(&c->e, GS_CPU(refill));
 					continue;

@@ -101,6 +101,7 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 	r->resume = bt_code_off(c, e->p);
 	r->last = 4096 - size;
 	r->table = table;
+	r->big = GS_CPU(big) + (int32_t)(bt_tlb_table(c->key, acc & ACC_WRITE) * sizeof(struct bt_tlb_entry) * BT_BIG_SIZE);
 	if (group) {
 		uint32_t link;
 		struct bt_link *l = bt_link_new(c, c->lin + c->guest_off, &link);

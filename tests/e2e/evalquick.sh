@@ -11,6 +11,7 @@ check "no checksum differs" [ "$(grep -c 'checksum differs' "$work/out")" -eq 0 
 check "the boot is timed" grep -q '^CPU  *[0-9]' "$work/out"
 check "samples are JSON Lines with a schema" [ "$(grep -vc '^{"schema":1,.*}$' "$work/demo/results.jsonl")" -eq 0 ]
 check "every native sample is there" [ "$(grep -c '"type":"sample".*"path":"native"' "$work/demo/results.jsonl")" -eq 8 ]
+check "the run records the verdict on KVM" grep -q '"type":"run".*"kvm":{"level":"[a-z ]*","vendor":"[A-Za-z-]*"' "$work/demo/results.jsonl"
 check "the page needs nothing from elsewhere" [ -s "$work/demo/report.html" -a "$(grep -c 'src=\|href=\|@import' "$work/demo/report.html")" -eq 0 ]
 lines=$(wc -l <"$work/demo/results.jsonl")
 timeout -k 5 300 "$STEELYARD" eval quick --workloads fib --paths bt --blocks 1 --scale 5 --out "$work/demo" --json >"$work/json" 2>"$work/err" </dev/null

@@ -7,6 +7,7 @@ STEELYARD=${STEELYARD:-$top/build/steelyard}
 GUEST=${GUEST:-$top/build/guest}
 TOOLS=${TOOLS:-$top/build/tests/e2e}
 work=$(mktemp -d "${TMPDIR:-/tmp}/steelyard-e2e.XXXXXX")
+export XDG_CACHE_HOME=$work/cache # nothing of a test stays in the home folder
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A KVM that misbehaves, for LD_PRELOAD: every ioctl of KVM's on whatever file is answered here. FAKEKVM says how:
+ *   api     speaks version 11
+ *   vm      has no memory for a machine
+ *   hang    KVM_RUN spins and takes no signal
+ *   N       KVM_RUN returns at once with exit reason N, its registers zero
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define RUN_BYTES 12288
+
+static int fake_run(int fd, const char *how)
+{
+	struct kvm_run *run;
+	sigset_t all;
+
+	if (!strcmp(how, "hang")) {
+		sigfillset(&all);
+		sigprocmask(SIG_BLOCK, &all, NULL);
+		for (;;)
+			;
+	}
+	run = mmap(NULL, RUN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (run == MAP_FAILED)
+		return -1;
+	if (run->immediate_exit) {
+		errno = EINTR;
+		munmap(run, RUN_BYTES);
+		return -1;
+	}
+	run->exit_reason = (unsigned)atoi(how);
+	munmap(run, RUN_BYTES);
+	return 0;
+}
+
+static int fake_vcpu(void)
+{
+	int fd = memfd_create("vcpu", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, RUN_BYTES) < 0)
+		return -1;
+	return fd;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	const char *how = getenv("FAKEKVM");
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (!how || _IOC_TYPE(request) != KVMIO)
+		return (int)syscall(SYS_ioctl, fd, request, arg);
+	switch (request) {
+	case KVM_GET_API_VERSION:
+		return strcmp(how, "api") ? KVM_API_VERSION : 11;
+	case KVM_CREATE_VM:
+		errno = ENOMEM;
+		return strcmp(how, "vm") ? dup(fd) : -1;
+	case KVM_GET_VCPU_MMAP_SIZE:
+		return RUN_BYTES;
+	case KVM_CREATE_VCPU:
+		return fake_vcpu();
+	case KVM_RUN:
+		return fake_run(fd, how);
+	case KVM_SET_MSRS:
+		return 1;
+	case KVM_GET_SREGS:
+		/* what hardware would keep: paging on */
+		memset(arg, 0, sizeof(struct kvm_sregs));
+		((struct kvm_sregs *)arg)->cr0 = 0x80000011;
+		return 0;
+	case KVM_GET_REGS:
+		memset(arg, 0, sizeof(struct kvm_regs));
+		((struct kvm_regs *)arg)->rflags = 0x20002;
+		return 0;
+	default:
+		return 0;
+	}
+}
