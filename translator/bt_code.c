@@ -525,10 +525,12 @@ static int emit_special(struct tctx *c, const struct insn *i)
 		return 1;
 	case ZYDIS_MNEMONIC_JECXZ:
 	case ZYDIS_MNEMONIC_JRCXZ:
+		if (!c->code64 && i->opsize == 2) /* cuts EIP to 16 bits */
+			return 0;
 		emit_jcxz(c, i, false);
 		return -1;
 	case ZYDIS_MNEMONIC_LOOP:
-		if (i->addrsize == 2)
+		if (i->addrsize == 2 || (!c->code64 && i->opsize == 2))
 			return 0;
 		emit_jcxz(c, i, true);
 		return -1;

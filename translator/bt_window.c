@@ -17,7 +17,8 @@ static bool emit_linear(struct tctx *c, const struct bt_rec *r, bool window, uns
 			int64_t disp, unsigned addrsize)
 {
 	struct emit *e = &c->e;
-	bool w = c->code64, fold = window && (!c->code64 || addrsize == 8);
+	/* the way back from a miss adds disp again in a LEA, so the 64-bit offset of a MOV is not folded */
+	bool w = c->code64, fold = window && (!c->code64 || (addrsize == 8 && disp == (int32_t)disp));
 	int32_t segbase = GS_REGS(seg) + (int32_t)(r->seg * sizeof(struct x86_seg) + offsetof(struct x86_seg, base));
 	int32_t bias = GS_SITE(r->site, bias), d = fold ? 0 : (int32_t)disp;
 	bool biased = false;
