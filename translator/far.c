@@ -95,7 +95,9 @@ static enum xr far_code(struct vcpu *v, const struct far *f, uint64_t d)
 	if (!desc_cache(v, f->sel, d, &cs))
 		return XR_FAULT;
 	cs.sel = (uint16_t)((f->sel & ~SEL_RPL) | cpl);
+	/* the pushes have the width, and the checks, of the code that is called */
 	xstack_current(v, &s);
+	xstack_shape(&s, vcpu_long_mode(v) && (attr & SA_L));
 	if (f->call && (!xstack_push(v, &s, v->regs.seg[SEG_CS].sel, f->size) || !xstack_push(v, &s, f->next, f->size)))
 		return XR_FAULT;
 	if (!cs_check_ip(v, &cs, f->off))
@@ -228,14 +230,15 @@ static enum xr far_go(struct vcpu *v, const struct insn *i, bool call)
 	uint64_t d;
 
 	if (i->has_mem) {
+		unsigned n = far_size(v, i);
 		uint8_t b[10];
-		if (!mem_load(v, i->seg, insn_ea(v, i), b, f.size + 2))
+		if (!mem_load(v, i->seg, insn_ea(v, i), b, n + 2))
 			return XR_FAULT;
-		if (f.size == 8)
+		if (n == 8)
 			__builtin_memcpy(&f.off, b, 8);
 		else
-			f.off = b[0] | b[1] << 8 | (f.size == 4 ? (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24 : 0);
-		f.sel = (uint16_t)(b[f.size] | b[f.size + 1] << 8);
+			f.off = b[0] | b[1] << 8 | (n == 4 ? (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24 : 0);
+		f.sel = (uint16_t)(b[n] | b[n + 1] << 8);
 	} else {
 		f.off = cut(i->imm[0], f.size);
 		f.sel = (uint16_t)i->imm[1];
@@ -337,9 +340,9 @@ enum xr far_ret(struct vcpu *v, const struct insn *i)
 	if (sel_rpl(cs.sel) == vcpu_cpl(v)) {
 		if (!cs_check_ip(v, &cs, ip))
 			return XR_FAULT;
-		/* the stack keeps its segment, its width may change with the mode */
+		/* the stack keeps its segment; the pops have had the width that it had before */
 		r->seg[SEG_CS] = cs;
-		return_sp(v, s.sp);
+		r->gpr[R_SP] = s.code64 ? cut(s.sp, vcpu_code64(v) ? 8 : 4) : xstack_merge(&s, r->gpr[R_SP]);
 		r->rip = ip;
 		return XR_JUMP;
 	}
@@ -436,14 +439,16 @@ static enum xr iret_protected(struct vcpu *v, const struct insn *i, unsigned siz
 		return XR_FAULT;
 	if ((flags & FL_VM) && cpl == 0 && size == 4 && !vcpu_long_mode(v))
 		return iret_v86(v, &s, ip, sel, flags);
+	/* 64-bit mode pops SS:RSP always, and before it looks at any selector */
+	bool all = vcpu_code64(v);
+	if (all && (!xstack_pop(v, &s, &sp, size) || !xstack_pop(v, &s, &ss_sel, size)))
+		return XR_FAULT;
 	if (!return_cs(v, (uint16_t)sel, &cs))
 		return XR_FAULT;
-	/* 64-bit mode pops SS:RSP always */
-	bool outer = sel_rpl(cs.sel) != cpl, pop_ss = outer || vcpu_code64(v);
-	if (pop_ss && (!xstack_pop(v, &s, &sp, size) || !xstack_pop(v, &s, &ss_sel, size) ||
-		       !return_ss(v, (uint16_t)ss_sel, &cs, &ss)))
+	bool outer = sel_rpl(cs.sel) != cpl, pop_ss = outer || all;
+	if (pop_ss && !all && (!xstack_pop(v, &s, &sp, size) || !xstack_pop(v, &s, &ss_sel, size)))
 		return XR_FAULT;
-	if (!cs_check_ip(v, &cs, ip))
+	if (!cs_check_ip(v, &cs, ip) || (pop_ss && !return_ss(v, (uint16_t)ss_sel, &cs, &ss)))
 		return XR_FAULT;
 
 	uint64_t mask = FL_ARITH | FL_TF | FL_DF | FL_NT;

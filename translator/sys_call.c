@@ -118,9 +118,11 @@ enum xr sys_sysexit(struct vcpu *v, const struct insn *i)
 	bool to64 = (i->rex & 8) != 0 && vcpu_code64(v);
 	uint16_t cs = (uint16_t)(r->sysenter_cs & 0xfffc);
 
+	if (vcpu_real_mode(v) || vcpu_cpl(v))
+		return fault_gp0(v);
 	if (vcpu_long_mode(v) && vendor_amd(v))
 		return fault_set(v, VEC_UD);
-	if (vcpu_real_mode(v) || !cs || vcpu_cpl(v))
+	if (!cs)
 		return fault_gp0(v);
 	if (to64 && (!is_canonical(r->gpr[R_CX]) || !is_canonical(r->gpr[R_DX])))
 		return fault_gp0(v);

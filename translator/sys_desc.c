@@ -238,7 +238,7 @@ enum xr sys_arpl(struct vcpu *v, const struct insn *i)
 
 enum xr sys_load_far(struct vcpu *v, const struct insn *i)
 {
-	unsigned size = prefix_size(i), seg;
+	unsigned size = far_size(v, i), seg;
 	uint8_t b[10] = {0};
 	uint64_t off;
 	uint16_t sel;

@@ -137,10 +137,11 @@ static enum xr io_string(struct vcpu *v, const struct insn *i, bool in)
 {
 	unsigned bytes = io_bytes(i);
 
-	if (i->rep && !reg_masked(v, R_CX, i))
-		return XR_NEXT;
+	/* processors look at the permission even when nothing is to be transferred */
 	if (!io_allowed(v, (uint16_t)v->regs.gpr[R_DX], bytes))
 		return XR_FAULT;
+	if (i->rep && !reg_masked(v, R_CX, i))
+		return XR_NEXT;
 	for (unsigned k = 0; k < IO_SLICE; k++) {
 		if (in ? !ins_once(v, i, bytes) : !outs_once(v, i, bytes))
 			return XR_FAULT;

@@ -32,6 +32,14 @@ static inline unsigned prefix_size(const struct insn *i)
 		return 8;
 	return (i->code_bits == 16) != i->pfx66 ? 2 : 4;
 }
+/* Of a far pointer's offset in memory: AMD's processors have no 64-bit ones, whatever REX.W says (APM 3 LSS, CALL far). It
+ * still is the size of what a far CALL pushes. */
+static inline unsigned far_size(const struct vcpu *v, const struct insn *i)
+{
+	unsigned n = prefix_size(i);
+
+	return n == 8 && vendor_amd(v) ? 4 : n;
+}
 
 /* ---- operands ---- */
 static inline uint64_t gpr_read(const struct vcpu *v, const struct insn_op *o)
