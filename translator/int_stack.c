@@ -130,7 +130,8 @@ enum xr int_enter(struct vcpu *v, const struct insn *i)
 
 	if (!stack_push(v, &sp, bp, n))
 		return XR_FAULT;
-	frame = sp;
+	/* a 16-bit stack leaves the upper half of ESP alone, and EBP gets all of it */
+	frame = sp_bytes == 2 ? (old & 0xffff0000) | sp : sp;
 	if (level) {
 		for (unsigned k = 1; k < level; k++) {
 			bp = trunc_to(bp - n, sp_bytes);

@@ -186,8 +186,9 @@ static bool cmps_one(struct vcpu *v, const struct insn *i)
 	int64_t step = step_of(v, i);
 	uint64_t a, b;
 
-	if (!seg_read(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), i->opsize, &a) ||
-	    !seg_read(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), i->opsize, &b))
+	/* processors read [rDI] first, which decides which of two faults it is */
+	if (!seg_read(v, i, SEG_ES, gpr_read(v, R_DI, i->addrsize), i->opsize, &b) ||
+	    !seg_read(v, i, i->seg, gpr_read(v, R_SI, i->addrsize), i->opsize, &a))
 		return false;
 	alu2(ALU_CMP, i->opsize, a, b, &v->regs.rflags);
 	advance(v, R_SI, i, step);

@@ -151,7 +151,7 @@ static enum xr trap_after(struct vcpu *v, const struct insn *i, bool tf, unsigne
 {
 	bool ss_shadow = v->int_shadow && i->mnemonic != ZYDIS_MNEMONIC_STI;
 
-	if (ss_shadow || is_soft_interrupt(i))
+	if (ss_shadow)
 		return x;
 	if (tf || hit) {
 		struct x86_fault f = {.vector = VEC_DB, .trap = true, .addr = hit | (tf ? DR6_BS : 0)};
@@ -166,6 +166,7 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	bool watch = (v->regs.dr[7] & 0xff) != 0;
 	const struct insn *i;
 	unsigned hit = 0;
+	bool jumped;
 	enum xr x;
 
 	if (watch && !(flags & FL_RF)) {
@@ -189,6 +190,7 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	v->count.insns_interp++;
 	v->insn_clock++;
 	x = interp_exec_checked(v, i);
+	jumped = x != XR_NEXT;
 	switch (x) {
 	case XR_NEXT:
 		advance_rip(v, i);
@@ -208,7 +210,8 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	/* RF covers one instruction, unless that one loaded it (SDM 3B 18.3.1.1) */
 	if ((flags & FL_RF) && !is_iret(i) && x != XR_AGAIN)
 		v->regs.rflags &= ~(uint64_t)FL_RF;
-	if ((flags & FL_TF) || hit)
+	/* a software interrupt that was taken has cleared TF; INTO may not have been */
+	if (((flags & FL_TF) || hit) && !(jumped && is_soft_interrupt(i)))
 		return trap_after(v, i, flags & FL_TF, hit, x);
 	return x;
 }
