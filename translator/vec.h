@@ -39,6 +39,11 @@
 #define AVX_BYTES 256u /* component 2: the upper halves of YMM0-15 */
 
 #define FCW_INIT 0x037f
+/* What the control word becomes when this is loaded: bit 6 reads as one on every processor, bits 7 and 13-15 as zero. */
+static inline uint16_t vec_x87_fcw(uint16_t fcw)
+{
+	return (fcw & 0x1f3f) | 0x40;
+}
 #define MXCSR_INIT 0x1f80u
 #define MXCSR_FLAGS 0x3fu
 #define MXCSR_MASKS 0x1f80u

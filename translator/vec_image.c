@@ -107,18 +107,24 @@ void vec_update_es(uint8_t *image)
 
 bool vec_mem_aligned(struct vcpu *v, const struct insn *i, unsigned n, unsigned align, unsigned acc, uint64_t *off)
 {
-	uint64_t lin;
+	uint64_t lin, base = vcpu_code64(v) && i->seg < SEG_FS ? 0 : v->regs.seg[i->seg].base;
 
 	*off = insn_ea(v, i);
 	if (align <= 1)
 		return true;
-	if (!seg_linear(v, i->seg, *off, n, acc, &lin))
+	/*
+	 * Alignment comes before the stack segment's limit, which would be #SS, not #GP. Of FXSAVE's image, though,
+	 * processors look at the beginning first.
+	 */
+	bool bad = (base + *off) & (align - 1);
+
+	if (bad && n == XS_LEGACY_BYTES && !seg_linear(v, i->seg, *off, 4, acc, &lin))
 		return false;
-	if (lin & (align - 1)) {
+	if (bad) {
 		fault_gp0(v);
 		return false;
 	}
-	return true;
+	return seg_linear(v, i->seg, *off, n, acc, &lin);
 }
 
 bool vec_probe_write(struct vcpu *v, unsigned seg, uint64_t off, unsigned n)

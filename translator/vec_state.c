@@ -53,6 +53,7 @@ static void control_in(uint8_t *x, const uint8_t in[24], bool wide)
 {
 	vec_copy(x, in, 24);
 	x[5] = 0;
+	vec_put16(x + XS_FCW, vec_x87_fcw(vec_get16(in)));
 	if (!wide) {
 		vec_put32(x + XS_FIP + 4, 0);
 		vec_put32(x + XS_FDP + 4, 0);

@@ -107,8 +107,7 @@ static void env_in(const struct vcpu *v, uint8_t *x, const uint8_t *e, unsigned 
 			dp |= (uint64_t)(vec_get16(e + 12) >> 12) << 16;
 		}
 	}
-	/* bit 6 of FCW reads as one on every processor; bits 7, 13-15 as zero */
-	vec_put16(x + XS_FCW, (vec_get16(e) & 0x1f3f) | 0x40);
+	vec_put16(x + XS_FCW, vec_x87_fcw(vec_get16(e)));
 	vec_set_top(x, vec_get16(e + w) >> 11);
 	vec_put16(x + XS_FSW, vec_get16(e + w));
 	x[XS_FTW] = abridged;
