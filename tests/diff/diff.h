@@ -2,7 +2,7 @@
 /*
  * Differential testing of single instructions: the host processor is the oracle.
  *
- * A case is a few bytes of code, a complete user-mode register state and 256 bytes of memory. Every executor (the native
+ * A case is a few bytes of code, a complete user-mode register state and WIN_BYTES of memory. Every executor (the native
  * child process, an execution path, libunicorn) runs the code at the same linear addresses and reports the state at the
  * exception that ended it: the INT3 that follows the code, or a fault.
  *
@@ -11,7 +11,13 @@
  *   CODE_BASE  slots of SLOT_BYTES, code followed by INT3, mapped read + execute
  *   data       DATA_PAGES pages: none, read-write, read-write, read-only, none; visible at three aliases
  *
- * The 256-byte window that a case owns lies across one of the four page boundaries of data (enum window).
+ * Segments with bases and limits, and 16-bit code and stacks, are entries of the local descriptor table (segs.c).
+ *
+ * The window that a case owns lies across one of the four page boundaries of data (enum window). Ordinary operands lie
+ * in its core; the rest is for images of the vector state, and shows stray writes.
+ *
+ * 32- and 16-bit code runs twice in the guest: in legacy protected mode, and in the compatibility mode of long mode, which
+ * is what it is natively (struct form_table: compat).
  */
 #ifndef STEELYARD_TESTS_DIFF_H
 #define STEELYARD_TESTS_DIFF_H
@@ -20,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/vcpu.h"
 #include "engine/x86.h"
 
 #define CODE_BASE 0x10000000u
@@ -40,10 +47,28 @@
 #define SEL_CODE32 0x23
 #define SEL_DATA 0x2b
 #define SEL_CODE64 0x33
+/* The local descriptor table (segs.c) */
+#define SEL_CODE16 0x07
+#define SEL_DATA16 0x0f
+#define SEL_CODE32B 0x17	/* with base */
+#define SEL_LIMIT 0x1f		/* its limit is in the middle of the window */
+#define SEL_DOWN32 0x27		/* expand-down, from there up */
+#define SEL_DOWN16 0x2f
+#define SEL_READ_ONLY 0x37
+#define SEL_ABSENT 0x3f
+#define SEL_EXEC_ONLY 0x47
+#define SEL_ABSENT_CONF 0x4f
+#define SEL_ABSENT_CODE 0x57
+#define SEL_FLAT_LDT 0x67
+#define LDT_LIMIT 0x67
+/* Data segments that are not flat begin here: offset DATA_LOW is at DATA_NORMAL. */
+#define SEG16_BASE (uint32_t)(DATA_NORMAL - DATA_LOW)
+#define FS_BASE 0x4560u /* of FS in 64-bit mode, with a null selector */
 
 /* Where the window lies: across the start of data page 1 + n. */
 enum window { WIN_LOW_EDGE /* none | rw */, WIN_MIDDLE /* rw | rw */, WIN_READ_ONLY /* rw | ro */, WIN_HIGH_EDGE /* ro | none */ };
-#define WIN_BYTES 256
+#define WIN_BYTES 2048
+#define CORE_BYTES 256 /* in its middle */
 enum alias { ALIAS_NORMAL, ALIAS_LOW, ALIAS_HIGH };
 
 /* x87 and SSE part of the FXSAVE image that instructions can see: without the bytes that software owns. */
@@ -53,7 +78,8 @@ enum alias { ALIAS_NORMAL, ALIAS_LOW, ALIAS_HIGH };
 struct dstate {
 	uint64_t gpr[16];
 	uint64_t rip, rflags;
-	uint16_t cs, ss, ds, es;
+	uint16_t seg[SEG_COUNT];   /* selectors */
+	uint64_t fs_base, gs_base; /* in 64-bit mode */
 	uint8_t mem[WIN_BYTES];
 	uint8_t fx[FX_BYTES];
 	uint8_t ymmh[YMMH_BYTES]; /* bits 255-128 of YMM0-15 */
@@ -64,7 +90,7 @@ struct dcase {
 	uint64_t seed;	    /* of the encoding: with the form it rebuilds the case */
 	uint32_t form;	    /* index into forms of the mode; FORM_GOLDEN: none */
 	uint8_t state_no;
-	uint8_t mode;	    /* 32 or 64 */
+	uint8_t mode;	    /* 16, 32 or 64 */
 	uint8_t window;	    /* enum window */
 	uint8_t alias;	    /* enum alias */
 	uint16_t slot;
@@ -74,6 +100,11 @@ struct dcase {
 	uint8_t loose;	    /* LOOSE_* */
 	uint8_t undef_reg;  /* this register's bits undef_bits are undefined after the case */
 	uint32_t undef_bits;
+	uint16_t undef_regs; /* registers of which nothing is defined: random numbers, time */
+	uint16_t undef_mem, undef_mem_len; /* bytes of the window: x87 pointers */
+	bool compat;	    /* only for a guest in long mode: 64-bit code is not there in legacy mode */
+	bool image;	    /* the whole window matters, not its core alone */
+	uint8_t steps;	    /* TF: so many single steps are compared before the case ends */
 	bool vec;	    /* the vector state matters (it is always compared, but random only then) */
 };
 /* What the manual leaves to the processor when an instruction faults in the middle: */
@@ -81,6 +112,7 @@ struct dcase {
 #define LOOSE_ADDR 2u /* which of several accesses faults first, and what earlier ones have written */
 #define LOOSE_GPR 4u  /* registers that POPA has already popped */
 #define FORM_GOLDEN 0xffffffffu
+#define MAX_STEPS 24
 
 struct dout {
 	struct dstate st;
@@ -90,6 +122,9 @@ struct dout {
 	bool ran;	    /* false: the executor could not run it; text says why */
 	bool skip;	    /* this executor has no opinion on the case */
 	char text[96];
+	bool bases;	    /* the FS and GS bases are known */
+	uint8_t steps;	    /* #DB that single-stepping raised on the way */
+	uint64_t step_rip[MAX_STEPS], step_hash[MAX_STEPS];
 };
 
 static inline uint64_t case_data_base(const struct dcase *c)
@@ -128,27 +163,47 @@ static inline bool rng_chance(struct rng *r, unsigned one_in)
 	return rng_below(r, one_in) == 0;
 }
 
+/* ---- segs.c ---- */
+extern const struct x86_seg seg_rows[];
+extern const unsigned seg_row_count;
+const struct x86_seg *seg_find(uint16_t sel);
+uint64_t seg_base(uint16_t sel);
+
+/* What this host lets a process do. */
+struct host_ok {
+	bool low;  /* DATA_LOW can be mapped */
+	bool gs;   /* the GS segment is set up, and 32-bit code runs */
+	bool ldt;  /* the local descriptor table is, with 16-bit code */
+	bool base; /* WRFSBASE and its kin, so FS can be the test's */
+	bool amd;  /* AMD's processor: SYSENTER is #UD in long mode */
+};
+
 /* ---- forms.c: rows of forms.def, expanded by operand size and register / memory operand ---- */
 struct form_row;
 struct form {
 	const struct form_row *row;
 	char name[40];
-	uint8_t mode; /* 32, 64 */
+	uint8_t mode; /* 16, 32, 64 */
 	uint8_t size; /* operand size in bytes: 1, 2, 4, 8; vector forms 16 or 32 */
 	bool mem;
-	bool seq;     /* a sequence of simple forms */
+	uint8_t seq;  /* enum seq_kind: a sequence of simple forms */
 };
+enum seq_kind { SEQ_NONE, SEQ_INT, SEQ_VEC };
 struct form_table {
 	struct form *form;
 	unsigned n;
 	unsigned mode;
 	unsigned *simple; /* indexes of the forms that sequences are made of */
 	unsigned nsimple;
-	bool low_ok;	  /* DATA_LOW can be mapped natively */
-	bool gs_ok;	  /* the native GS segment is set up */
+	unsigned *vec;	  /* and of vector instructions */
+	unsigned nvec;
+	bool compat;	  /* the guest is in long mode */
+	struct host_ok ok;
 };
 bool forms_build(struct form_table *t, unsigned mode);
 void forms_free(struct form_table *t);
+/* missing.c: prints the rows of the policy table that no form reaches; the exit status. */
+int missing_print(void);
 /* Builds one encoding and CODE_STATES cases of it. */
 void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigned slot, struct dcase out[CODE_STATES]);
 
@@ -158,9 +213,9 @@ uint32_t fault_dead_flags(const struct dcase *c, const struct dout *want);
 /* ---- native.c ---- */
 struct native;
 struct native *native_start(char *why, size_t why_len);
-bool native_low_ok(const struct native *n);
-bool native_gs_ok(const struct native *n);
-bool native_32_ok(const struct native *n);
+struct host_ok native_ok(const struct native *n);
+/* The case that runs now, for the watchdog. */
+unsigned native_position(const struct native *n);
 /* Shared with the child: fill, submit, then wait. native_wait: false when the child died. */
 struct dcase *native_cases(struct native *n);
 struct dout *native_outs(struct native *n);
@@ -172,7 +227,7 @@ void native_stop(struct native *n);
 /* ---- guestrun.c ---- */
 struct exec_ops;
 struct guestrun;
-struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, char *why, size_t why_len);
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, bool compat, char *why, size_t why_len);
 /* Hands a batch to the guest's thread; c and out stay valid until guestrun_wait. */
 void guestrun_submit(struct guestrun *g, const struct dcase *c, unsigned count, struct dout *out);
 void guestrun_wait(struct guestrun *g);
@@ -202,6 +257,11 @@ void report_difference(const struct dcase *c, const char *form_name, const char 
 bool golden_save(const char *folder, const struct dcase *c, const char *form_name, const char *path);
 /* Reads one golden file; false when it is not one. */
 bool golden_load(const char *file, struct dcase *c);
+/* The case's registers between single steps, undefined ones left out, as one number. */
+uint64_t step_hash(const struct dcase *c, const struct dstate *st);
+/* A decoder for the mode, of the instruction at offset `at` of the case's code. */
+struct ZydisDecoder_;
+void case_decoder(struct ZydisDecoder_ *d, unsigned mode);
 /* XSAVE image (standard format) <-> case state; components in their initial state are filled in. */
 void xsave_to_state(const uint8_t *xsave, struct dstate *st);
 void xsave_from_state(uint8_t *xsave, const struct dstate *st);

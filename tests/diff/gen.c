@@ -2,9 +2,8 @@
 /*
  * Cases: an encoding, and register and memory states that make it do something.
  *
- * Operands are random with a taste for the values at which arithmetic turns (0, 1, -1, the extremes of each size).
- * Address registers are solved for afterwards, so that a memory operand meets the window; one case in six has its window
- * at a page boundary where something faults. Sequences join simple forms: what one instruction leaves in registers and
+ * Operands are random (gen_value.c). Address registers are solved for afterwards, so that a memory operand meets the
+ * window; one case in six has its window at a page boundary where something faults. Sequences join simple forms: what one instruction leaves in registers and
  * flags is the next one's input, which is what a translator's liveness and register tricks must survive.
  */
 #include <Zydis/Zydis.h>
@@ -12,146 +11,14 @@
 
 #include "tests/diff/forms.h"
 
-static uint64_t random_value(struct rng *r)
-{
-	static const uint64_t turning[] = {
-		0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
-		0x100000000, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff, 0xfffffffffffffffe,
-		0xffffffff80000000, 0xffffffffffff8000, 0xffffffffffffff80,
-	};
-	uint64_t v = rng_next(r);
-
-	switch (rng_below(r, 8)) {
-	case 0:
-	case 1:
-		return turning[v % (sizeof(turning) / sizeof(turning[0]))];
-	case 2:
-		return v & 0xff;
-	case 3:
-		return (uint64_t)((int64_t)v >> (v & 63));
-	case 4:
-		return v & 0xffffffff;
-	default:
-		return v;
-	}
-}
-
-static void random_lanes(struct rng *r, uint8_t *p, unsigned n)
-{
-	static const uint64_t f64[] = {0, 1ull << 63, 0x3ff0000000000000, 0x7ff0000000000000, 0xfff0000000000000,
-				       0x7ff8000000000000, 0x7ff0000000000001, 1, 0x000fffffffffffff, 0x7fefffffffffffff,
-				       0x4330000000000000, 0x41dfffffffc00000, 0xc1e0000000000000, 0x43e0000000000000};
-	static const uint32_t f32[] = {0, 0x80000000, 0x3f800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 1,
-				       0x007fffff, 0x7f7fffff, 0x4b000000, 0x4f000000, 0xcf000000, 0x3eaaaaab};
-
-	for (unsigned i = 0; i + 8 <= n; i += 8) {
-		uint64_t v = rng_next(r);
-		uint32_t lo = (uint32_t)v, hi = (uint32_t)(v >> 32);
-
-		switch (rng_below(r, 8)) {
-		case 0:
-			v = f64[v % (sizeof(f64) / sizeof(f64[0]))];
-			break;
-		case 1:
-			v = f32[lo % 14] | (uint64_t)f32[hi % 14] << 32;
-			break;
-		case 2: /* numbers of ordinary size */
-			v = (0x3c00000000000000 + (v & 0x08ffffffffffffff)) | (v & 1ull << 63);
-			break;
-		case 3:
-			lo = (lo & 0x80ffffff) + 0x3c000000;
-			hi = (hi & 0x80ffffff) + 0x3c000000;
-			v = lo | (uint64_t)hi << 32;
-			break;
-		case 4:
-			v = random_value(r);
-			break;
-		default:
-			break;
-		}
-		memcpy(p + i, &v, 8);
-	}
-}
-
-static void random_vectors(struct rng *r, struct dstate *s)
-{
-	static const struct {
-		uint16_t exponent;
-		uint64_t mantissa;
-	} special[6] = {{0, 0}, {0x7fff, 1ull << 63}, {0x7fff, 3ull << 62}, {0x7fff, 1ull << 63}, {0, 1ull << 63}, {0x3fff, 0}};
-	uint16_t fcw, fsw;
-	uint32_t mxcsr;
-
-	random_lanes(r, s->fx + 160, 256);
-	random_lanes(r, s->ymmh, YMMH_BYTES);
-	fcw = (uint16_t)(0x40 | (rng_next(r) & 0xc00));
-	fcw |= (uint16_t)("\3\3\3\2\0\3\3\3"[rng_below(r, 8)] << 8);
-	fcw |= rng_chance(r, 16) ? rng_next(r) & 0x3f : 0x3f;
-	/* exceptions that are already flagged must be masked: a pending #MF belongs to no instruction */
-	fsw = (uint16_t)(rng_next(r) & 0x7f & fcw & 0x3f);
-	fsw |= (uint16_t)(rng_next(r) & 0x7f00);
-	memcpy(s->fx, &fcw, 2);
-	memcpy(s->fx + 2, &fsw, 2);
-	s->fx[4] = (uint8_t)(rng_chance(r, 3) ? rng_next(r) : 0xff);
-	for (unsigned i = 0; i < 8; i++) {
-		uint64_t m = rng_next(r) | 1ull << 63;
-		uint16_t e = (uint16_t)rng_next(r);
-
-		switch (rng_below(r, 8)) {
-		case 0: /* zero, infinity, quiet and signalling NaN, pseudo-denormal, unnormal */
-			e = (uint16_t)((e & 0x8000) | special[i % 6].exponent);
-			m = special[i % 6].mantissa | (i % 6 > 2 ? m >> 8 : 0);
-			break;
-		case 1:
-			e = (uint16_t)((e & 0x8000) | 0);
-			m &= ~(1ull << 63);
-			break;
-		case 2:
-			e = (uint16_t)((e & 0x8000) | (0x3fff + (e & 0x3f)));
-			m = random_value(r) | 1ull << 63;
-			break;
-		case 3:
-		case 4:
-		case 5:
-			e = (uint16_t)((e & 0x8000) | (0x3fe0 + (e & 0x3f)));
-			break;
-		default:
-			break;
-		}
-		memcpy(s->fx + 32 + 16 * i, &m, 8);
-		memcpy(s->fx + 40 + 16 * i, &e, 2);
-	}
-	mxcsr = 0x1f80 | (rng_next(r) & 0x603f);
-	if (rng_chance(r, 8))
-		mxcsr |= (uint32_t)(rng_next(r) & 0x8040);
-	if (rng_chance(r, 16)) { /* unmasked; what is flagged already raises nothing */
-		mxcsr &= ~0x1f80u;
-		mxcsr |= (uint32_t)(rng_next(r) & 0x1f80);
-	}
-	memcpy(s->fx + 24, &mxcsr, 4);
-}
-
-static void plain_vectors(struct dstate *s, uint64_t seed)
-{
-	uint16_t fcw = 0x37f;
-	uint32_t mxcsr = 0x1f80;
-
-	memset(s->fx, 0, FX_BYTES);
-	memcpy(s->fx, &fcw, 2);
-	memcpy(s->fx + 24, &mxcsr, 4);
-	for (unsigned i = 0; i < 256; i += 8) {
-		memcpy(s->fx + 160 + i, &seed, 8);
-		memcpy(s->ymmh + i, &seed, 8);
-		seed = seed * 5 + i;
-	}
-}
-
 /* ---- one state for an encoding ---- */
 struct work {
+	const struct form_table *t;
 	const struct form *f;
 	struct encoding *e;
 	struct rng *r;
 	struct dcase *c;
+	uint64_t sp; /* where in the window the stack is */
 };
 
 static void mem_put(struct dcase *c, uint64_t gva, uint64_t v, unsigned n)
@@ -180,7 +47,8 @@ static uint64_t window_address(struct work *w, unsigned n, bool aligned)
 	if (n > 64)
 		n = 64;
 	if (w->c->window == WIN_MIDDLE)
-		off = rng_chance(w->r, 8) ? half - n + rng_below(w->r, 2 * n) : 40 + rng_below(w->r, WIN_BYTES - 80 - n);
+		off = rng_chance(w->r, 8) ? half - n + rng_below(w->r, 2 * n)
+					  : half - CORE_BYTES / 2 + 40 + rng_below(w->r, CORE_BYTES - 80 - n);
 	else
 		off = half - n - 8 + rng_below(w->r, 2 * n + 16);
 	if (aligned)
@@ -188,28 +56,55 @@ static uint64_t window_address(struct work *w, unsigned n, bool aligned)
 	return case_window_gva(w->c) + off;
 }
 
-static uint64_t code_target(struct work *w)
+/*
+ * An offset in code segment sel for n bytes of instruction pointer. It must not lead into another slot, where anything may
+ * be: behind the last slot there is nothing, behind twice that the limit of the segments that begin with the slots.
+ */
+static uint64_t code_target(struct work *w, uint16_t sel, unsigned n)
 {
-	uint64_t slot = CODE_BASE + w->e->slot * SLOT_BYTES;
+	uint64_t base = seg_base(sel), beyond = CODE_BYTES + rng_below(w->r, 3 * CODE_BYTES);
 
 	switch (rng_below(w->r, 24)) {
 	case 0:
-		return DATA_NORMAL + 0x1f00 + rng_below(w->r, 256); /* no-execute */
+		return n == 2 ? beyond : DATA_NORMAL + 0x1f00 + rng_below(w->r, 256) - base; /* no-execute */
 	case 1:
-		return CODE_BASE + 0x800000 + rng_below(w->r, 4096); /* not mapped */
+		return n == 2 || base ? beyond : CODE_BASE + 0x800000 + rng_below(w->r, 4096); /* not mapped */
 	case 2:
-		if (w->c->mode == 64)
+		if (w->c->mode == 64 && n == 8)
 			return 0x1234000000000000 | rng_next(w->r) >> 20;
-		return rng_below(w->r, 4096);
+		return base ? beyond : rng_below(w->r, 4096);
 	default:
-		return slot + w->e->len + rng_below(w->r, SLOT_BYTES - w->e->len);
+		return CODE_BASE + w->e->slot * SLOT_BYTES - base + w->e->len + rng_below(w->r, SLOT_BYTES - w->e->len);
 	}
+}
+
+static unsigned stack_width(const struct work *w)
+{
+	const struct x86_seg *ss = seg_find(w->e->sel[SEG_SS]);
+
+	return w->c->mode == 64 ? 8 : ss && ss->attr & SA_DB ? 4 : 2;
+}
+
+/* A code selector for a far transfer. Legacy mode has no 64-bit code. */
+static uint16_t far_selector(struct work *w)
+{
+	static const uint16_t good[] = {SEL_CODE32, SEL_CODE16, SEL_CODE32, SEL_CODE32B, SEL_EXEC_ONLY, SEL_CODE64, SEL_CODE64};
+	static const uint16_t bad[] = {0, SEL_DATA, 0x28, 0x10, 0x88, 0x0b, SEL_ABSENT_CODE, SEL_ABSENT_CONF, SEL_DATA16, 0x5f,
+				       0x22, 0x04};
+	/* with a 16-bit stack the kernel leaves rubbish in bits 63-32 of RSP, which 64-bit code would use */
+	bool lng = w->c->mode == 64 || (w->t->compat && stack_width(w) > 2);
+
+	if (rng_chance(w->r, 8))
+		return bad[rng_below(w->r, sizeof(bad) / sizeof(bad[0]))];
+	return good[rng_below(w->r, lng ? 7 : 5)];
 }
 
 static uint16_t random_selector(struct work *w)
 {
-	static const uint16_t sel[] = {0, 1, 3, SEL_CODE32, SEL_DATA, SEL_DATA, SEL_DATA, SEL_CODE32, 0x28, 0x10, 0x18,
-				       0x88, 0x2f, 0x0f, SEL_CODE64, 0x2a};
+	static const uint16_t sel[] = {0, 1, 3, SEL_CODE32, SEL_DATA, SEL_DATA, SEL_DATA, SEL_CODE32, 0x28, 0x10, 0x18, 0x88,
+				       SEL_DATA16, SEL_DATA16, SEL_CODE64, 0x2a, SEL_CODE16, SEL_CODE32B, SEL_LIMIT, SEL_DOWN32,
+				       SEL_DOWN16, SEL_READ_ONLY, SEL_ABSENT, SEL_EXEC_ONLY, SEL_ABSENT_CONF, SEL_ABSENT_CODE,
+				       SEL_FLAT_LDT, 0x5f, 0x6f, 0x0d, GS_SELECTOR, 0x04};
 
 	return sel[rng_below(w->r, sizeof(sel) / sizeof(sel[0]))];
 }
@@ -217,7 +112,7 @@ static uint16_t random_selector(struct work *w)
 static void solve_address(struct work *w, uint64_t *target)
 {
 	struct enc_addr *a = &w->e->addr;
-	uint64_t *g = w->c->in.gpr, off = *target - (a->gs ? GS_BASE : 0), v;
+	uint64_t *g = w->c->in.gpr, v, off = form_offset(w->e, w->c->mode, a->seg, a->addr_bytes, *target);
 	uint64_t mask = a->addr_bytes == 8 ? ~0ull : a->addr_bytes == 4 ? 0xffffffffull : 0xffffull;
 	unsigned reg;
 
@@ -248,13 +143,68 @@ static void solve_address(struct work *w, uint64_t *target)
 	if (reg == 0xff)
 		return;
 	g[reg] = (g[reg] & ~mask) | (off & mask);
-	if (w->c->mode == 32)
+	if (w->c->mode != 64)
 		g[reg] &= 0xffffffff;
+}
+
+/* Puts the offset of a window address into a register, as many bytes of it as an address has. */
+static void set_offset(struct work *w, unsigned reg, unsigned seg, unsigned addr_bytes, uint64_t lin)
+{
+	uint64_t m = addr_bytes == 8 ? ~0ull : addr_bytes == 4 ? 0xffffffffull : 0xffffull, *g = w->c->in.gpr;
+
+	g[reg] = (g[reg] & ~m) | (form_offset(w->e, w->c->mode, seg, addr_bytes, lin) & m);
+	if (w->c->mode != 64)
+		g[reg] &= 0xffffffff;
+}
+
+/* An image of x87 or vector state, wholly on one side of an edge; the sides have room for the largest. */
+static uint64_t solve_image(struct work *w)
+{
+	const struct form_row *row = w->f->row;
+	struct dcase *c = w->c;
+	unsigned n = w->e->mem_bytes, half = WIN_BYTES / 2, off;
+	unsigned align = row->map != 1 ? 1 : n == 512 ? 16 : 64;
+
+	if (c->window == WIN_MIDDLE)
+		off = rng_below(w->r, WIN_BYTES - n);
+	else
+		off = rng_below(w->r, half - n) + (rng_chance(w->r, 2) ? half : 0);
+	if (!rng_chance(w->r, 8))
+		off &= ~(align - 1);
+	image_fill(w->f, w->r, c, off);
+	if (row->map == 1) {
+		c->undef_mem = (uint16_t)(off + 6);
+		c->undef_mem_len = 18; /* FOP, FIP, FDP */
+	} else {
+		c->undef_mem = (uint16_t)(off + 3 * w->f->size);
+		c->undef_mem_len = (uint16_t)(4 * w->f->size);
+	}
+	c->image = true;
+	c->in.gpr[R_AX] = rng_next(w->r) & 7; /* other components are not the guest's */
+	c->in.gpr[R_DX] = 0;
+	return case_window_gva(c) + off;
+}
+
+static void solve_iret(struct work *w)
+{
+	struct dcase *c = w->c;
+	unsigned n = w->e->size;
+	uint16_t sel = far_selector(w);
+	uint64_t flags = rng_next(w->r) | (rng_chance(w->r, 2) ? FL_IF : 0);
+	static const uint16_t stacks[] = {SEL_DATA, SEL_DATA, SEL_DATA, SEL_DATA16, SEL_LIMIT, SEL_FLAT_LDT, 0, SEL_CODE32, SEL_ABSENT};
+
+	mem_put(c, w->sp, code_target(w, sel, n), n);
+	mem_put(c, w->sp + n, sel, n);
+	mem_put(c, w->sp + 2 * n, flags & ~(uint64_t)FL_NT, n);
+	if (c->mode == 64) {
+		mem_put(c, w->sp + 3 * n, random_value(w->r), n);
+		mem_put(c, w->sp + 4 * n, stacks[rng_below(w->r, sizeof(stacks) / sizeof(stacks[0]))], n);
+	}
 }
 
 static void solve_vsib(struct work *w)
 {
-	unsigned x = w->e->rm, lane = w->f->row->attr & A_W1 ? 8 : 4;
+	unsigned x = w->e->rm, lane = w->f->row->op & 1 ? 8 : 4; /* of indexes */
 	uint8_t *lo = w->c->in.fx + 160 + 16 * x, *hi = w->c->in.ymmh + 16 * x;
 
 	for (unsigned i = 0; i < 16; i += lane) {
@@ -270,26 +220,29 @@ static void solve_operands(struct work *w)
 	const struct form_row *row = w->f->row;
 	struct encoding *e = w->e;
 	struct dcase *c = w->c;
-	uint64_t *g = c->in.gpr, target = 0, mask32 = c->mode == 32 ? 0xffffffffull : ~0ull;
+	uint64_t *g = c->in.gpr, target = 0, mask32 = c->mode != 64 ? 0xffffffffull : ~0ull;
 	bool mem = e->addr.present;
 
-	if (row->attr & A_STACK || row->attr & A_RET)
-		g[R_SP] = window_address(w, 16, !rng_chance(w->r, 8)) + (c->window == WIN_MIDDLE ? rng_below(w->r, 4) * 8 : 0);
+	if (row->attr & (A_STACK | A_RET | A_IRET)) {
+		w->sp = window_address(w, 16, !rng_chance(w->r, 8)) + (c->window == WIN_MIDDLE ? rng_below(w->r, 4) * 8 : 0);
+		set_offset(w, R_SP, SEG_SS, stack_width(w), w->sp);
+	}
 	if (row->attr & A_LEAVE)
-		g[R_BP] = window_address(w, 16, !rng_chance(w->r, 8));
+		set_offset(w, R_BP, SEG_SS, stack_width(w), window_address(w, 16, !rng_chance(w->r, 8)));
 	if (row->attr & A_STR) {
-		uint64_t m = e->addr.addr_bytes == 8 ? ~0ull : e->addr.addr_bytes == 4 ? 0xffffffffull : 0xffffull;
-		uint64_t si = window_address(w, e->size, rng_chance(w->r, 2)) - (e->addr.gs ? GS_BASE : 0);
-		uint64_t di = window_address(w, e->size, rng_chance(w->r, 2)), cx = rng_below(w->r, 40 / e->size + 3);
+		unsigned n = e->addr.addr_bytes;
+		uint64_t m = n == 8 ? ~0ull : n == 4 ? 0xffffffffull : 0xffffull, cx = rng_below(w->r, 40 / e->size + 3);
 
-		g[R_SI] = (g[R_SI] & ~m) | (si & m);
-		g[R_DI] = (g[R_DI] & ~m) | (di & m);
+		set_offset(w, R_SI, e->addr.seg, n, window_address(w, e->size, rng_chance(w->r, 2)));
+		set_offset(w, R_DI, SEG_ES, n, window_address(w, e->size, rng_chance(w->r, 2)));
 		if (row->pfx)
 			g[R_CX] = (g[R_CX] & ~m) | cx;
+		if (c->mode != 64)
+			g[R_CX] &= 0xffffffff;
 		if (rng_chance(w->r, 3))
 			c->in.rflags ^= FL_DF;
 		if (rng_chance(w->r, 2)) /* something for CMPS and SCAS to find equal */
-			memset(c->in.mem + rng_below(w->r, 128), (int)g[R_AX], 100);
+			memset(c->in.mem + (WIN_BYTES - CORE_BYTES) / 2 + rng_below(w->r, 128), (int)g[R_AX], 100);
 	}
 	if (row->attr & A_DIV && !rng_chance(w->r, 4)) {
 		uint64_t sign = row->ext == 7 && rng_chance(w->r, 2) ? ~0ull : 0;
@@ -307,20 +260,20 @@ static void solve_operands(struct work *w)
 	if (row->imm == IREL8 && row->attr & A_IMPL)
 		g[R_CX] = rng_below(w->r, 4) == 3 ? g[R_CX] : rng_below(w->r, 3);
 	if (row->attr & A_RDI)
-		g[R_DI] = window_address(w, e->mem_bytes, false);
+		set_offset(w, R_DI, SEG_DS, c->mode / 8, window_address(w, e->mem_bytes, false));
 	if (row->attr & A_XLAT)
-		g[R_BX] = (window_address(w, 1, false) - (uint8_t)g[R_AX]) & mask32;
+		set_offset(w, R_BX, e->addr.seg, c->mode / 8, window_address(w, 1, false) - (uint8_t)g[R_AX]);
 	if (row->attr & A_VSIB)
 		solve_vsib(w);
 	if (mem) {
 		bool aligned = row->attr & A_ALIGN ? !rng_chance(w->r, 8) : rng_chance(w->r, 2);
 
-		target = window_address(w, e->mem_bytes, aligned);
+		target = row->attr & A_IMG ? solve_image(w) : window_address(w, e->mem_bytes, aligned);
 		/* a locked access across a cache line stops the whole host */
 		if (row->attr & A_LOCK && (target & 63) + e->mem_bytes > 64)
 			target &= ~63ull;
 		if (row->attr & A_BITOFF && c->window == WIN_MIDDLE)
-			target = case_window_gva(c) + 96 + rng_below(w->r, 8) * 8;
+			target = case_window_gva(c) + WIN_BYTES / 2 - 32 + rng_below(w->r, 8) * 8;
 		if (c->mode == 64 && e->addr.addr_bytes == 8 && !(row->attr & A_ALIGN) && !(c->in.rflags & FL_AC) &&
 		    rng_chance(w->r, 100))
 			target = 0x1234000000000000 | rng_next(w->r) >> 20;
@@ -336,34 +289,44 @@ static void solve_operands(struct work *w)
 		uint16_t sel = random_selector(w);
 
 		if (mem)
-			mem_put(c, target, sel, 2);
+			mem_put(c, target + (row->attr & A_FARPTR ? e->far : 0), sel, 2);
 		else if (row->attr & A_STACK)
-			mem_put(c, g[R_SP], sel, 2);
+			mem_put(c, w->sp, sel, 2);
 		else
 			g[e->rm] = (g[e->rm] & ~0xffffull) | sel;
 	}
-	if (row->attr & (A_BRI | A_RET)) {
-		uint64_t t = code_target(w);
-		uint16_t sel = c->mode == 64 && rng_chance(w->r, 2) ? SEL_CODE64 : SEL_CODE32;
+	if (row->attr & A_MXCSR) {
+		uint32_t mxcsr = (uint32_t)rng_next(w->r) & 0xffff;
 
 		if (rng_chance(w->r, 8))
-			sel = (uint16_t)(rng_chance(w->r, 2) ? 0 : "\x2b\x28\x10\x88\x2f\x0b"[rng_below(w->r, 6)]);
+			mxcsr ^= 1u << rng_below(w->r, 32);
+		mem_put(c, target, mxcsr, 4);
+	}
+	if (row->attr & A_XCR)
+		g[R_CX] = 0;
+	if (row->attr & A_IRET)
+		solve_iret(w);
+	if (row->attr & (A_BRI | A_RET)) {
+		bool far = row->attr & A_FAR;
+		uint16_t sel = far ? far_selector(w) : e->sel[SEG_CS];
+		uint64_t t = code_target(w, sel, e->size);
+
 		if (row->attr & A_RET) {
-			mem_put(c, g[R_SP], t, e->size);
-			if (row->attr & A_FAR) {
-				mem_put(c, g[R_SP] + e->size, sel, e->size);
-				mem_put(c, g[R_SP] + 2 * e->size + (row->imm == IW ? e->imm8 : 0), rng_next(w->r), e->size);
+			mem_put(c, w->sp, t, e->size);
+			if (far) {
+				mem_put(c, w->sp + e->size, sel, e->size);
+				mem_put(c, w->sp + 2 * e->size + (row->imm == IW ? e->imm8 : 0), rng_next(w->r), e->size);
 			}
 		} else if (mem) {
 			mem_put(c, target, t, e->size);
-			if (row->attr & A_FAR)
-				mem_put(c, target + 4, sel, 2);
+			if (far)
+				mem_put(c, target + e->far, sel, 2);
 		} else {
 			g[e->rm] = t;
 		}
 	}
-	if (row->op == 0x9d && row->enc == LEG && row->attr & A_STACK) /* POPF: no single-stepping */
-		mem_put(c, g[R_SP], rng_next(w->r) & ~(uint64_t)FL_TF, 8);
+	if (row->op == 0x9d && row->enc == LEG && row->attr & A_STACK && !c->steps) /* POPF: no single-stepping */
+		mem_put(c, w->sp, rng_next(w->r) & ~(uint64_t)FL_TF, 8);
 }
 
 /* Flags that depend on a shift count (SDM 2: SAL/SAR/SHL/SHR, RCL/RCR/ROL/ROR, SHLD, SHRD) */
@@ -383,11 +346,11 @@ static uint32_t count_undefined(const struct form_row *row, const struct encodin
 	return u;
 }
 
-static void fill_registers(struct dcase *c, struct rng *r, unsigned mode)
+static void fill_registers(struct dcase *c, struct rng *r, unsigned mode, const struct encoding *e)
 {
 	for (unsigned i = 0; i < 16; i++) {
 		c->in.gpr[i] = random_value(r);
-		if (mode == 32)
+		if (mode != 64)
 			c->in.gpr[i] = i < 8 ? c->in.gpr[i] & 0xffffffff : 0;
 	}
 	for (unsigned i = 0; i < WIN_BYTES; i += 8) {
@@ -396,8 +359,25 @@ static void fill_registers(struct dcase *c, struct rng *r, unsigned mode)
 		memcpy(&c->in.mem[i], &v, 8);
 	}
 	c->in.rflags = FL_ONE | FL_IF | (rng_next(r) & FL_ARITH) | (rng_chance(r, 8) ? FL_DF : 0);
-	c->in.cs = mode == 64 ? SEL_CODE64 : SEL_CODE32;
-	c->in.ss = c->in.ds = c->in.es = SEL_DATA;
+	memcpy(c->in.seg, e->sel, sizeof(c->in.seg));
+	c->in.fs_base = e->fs_base;
+	c->in.gs_base = e->gs_base;
+	c->in.rip = CODE_BASE + e->slot * SLOT_BYTES - seg_base(e->sel[SEG_CS]);
+	c->undef_mem_len = 0;
+	c->undef_regs = 0;
+	c->undef_reg = 0xff;
+	c->undef_bits = 0;
+	c->loose = 0;
+	c->steps = 0;
+	c->image = false;
+	c->compat = false;
+}
+
+/* TF from the first instruction on. */
+static void single_step(struct dcase *c)
+{
+	c->in.rflags |= FL_TF;
+	c->steps = MAX_STEPS;
 }
 
 static enum window random_window(struct rng *r)
@@ -417,8 +397,7 @@ static bool flags_of(const uint8_t *code, unsigned len, unsigned mode, struct fl
 	ZydisDecoder d;
 	ZydisDecodedInstruction i;
 
-	ZydisDecoderInit(&d, mode == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
-			 mode == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	case_decoder(&d, mode);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, code, len, &i)) || i.length != len)
 		return false;
 	u->tested = i.cpu_flags ? i.cpu_flags->tested : 0;
@@ -449,8 +428,7 @@ uint32_t fault_dead_flags(const struct dcase *c, const struct dout *want)
 {
 	ZydisDecoder d;
 
-	ZydisDecoderInit(&d, c->mode == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
-			 c->mode == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	case_decoder(&d, c->mode);
 	return FL_ARITH & ~live_flags(&d, c, want->st.rip - c->in.rip);
 }
 
@@ -465,12 +443,14 @@ static uint32_t gen_sequence(const struct form_table *t, struct rng *r, struct e
 	*alignment = false;
 	for (unsigned tries = 0; want && tries < 64 && e->len < SLOT_BYTES - 20; tries++) {
 		const struct form *f = &t->form[t->simple[rng_below(r, t->nsimple)]];
-		struct encoding one = {.slot = e->slot};
+		struct encoding one = *e;
 		struct flag_use use, jcc_use = {0, 0};
 		uint8_t jcc[2];
 		uint32_t after;
 		bool jump = rng_chance(r, 4);
 
+		one.len = 0;
+		one.addr = (struct enc_addr){.present = false};
 		form_encode(t, f, r, &one, base);
 		if (one.len > 15 || !flags_of(one.bytes, one.len, t->mode, &use) || use.tested & undef)
 			continue;
@@ -496,27 +476,128 @@ static uint32_t gen_sequence(const struct form_table *t, struct rng *r, struct e
 	return undef;
 }
 
-static void gen_sequence_cases(const struct form_table *t, struct rng *r, struct encoding *e, struct dcase *out)
+/* x87 and vector instructions in a row: what one leaves pending (#MF), the next one sees. */
+static void gen_vector_sequence(const struct form_table *t, struct rng *r, struct encoding *e, int base)
+{
+	for (unsigned want = 2 + rng_below(r, 4), tries = 0; want && tries < 32 && e->len < SLOT_BYTES - 20; tries++) {
+		const struct form *f = &t->form[t->vec[rng_below(r, t->nvec)]];
+		struct encoding one = *e;
+		ZydisDecoder d;
+		ZydisDecodedInstruction i;
+
+		one.len = 0;
+		one.addr = (struct enc_addr){.present = false};
+		form_encode(t, f, r, &one, base);
+		case_decoder(&d, t->mode);
+		/* how far an MMX instruction that faults has made the x87 registers its own is the processor's choice */
+		if (f->row->attr & A_MMX && (f->mem || f->row->op == 0x2a || (f->row->op & 0xfe) == 0x2c))
+			continue;
+		/* registers are results of some: the base has to survive */
+		if (one.len > 15 || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, one.bytes, one.len, &i)) ||
+		    i.length != one.len || (!f->mem && (one.reg == base || one.rm == base)))
+			continue;
+		memcpy(&e->bytes[e->len], one.bytes, one.len);
+		e->len += one.len;
+		want--;
+	}
+}
+
+static void gen_sequence_cases(const struct form_table *t, const struct form *f, struct rng *r, struct encoding *e, struct dcase *out)
 {
 	static const uint8_t bases[] = {R_BX, R_SI, R_BP, R_DI, R_13, R_9};
 	int base = bases[rng_below(r, t->mode == 64 ? 6 : 4)];
-	uint32_t undef, any;
-	bool alignment;
+	uint32_t undef = 0, any = 0;
+	bool alignment, vec = f->seq == SEQ_VEC;
 
-	undef = gen_sequence(t, r, e, base, &any, &alignment);
+	if (vec)
+		gen_vector_sequence(t, r, e, base);
+	else
+		undef = gen_sequence(t, r, e, base, &any, &alignment);
 	for (unsigned s = 0; s < CODE_STATES; s++) {
 		struct dcase *c = &out[s];
+		struct work w = {.t = t, .f = f, .e = e, .r = r, .c = c};
+		uint64_t at;
 
-		fill_registers(c, r, t->mode);
-		c->vec = false;
-		c->loose = 0;
-		c->undef_bits = 0;
-		plain_vectors(&c->in, c->seed);
-		c->alias = t->mode == 64 && rng_chance(r, 2) ? ALIAS_HIGH : ALIAS_NORMAL;
+		fill_registers(c, r, t->mode, e);
+		c->vec = vec;
+		if (vec)
+			random_vectors(r, &c->in);
+		else
+			plain_vectors(&c->in, c->seed);
+		e->alias = c->alias = t->mode == 64 && rng_chance(r, 2) ? ALIAS_HIGH : ALIAS_NORMAL;
 		c->window = (uint8_t)(rng_chance(r, 4) ? random_window(r) : WIN_MIDDLE);
-		c->in.gpr[base] = case_window_gva(c) + WIN_BYTES / 2 - 4 + rng_below(r, 8);
+		at = case_window_gva(c) + WIN_BYTES / 2 - 4 + rng_below(r, 8);
+		if (vec && !rng_chance(r, 16))
+			at = (at + 16) & ~31ull;
+		set_offset(&w, (unsigned)base, base == R_BP && t->mode != 64 ? SEG_SS : SEG_DS, t->mode / 8, at);
 		c->fl_undef = c->window == WIN_MIDDLE ? undef : undef | any;
+		if (rng_chance(r, 16)) {
+			single_step(c);
+			c->fl_undef = undef | any;
+		}
 	}
+}
+
+static uint8_t loose_results(const struct form_row *row)
+{
+	uint8_t loose = row->attr & (A_VSIB | A_MMX) ? LOOSE_VEC : 0;
+
+	if (row->attr & (A_FAR | A_RDI | A_IRET | A_FARPTR) || row->imm == IENT || (row->attr & A_STR && row->op == 0xa6))
+		loose |= LOOSE_ADDR;
+	if (row->attr & A_NDS && row->rm == ME) /* masked moves */
+		loose |= LOOSE_ADDR;
+	if (row->attr & A_IMG)
+		loose |= LOOSE_ADDR | LOOSE_VEC;
+	if (row->op == 0x61 && row->attr & A_STACK)
+		loose |= LOOSE_GPR;
+	return loose;
+}
+
+/* What the manual leaves open about this form's results. */
+static void undefined_results(const struct form *f, const struct encoding *e, struct dcase *c)
+{
+	const struct form_row *row = f->row;
+
+	/* LAR: the limit's bits 19-16 (SDM 2A LAR) */
+	if (row->enc == LEG && row->map == 1 && row->op == 2) {
+		c->undef_reg = e->reg;
+		c->undef_bits = 0xf0000;
+	}
+	c->undef_regs = (uint16_t)(row->undef >> U_REGS_SHIFT & 15);
+	if (row->undef & U_RM)
+		c->undef_regs |= (uint16_t)(1u << e->rm);
+	c->fl_undef = row->undef & U_FLAGS;
+	if (row->attr & (A_CNT_SH | A_CNT_ROT | A_CNT_DBL))
+		c->fl_undef = count_undefined(row, e, c->in.gpr[R_CX]);
+}
+
+static void gen_single(const struct form_table *t, const struct form *f, struct rng *r, struct encoding *e, struct dcase *c)
+{
+	struct work w = {.t = t, .f = f, .e = e, .r = r, .c = c};
+
+	fill_registers(c, r, t->mode, e);
+	c->alias = e->alias;
+	c->window = e->addr.fixed ? e->window : (uint8_t)random_window(r);
+	if (f->row->attr & A_RDI) /* bytes that the mask leaves out may fault or not */
+		c->window = WIN_MIDDLE;
+	c->vec = (f->row->attr & A_VEC) != 0;
+	if (c->vec) {
+		random_vectors(r, &c->in);
+		if (rng_chance(r, 2))
+			random_lanes(r, c->in.mem + (WIN_BYTES - CORE_BYTES) / 2, CORE_BYTES);
+	} else {
+		plain_vectors(&c->in, c->seed);
+	}
+	c->loose = loose_results(f->row);
+	c->compat = t->compat && f->row->attr & (A_FAR | A_IRET | A_LONG);
+	/* whether #AC or #PF comes first is the processor's choice too */
+	if (rng_chance(r, 32) && c->window == WIN_MIDDLE && !c->loose && !(f->row->attr & A_VEC))
+		c->in.rflags |= FL_AC;
+	/* a gather that faults in the middle may report the step in place of the fault (SDM 2 VGATHERDPS) */
+	else if (rng_chance(r, 32) && !(f->row->attr & A_VSIB))
+		single_step(c);
+	solve_operands(&w);
+	undefined_results(f, e, c);
 }
 
 void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigned slot, struct dcase out[CODE_STATES])
@@ -526,6 +607,7 @@ void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigne
 	struct encoding e = {.slot = slot, .window = (uint8_t)random_window(&r)};
 
 	rng_next(&r);
+	form_segments(t, f, &r, &e);
 	for (unsigned s = 0; s < CODE_STATES; s++) {
 		out[s].seed = seed;
 		out[s].form = form;
@@ -534,48 +616,16 @@ void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigne
 		out[s].slot = (uint16_t)slot;
 	}
 	if (f->seq)
-		gen_sequence_cases(t, &r, &e, out);
+		gen_sequence_cases(t, f, &r, &e, out);
 	else
 		form_encode(t, f, &r, &e, -1);
 	for (unsigned s = 0; s < CODE_STATES; s++) {
 		struct dcase *c = &out[s];
-		struct work w = {f, &e, &r, c};
 
 		c->len = (uint8_t)e.len;
 		memset(c->code, 0xcc, SLOT_BYTES);
 		memcpy(c->code, e.bytes, e.len);
-		c->in.rip = CODE_BASE + slot * SLOT_BYTES;
-		if (f->seq)
-			continue;
-		fill_registers(c, &r, t->mode);
-		c->alias = e.alias;
-		c->window = e.addr.fixed ? e.window : (uint8_t)random_window(&r);
-		if (f->row->attr & A_RDI) /* bytes that the mask leaves out may fault or not */
-			c->window = WIN_MIDDLE;
-		c->vec = (f->row->attr & A_VEC) != 0;
-		if (c->vec) {
-			random_vectors(&r, &c->in);
-			if (rng_chance(&r, 2))
-				random_lanes(&r, c->in.mem, WIN_BYTES);
-		} else {
-			plain_vectors(&c->in, seed);
-		}
-		c->loose = f->row->attr & (A_VSIB | A_MMX) ? LOOSE_VEC : 0;
-		if (f->row->attr & (A_FAR | A_RDI) || f->row->imm == IENT || (f->row->attr & A_STR && f->row->op == 0xa6))
-			c->loose |= LOOSE_ADDR;
-		if (f->row->attr & A_NDS && f->row->rm == ME) /* masked moves */
-			c->loose |= LOOSE_ADDR;
-		if (f->row->op == 0x61 && f->row->attr & A_STACK)
-			c->loose |= LOOSE_GPR;
-		c->undef_reg = e.reg;
-		/* LAR: the limit's bits 19-16 (SDM 2A LAR) */
-		c->undef_bits = f->row->enc == LEG && f->row->map == 1 && f->row->op == 2 ? 0xf0000 : 0;
-		/* whether #AC or #PF comes first is the processor's choice too */
-		if (rng_chance(&r, 64) && c->window == WIN_MIDDLE && !c->loose && !(f->row->attr & A_VEC))
-			c->in.rflags |= FL_AC;
-		solve_operands(&w);
-		c->fl_undef = f->row->undef;
-		if (f->row->attr & (A_CNT_SH | A_CNT_ROT | A_CNT_DBL))
-			c->fl_undef = count_undefined(f->row, &e, c->in.gpr[R_CX]);
+		if (!f->seq)
+			gen_single(t, f, &r, &e, c);
 	}
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Cases on an execution path: a machine of one vCPU whose paging shows the case the same linear addresses as the native
- * child has, at CPL 3, with the selectors of a Linux process.
+ * child has, at CPL 3, with the selectors of a Linux process and the same local descriptor table.
  *
  * Every vector of the IDT leads to a HLT of its own at CPL 0, so each case is one ops->run: it ends with EXIT_HLT, RIP says
- * which vector it was and the kernel stack holds what the processor pushed. 64-bit cases run under 4-level paging, 32-bit
- * cases in legacy protected mode under PAE paging (with NX, so that error codes are the native ones).
+ * which vector it was and the kernel stack holds what the processor pushed. 64-bit cases run under 4-level paging, 32- and
+ * 16-bit cases either so too, in compatibility mode, or in legacy protected mode under PAE paging (with NX, so that error
+ * codes are the native ones).
  *
  * A path may keep per-thread state, so each guestrun has a thread; guestrun_batch hands it a batch and guestrun_wait waits.
  */
@@ -24,6 +25,7 @@
 #define KERNEL_BASE 0xc0000000u /* linear address of the first 64 KiB of RAM */
 #define GDT_GPA 0x1000u
 #define IDT_GPA 0x2000u
+#define LDT_GPA 0x1800u
 #define TSS_GPA 0x3000u
 #define HANDLER_GPA 0x4000u	/* 16 bytes a vector */
 #define STACK_TOP_GPA 0x7000u
@@ -34,6 +36,7 @@
 struct guestrun {
 	const struct exec_ops *ops;
 	unsigned mode;
+	bool lng; /* long mode: for 64-bit code, or compatibility mode */
 	struct vm *vm;
 	uint8_t *ram;
 	uint32_t next_table;
@@ -59,7 +62,7 @@ static uint64_t *table(struct guestrun *g, uint64_t gpa)
 static void map_page(struct guestrun *g, uint64_t lin, uint64_t gpa, uint64_t flags)
 {
 	uint64_t t = TABLE_GPA;
-	unsigned top = g->mode == 64 ? 4 : 3;
+	unsigned top = g->lng ? 4 : 3;
 
 	for (unsigned level = top; level > 1; level--) {
 		uint64_t *e = &table(g, t)[(lin >> (12 + 9 * (level - 1))) & 511];
@@ -83,15 +86,25 @@ static void build_tables(struct guestrun *g)
 		map_page(g, KERNEL_BASE + 4096u * i, 4096u * i, PTE_W | PTE_D);
 	for (unsigned i = 0; i < CODE_BYTES / 4096; i++)
 		map_page(g, CODE_BASE + 4096u * i, CODE_GPA + 4096u * i, PTE_U);
-	for (unsigned a = 0; a < (g->mode == 64 ? 3 : 2); a++)
+	for (unsigned a = 0; a < (g->lng ? 3 : 2); a++)
 		for (unsigned p = 1; p <= 3; p++)
 			map_page(g, alias[a] + 4096 * p, DATA_GPA + 4096 * p, PTE_U | PTE_NX | (p < 3 ? PTE_W | PTE_D : 0));
 }
 
 /* ---- descriptors ---- */
-static struct x86_seg segment(uint16_t sel, unsigned attr, uint32_t base)
+static struct x86_seg segment(uint16_t sel, unsigned attr)
 {
-	return (struct x86_seg){.sel = sel, .attr = (uint16_t)attr, .limit = 0xffffffff, .base = base};
+	return (struct x86_seg){.sel = sel, .attr = (uint16_t)attr, .limit = 0xffffffff};
+}
+
+/* What loading a selector makes of it. */
+static struct x86_seg loaded(uint16_t sel)
+{
+	const struct x86_seg *row = sel & ~3 ? seg_find(sel) : NULL;
+	struct x86_seg s = row ? *row : (struct x86_seg){.sel = sel};
+
+	s.sel = sel;
+	return s;
 }
 
 static void put_descriptor(struct guestrun *g, const struct x86_seg *s)
@@ -100,7 +113,7 @@ static void put_descriptor(struct guestrun *g, const struct x86_seg *s)
 	uint64_t d = (limit & 0xffff) | (base & 0xffffff) << 16 | (uint64_t)(s->attr & 0xff) << 40 | (limit >> 16 & 15) << 48 |
 		     (uint64_t)(s->attr >> 8 & 15) << 52 | (base >> 24 & 0xff) << 56;
 
-	memcpy(g->ram + GDT_GPA + (s->sel & ~7u), &d, 8);
+	memcpy(g->ram + (s->sel & 4 ? LDT_GPA : GDT_GPA) + (s->sel & ~7u), &d, 8);
 }
 
 static void build_system(struct guestrun *g)
@@ -108,20 +121,18 @@ static void build_system(struct guestrun *g)
 	struct x86_regs *r = &g->fresh;
 	uint32_t stack = KERNEL_BASE + STACK_TOP_GPA;
 	struct x86_seg seg[] = {
-		segment(0x08, 0x9b | SA_DB | SA_G, 0),
-		segment(0x10, 0x9b | SA_L | SA_G, 0),
-		segment(0x18, 0x93 | SA_DB | SA_G, 0),
-		segment(SEL_CODE32, 0xfb | SA_DB | SA_G, 0),
-		segment(SEL_DATA, 0xf3 | SA_DB | SA_G, 0),
-		segment(SEL_CODE64, 0xfb | SA_L | SA_G, 0),
-		segment(GS_SELECTOR, 0xf3 | SA_DB | SA_G, GS_BASE),
+		segment(0x08, 0x9b | SA_DB | SA_G),
+		segment(0x10, 0x9b | SA_L | SA_G),
+		segment(0x18, 0x93 | SA_DB | SA_G),
 	};
 	struct x86_seg tss = {.sel = 0x40, .attr = 0x8b, .limit = 0x67, .base = KERNEL_BASE + TSS_GPA};
 
 	for (unsigned i = 0; i < sizeof(seg) / sizeof(seg[0]); i++)
 		put_descriptor(g, &seg[i]);
+	for (unsigned i = 0; i < seg_row_count; i++)
+		put_descriptor(g, &seg_rows[i]);
 	put_descriptor(g, &tss);
-	if (g->mode == 64) {
+	if (g->lng) {
 		uint64_t rsp0 = stack;
 
 		memcpy(g->ram + TSS_GPA + 4, &rsp0, 8);
@@ -135,29 +146,25 @@ static void build_system(struct guestrun *g)
 	for (unsigned v = 0; v < 256; v++) {
 		uint64_t target = KERNEL_BASE + HANDLER_GPA + 16 * v;
 		/* Linux lets user code call #BP and #OF */
-		uint64_t attr = v == VEC_BP || v == VEC_OF ? 0xee : 0x8e, sel = g->mode == 64 ? 0x10 : 0x08;
+		uint64_t attr = v == VEC_BP || v == VEC_OF ? 0xee : 0x8e, sel = g->lng ? 0x10 : 0x08;
 		uint64_t gate = (target & 0xffff) | sel << 16 | attr << 40 | (target >> 16 & 0xffff) << 48;
 
-		memcpy(g->ram + IDT_GPA + v * (g->mode == 64 ? 16 : 8), &gate, 8);
+		memcpy(g->ram + IDT_GPA + v * (g->lng ? 16 : 8), &gate, 8);
 		g->ram[HANDLER_GPA + 16 * v] = 0xf4;
 		g->ram[HANDLER_GPA + 16 * v + 1] = 0xeb;
 		g->ram[HANDLER_GPA + 16 * v + 2] = 0xfd;
 	}
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		r->seg[i] = seg[4];
-	r->seg[SEG_GS] = seg[6];
-	r->seg[SEG_FS] = (struct x86_seg){.sel = 0};
-	r->seg[SEG_CS] = g->mode == 64 ? seg[5] : seg[3];
 	r->tr = tss;
-	r->ldtr = (struct x86_seg){.sel = 0};
+	r->ldtr = (struct x86_seg){.sel = 0x50, .attr = 0x82, .limit = LDT_LIMIT, .base = KERNEL_BASE + LDT_GPA};
+	put_descriptor(g, &r->ldtr);
 	r->gdtr = (struct x86_dtable){.base = KERNEL_BASE + GDT_GPA, .limit = 127};
-	r->idtr = (struct x86_dtable){.base = KERNEL_BASE + IDT_GPA, .limit = (uint16_t)(256 * (g->mode == 64 ? 16 : 8) - 1)};
+	r->idtr = (struct x86_dtable){.base = KERNEL_BASE + IDT_GPA, .limit = (uint16_t)(256 * (g->lng ? 16 : 8) - 1)};
 	r->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	r->cr3 = TABLE_GPA;
-	r->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
-	r->efer = EFER_NXE | (g->mode == 64 ? EFER_SCE | EFER_LME | EFER_LMA : 0);
+	r->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE | CR4_UMIP;
+	r->efer = EFER_NXE | (g->lng ? EFER_SCE | EFER_LME | EFER_LMA : 0);
 	r->xcr0 = 7;
-	if (g->mode == 32)
+	if (!g->lng)
 		for (unsigned i = 0; i < 4; i++)
 			r->pdpte[i] = table(g, TABLE_GPA)[i];
 }
@@ -166,7 +173,7 @@ static void build_system(struct guestrun *g)
 static uint64_t stack_word(const struct guestrun *g, uint64_t *sp)
 {
 	uint64_t v = 0, gpa = *sp - KERNEL_BASE;
-	unsigned n = g->mode == 64 ? 8 : 4;
+	unsigned n = g->lng ? 8 : 4;
 
 	if (gpa <= 0x10000 - n)
 		memcpy(&v, g->ram + gpa, n);
@@ -174,24 +181,12 @@ static uint64_t stack_word(const struct guestrun *g, uint64_t *sp)
 	return v;
 }
 
-static void run_case(struct guestrun *g, struct vcpu *v, const struct dcase *c, struct dout *o)
+/* Runs to the exception that ends the case; false: to something else. */
+static bool run_to_handler(struct guestrun *g, struct vcpu *v, struct dout *o)
 {
-	struct x86_regs *r = &v->regs;
 	struct exit x = {.reason = EXIT_KICK};
-	unsigned first, n = case_window_part(c, &first);
-	uint8_t *win = g->ram + DATA_GPA + 4096u * (c->window + 1u) - WIN_BYTES / 2 + first;
-	uint64_t sp, vector;
+	uint64_t vector;
 
-	memcpy(r->gpr, c->in.gpr, sizeof(r->gpr));
-	r->rip = c->in.rip;
-	r->rflags = c->in.rflags;
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		r->seg[i] = g->fresh.seg[i];
-	r->cr2 = 0;
-	xsave_from_state(r->xsave, &c->in);
-	memcpy(win, c->in.mem + first, n);
-	v->int_shadow = false;
-	v->delivering = false;
 	v->run_state = VCPU_RUNNABLE;
 	for (unsigned tries = 0; tries < 8 && x.reason == EXIT_KICK; tries++) {
 		atomic_store(&v->request, 0);
@@ -199,29 +194,85 @@ static void run_case(struct guestrun *g, struct vcpu *v, const struct dcase *c, 
 		g->ops->run(v, &x);
 		v->in_guest = false;
 	}
-	vcpu_vec_sync(v);
-	o->skip = false;
-	vector = (r->rip - 1 - (KERNEL_BASE + HANDLER_GPA)) / 16;
+	vector = (v->regs.rip - 1 - (KERNEL_BASE + HANDLER_GPA)) / 16;
 	o->ran = x.reason == EXIT_HLT && vector < 256;
-	if (!o->ran) {
-		snprintf(o->text, sizeof(o->text), "exit %d at rip %#llx: %.60s", x.reason, (unsigned long long)r->rip,
-			 x.reason == EXIT_HLT ? "hlt" : x.text);
-		return;
-	}
-	sp = r->gpr[R_SP];
 	o->vector = (uint8_t)vector;
+	if (!o->ran)
+		snprintf(o->text, sizeof(o->text), "exit %d at rip %#llx: %.60s", x.reason, (unsigned long long)v->regs.rip,
+			 x.reason == EXIT_HLT ? "hlt" : x.text);
+	return o->ran;
+}
+
+/* The state that the exception interrupted: what it pushed, and what it left in registers. */
+static void store_registers(const struct guestrun *g, const struct x86_regs *r, struct dout *o)
+{
+	uint64_t sp = r->gpr[R_SP];
+
 	o->error = 0;
-	if (vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == VEC_AC)
+	if (o->vector == VEC_DF || (o->vector >= VEC_TS && o->vector <= VEC_PF) || o->vector == VEC_AC)
 		o->error = (uint32_t)stack_word(g, &sp);
 	memcpy(o->st.gpr, r->gpr, sizeof(o->st.gpr));
 	o->st.rip = stack_word(g, &sp);
-	o->st.cs = (uint16_t)stack_word(g, &sp);
+	o->st.seg[SEG_CS] = (uint16_t)stack_word(g, &sp);
 	o->st.rflags = stack_word(g, &sp);
 	o->st.gpr[R_SP] = stack_word(g, &sp);
-	o->st.ss = (uint16_t)stack_word(g, &sp);
-	o->st.ds = r->seg[SEG_DS].sel;
-	o->st.es = r->seg[SEG_ES].sel;
-	o->cr2 = vector == VEC_PF ? r->cr2 : 0;
+	o->st.seg[SEG_SS] = (uint16_t)stack_word(g, &sp);
+	o->st.seg[SEG_DS] = r->seg[SEG_DS].sel;
+	o->st.seg[SEG_ES] = r->seg[SEG_ES].sel;
+	o->st.seg[SEG_FS] = r->seg[SEG_FS].sel;
+	o->st.seg[SEG_GS] = r->seg[SEG_GS].sel;
+	o->st.fs_base = r->seg[SEG_FS].base;
+	o->st.gs_base = r->seg[SEG_GS].base;
+}
+
+/* A #DB on the way through a case that single-steps: back to where it came from. */
+static bool store_step(struct x86_regs *r, const struct dcase *c, struct dout *o)
+{
+	if (o->vector != VEC_DB || o->steps >= c->steps)
+		return false;
+	o->step_rip[o->steps] = o->st.rip;
+	o->step_hash[o->steps++] = step_hash(c, &o->st);
+	r->gpr[R_SP] = o->st.gpr[R_SP];
+	r->rip = o->st.rip;
+	r->rflags = o->st.rflags & ~(uint64_t)(FL_NT | FL_ID); /* a signal return does not write them */
+	r->seg[SEG_CS] = loaded(o->st.seg[SEG_CS]);
+	r->seg[SEG_SS] = loaded(o->st.seg[SEG_SS]);
+	return true;
+}
+
+static void run_case(struct guestrun *g, struct vcpu *v, const struct dcase *c, struct dout *o)
+{
+	struct x86_regs *r = &v->regs;
+	unsigned first, n = case_window_part(c, &first);
+	uint8_t *win = g->ram + DATA_GPA + 4096u * (c->window + 1u) - WIN_BYTES / 2 + first;
+
+	memcpy(r->gpr, c->in.gpr, sizeof(r->gpr));
+	r->rip = c->in.rip;
+	r->rflags = c->in.rflags;
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		r->seg[i] = loaded(c->in.seg[i]);
+	if (c->mode == 64) {
+		r->seg[SEG_FS].base = c->in.fs_base;
+		r->seg[SEG_GS].base = c->in.gs_base;
+	}
+	r->cr2 = 0;
+	r->dr[6] = 0xffff0ff0;
+	xsave_from_state(r->xsave, &c->in);
+	memcpy(win, c->in.mem + first, n);
+	v->int_shadow = false;
+	v->delivering = false;
+	o->skip = false;
+	o->bases = true;
+	o->steps = 0;
+	do {
+		if (!run_to_handler(g, v, o)) {
+			vcpu_vec_sync(v);
+			return;
+		}
+		store_registers(g, r, o);
+	} while (store_step(r, c, o));
+	vcpu_vec_sync(v);
+	o->cr2 = o->vector == VEC_PF ? r->cr2 : 0;
 	memcpy(o->st.mem + first, win, n);
 	xsave_to_state(r->xsave, &o->st);
 }
@@ -290,7 +341,7 @@ static int dummy_image(void)
 	return fd;
 }
 
-struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, char *why, size_t why_len)
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, bool compat, char *why, size_t why_len)
 {
 	struct guestrun *g = calloc(1, sizeof(*g));
 	char image[64];
@@ -303,6 +354,7 @@ struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, char 
 		return NULL;
 	g->ops = ops;
 	g->mode = mode;
+	g->lng = mode == 64 || compat;
 	snprintf(image, sizeof(image), "/proc/self/fd/%d", fd);
 	st = vm_create(&g->vm, &cfg, &g->err);
 	close(fd);

@@ -18,8 +18,7 @@ static ZydisMnemonic faulting_mnemonic(const struct dcase *c, const struct dout 
 	ZydisDecoder d;
 	ZydisDecodedInstruction i;
 
-	ZydisDecoderInit(&d, c->mode == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
-			 c->mode == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	case_decoder(&d, c->mode);
 	if (at >= SLOT_BYTES || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, c->code + at, SLOT_BYTES - at, &i)))
 		return ZYDIS_MNEMONIC_INVALID;
 	return i.mnemonic;
@@ -27,18 +26,19 @@ static ZydisMnemonic faulting_mnemonic(const struct dcase *c, const struct dout 
 
 /*
  * Two faults of one instruction: which is delivered is the processor's choice (SDM 3A table 6-2, "faults on executing an
- * instruction"). Here the target comes before the stack, and canonical addresses come before alignment.
+ * instruction"). Here the target comes before the stack.
  */
 static bool other_fault_first(ZydisMnemonic m, unsigned want, unsigned got)
 {
 	switch (m) {
 	case ZYDIS_MNEMONIC_CALL:
+	case ZYDIS_MNEMONIC_IRET:
+	case ZYDIS_MNEMONIC_IRETD:
+	case ZYDIS_MNEMONIC_IRETQ:
 	case ZYDIS_MNEMONIC_RET: /* far ones: this processor reads the outer stack pointer before it looks at the selector */
-		return got == VEC_GP && (want == VEC_PF || want == VEC_SS);
-	case ZYDIS_MNEMONIC_VMOVAPS:
-	case ZYDIS_MNEMONIC_VMOVAPD:
-	case ZYDIS_MNEMONIC_VMOVDQA:
-		return got == VEC_SS && want == VEC_GP;
+		return got == VEC_GP && (want == VEC_PF || want == VEC_SS || want == VEC_AC);
+	case ZYDIS_MNEMONIC_CMPSB: /* REPE CMPSB reads [rSI] first, the other forms [rDI] */
+		return (got == VEC_GP || got == VEC_SS || got == VEC_PF) && (want == VEC_PF || want == VEC_GP || want == VEC_SS);
 	default:
 		return false;
 	}
@@ -50,6 +50,22 @@ static bool dot_product(ZydisMnemonic m)
 	return m == ZYDIS_MNEMONIC_DPPS || m == ZYDIS_MNEMONIC_DPPD || m == ZYDIS_MNEMONIC_VDPPS || m == ZYDIS_MNEMONIC_VDPPD;
 }
 
+static bool hypervisor_only(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_VMRUN:
+	case ZYDIS_MNEMONIC_VMLOAD:
+	case ZYDIS_MNEMONIC_VMSAVE:
+	case ZYDIS_MNEMONIC_STGI:
+	case ZYDIS_MNEMONIC_CLGI:
+	case ZYDIS_MNEMONIC_SKINIT:
+	case ZYDIS_MNEMONIC_INVLPGA:
+		return true;
+	default:
+		return false;
+	}
+}
+
 const char *path_known(const struct exec_ops *ops, const struct dcase *c, const struct dout *want, const struct dout *got)
 {
 	struct dout same = *got;
@@ -57,9 +73,15 @@ const char *path_known(const struct exec_ops *ops, const struct dcase *c, const 
 	ZydisMnemonic m;
 	char what[160];
 
-	if (!got->ran || want->vector == VEC_BP || got->vector == VEC_BP || want->st.rip != got->st.rip)
+	if (!got->ran || want->vector == VEC_BP)
 		return NULL;
 	m = faulting_mnemonic(c, want);
+	if (m == ZYDIS_MNEMONIC_INT1 && want->vector == VEC_DB && (got->st.rip == want->st.rip + 1 || c->steps))
+		return "under a hypervisor that intercepts #DB, INT1 looks like a fault";
+	if (got->vector == VEC_BP || want->st.rip != got->st.rip)
+		return NULL;
+	if (hypervisor_only(m) && want->vector == VEC_GP && want->error == 0 && got->vector == VEC_UD)
+		return "a hypervisor has set EFER.SVME, and user code sees #GP in place of #UD";
 	if (ops == exec_paths[PATH_BT]) {
 		/* flags that the code would overwrite before it reads them are dead to the translator; the code is
 		 * restarted at the fault and overwrites them */

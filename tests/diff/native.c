@@ -6,10 +6,15 @@
  * a fault - and the kernel hands the complete user state to the handler: registers, vector number, error code, CR2 and the
  * XSAVE image. The handler stores it, writes the next case's state over the same frame and returns into it. That costs
  * one exception and one sigreturn a case, and shows everything that an exception handler of a kernel would see. 32-bit
- * code runs through the selector of 32-bit user code, whose descriptor every x86-64 Linux keeps.
+ * code runs through the selector of 32-bit user code, whose descriptor every x86-64 Linux keeps, 16-bit code through an
+ * entry of the local descriptor table. Returning to a 16-bit stack segment, the kernel restores bits 31-16 of ESP too (its
+ * "espfix"); what it leaves in bits 63-32 cannot be seen outside 64-bit mode and is not compared there.
  *
  * The data pages are shared memory, seen at three aliases by the code under test and once more, writable, by the handler.
- * Segment registers belong to the test: the handler restores DS, ES and GS, which a signal frame does not carry.
+ * Segment registers belong to the test: the handler's entry takes DS, ES, FS, GS and the two bases, which a signal frame
+ * does not carry, gives the C library its FS base back, and its end loads those of the next case.
+ *
+ * A case that single-steps (dcase.steps) stays in the handler for each #DB: its registers become a number in dout.
  */
 #include <asm/ldt.h>
 #include <asm/prctl.h>
@@ -21,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -28,16 +34,22 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#undef PF_W /* elf.h names a flag of segments in files so */
+
 #include "tests/diff/diff.h"
 
 #define ALT_STACK_BYTES (256u << 10)
+/* uc_flags of a signal frame (asm/ucontext.h, which cannot be included beside the C library's) */
+#define UC_SIGCONTEXT_SS 2
+#define UC_STRICT_RESTORE_SS 4
 
 /* What parent and child share. */
 struct native_shared {
 	_Atomic uint32_t submitted; /* batches handed to the child */
 	_Atomic uint32_t finished;  /* batches done */
 	uint32_t count;
-	bool low_ok, gs_ok, ok32;
+	_Atomic uint32_t at; /* the case that runs, for the watchdog */
+	struct host_ok ok;
 	struct dcase in[BATCH_CASES];
 	struct dout out[BATCH_CASES];
 	uint8_t code[CODE_BYTES] __attribute__((aligned(4096)));
@@ -56,8 +68,19 @@ static struct native_child {
 	uint32_t at;
 	bool running;
 	gregset_t home;
-	bool leave;
 } child;
+
+/* What the handler's entry and end exchange with it: out of the case, into the next one. */
+struct native_segs {
+	uint16_t ds, es, fs, gs;
+	uint64_t fs_base, gs_base;
+};
+extern struct native_segs native_out, native_in;
+extern uint64_t native_tls;    /* FS base of the C library */
+extern uint32_t native_bases;  /* 1: RDFSBASE and its kin work; 2: the next case is 64-bit code */
+struct native_segs native_out, native_in;
+uint64_t native_tls;
+uint32_t native_bases;
 
 static void futex_wait(_Atomic uint32_t *p, uint32_t old)
 {
@@ -71,69 +94,109 @@ static void futex_wake(_Atomic uint32_t *p)
 	syscall(SYS_futex, p, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+static const uint8_t reg_order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+				      REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+static uint8_t *window_bytes(const struct dcase *c, unsigned first)
+{
+	return child.sh->data + 4096u * (c->window + 1u) - WIN_BYTES / 2 + first;
+}
+
 static void load_state(ucontext_t *uc, const struct dcase *c)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
-	uint8_t *fx = (uint8_t *)uc->uc_mcontext.fpregs;
-	static const uint8_t order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-					  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 	unsigned first, n = case_window_part(c, &first);
 
 	for (unsigned i = 0; i < 16; i++)
-		g[order[i]] = (greg_t)c->in.gpr[i];
+		g[reg_order[i]] = (greg_t)c->in.gpr[i];
 	g[REG_RIP] = (greg_t)c->in.rip;
 	g[REG_EFL] = (greg_t)c->in.rflags;
-	g[REG_CSGSFS] = (greg_t)((uint64_t)c->in.cs | (uint64_t)SEL_DATA << 48);
-	xsave_from_state(fx, &c->in);
-	memcpy(child.sh->data + 4096u * (c->window + 1u) - WIN_BYTES / 2 + first, c->in.mem + first, n);
+	g[REG_CSGSFS] = (greg_t)((uint64_t)c->in.seg[SEG_CS] | (uint64_t)c->in.seg[SEG_SS] << 48);
+	/* SS is ours, whatever its descriptor says: the kernel must not repair it */
+	uc->uc_flags |= UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+	native_in.ds = c->in.seg[SEG_DS];
+	native_in.es = c->in.seg[SEG_ES];
+	native_in.fs = c->in.seg[SEG_FS];
+	native_in.gs = c->in.seg[SEG_GS];
+	native_in.fs_base = c->in.fs_base;
+	native_in.gs_base = c->in.gs_base;
+	native_bases = (native_bases & 1) | (c->mode == 64 ? 2 : 0);
+	xsave_from_state((uint8_t *)uc->uc_mcontext.fpregs, &c->in);
+	memcpy(window_bytes(c, first), c->in.mem + first, n);
 }
 
-static void store_state(const ucontext_t *uc, const struct dcase *c, struct dout *o, uint16_t ds, uint16_t es)
+static void store_registers(const ucontext_t *uc, struct dstate *st)
 {
 	const greg_t *g = uc->uc_mcontext.gregs;
-	static const uint8_t order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-					  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
-	unsigned first, n = case_window_part(c, &first);
 
 	for (unsigned i = 0; i < 16; i++)
-		o->st.gpr[i] = (uint64_t)g[order[i]];
-	o->st.rip = (uint64_t)g[REG_RIP];
-	o->st.rflags = (uint64_t)g[REG_EFL];
-	o->st.cs = (uint16_t)g[REG_CSGSFS];
-	o->st.ss = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
-	o->st.ds = ds;
-	o->st.es = es;
+		st->gpr[i] = (uint64_t)g[reg_order[i]];
+	st->rip = (uint64_t)g[REG_RIP];
+	st->rflags = (uint64_t)g[REG_EFL];
+	st->seg[SEG_CS] = (uint16_t)g[REG_CSGSFS];
+	st->seg[SEG_SS] = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
+	st->seg[SEG_DS] = native_out.ds;
+	st->seg[SEG_ES] = native_out.es;
+	st->seg[SEG_FS] = native_out.fs;
+	st->seg[SEG_GS] = native_out.gs;
+	st->fs_base = native_out.fs_base;
+	st->gs_base = native_out.gs_base;
+}
+
+static void store_state(const ucontext_t *uc, const struct dcase *c, struct dout *o)
+{
+	const greg_t *g = uc->uc_mcontext.gregs;
+	unsigned first, n = case_window_part(c, &first);
+
+	store_registers(uc, &o->st);
 	o->vector = (uint8_t)g[REG_TRAPNO];
 	o->error = (uint32_t)g[REG_ERR];
 	o->cr2 = o->vector == VEC_PF ? (uint64_t)g[REG_CR2] : 0;
+	o->bases = native_bases & 1;
 	o->ran = true;
 	o->skip = false;
 	xsave_to_state((const uint8_t *)uc->uc_mcontext.fpregs, &o->st);
-	memcpy(o->st.mem + first, child.sh->data + 4096u * (c->window + 1u) - WIN_BYTES / 2 + first, n);
+	memcpy(o->st.mem + first, window_bytes(c, first), n);
 }
 
-static void on_exception(int sig, siginfo_t *si, void *context)
+/* A #DB on the way through a case that single-steps; true: it goes on. */
+static bool store_step(ucontext_t *uc, const struct dcase *c, struct dout *o)
 {
-	ucontext_t *uc = context;
-	uint16_t ds, es, user = SEL_DATA;
+	if (uc->uc_mcontext.gregs[REG_TRAPNO] != VEC_DB || o->steps >= c->steps)
+		return false;
+	store_registers(uc, &o->st);
+	o->step_rip[o->steps] = o->st.rip;
+	o->step_hash[o->steps++] = step_hash(c, &o->st);
+	native_in = native_out;
+	uc->uc_flags |= UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+	native_bases = (native_bases & 1) | (o->st.seg[SEG_CS] == SEL_CODE64 ? 2 : 0);
+	return true;
+}
 
-	(void)sig;
-	(void)si;
-	__asm__ volatile("mov %%ds,%0; mov %%es,%1; mov %2,%%ds; mov %2,%%es" : "=&r"(ds), "=&r"(es) : "r"(user));
+static void on_exception(ucontext_t *uc)
+{
+	struct native_shared *sh = child.sh;
+
 	if (!child.running) { /* the INT3 in run_batch */
 		memcpy(child.home, uc->uc_mcontext.gregs, sizeof(child.home));
 		child.running = true;
 		child.at = 0;
 	} else {
-		store_state(uc, &child.sh->in[child.at], &child.sh->out[child.at], ds, es);
+		if (store_step(uc, &sh->in[child.at], &sh->out[child.at]))
+			return;
+		store_state(uc, &sh->in[child.at], &sh->out[child.at]);
 		child.at++;
 	}
-	if (child.at < child.sh->count) {
-		load_state(uc, &child.sh->in[child.at]);
+	if (child.at < sh->count) {
+		sh->out[child.at].steps = 0;
+		atomic_store_explicit(&sh->at, child.at, memory_order_relaxed);
+		load_state(uc, &sh->in[child.at]);
 		return;
 	}
 	child.running = false;
 	memcpy(uc->uc_mcontext.gregs, child.home, sizeof(child.home));
+	native_in = (struct native_segs){.fs_base = native_tls};
+	native_bases |= 2;
 	uc->uc_mcontext.fpregs->cwd = 0x37f;
 	uc->uc_mcontext.fpregs->swd = 0;
 	uc->uc_mcontext.fpregs->ftw = 0;
@@ -146,7 +209,9 @@ void native_signal_entry(int sig, siginfo_t *si, void *context);
 void native_handler(int sig, siginfo_t *si, void *context);
 void native_handler(int sig, siginfo_t *si, void *context)
 {
-	on_exception(sig, si, context);
+	(void)sig;
+	(void)si;
+	on_exception(context);
 }
 __asm__(".pushsection .text\n"
 	".globl native_signal_entry\n"
@@ -154,7 +219,34 @@ __asm__(".pushsection .text\n"
 	"	pushfq\n"
 	"	andl $~0x244000, (%rsp)\n"
 	"	popfq\n"
-	"	jmp native_handler\n"
+	"	mov %ds, native_out(%rip)\n"
+	"	mov %es, native_out+2(%rip)\n"
+	"	mov %fs, native_out+4(%rip)\n"
+	"	mov %gs, native_out+6(%rip)\n"
+	"	testb $1, native_bases(%rip)\n"
+	"	jz 1f\n"
+	"	rdfsbase %rax\n"
+	"	mov %rax, native_out+8(%rip)\n"
+	"	rdgsbase %rax\n"
+	"	mov %rax, native_out+16(%rip)\n"
+	"	mov native_tls(%rip), %rax\n"
+	"	wrfsbase %rax\n"
+	"1:	push %rax\n"
+	"	call native_handler\n"
+	"	pop %rax\n"
+	"	mov native_in(%rip), %ds\n"
+	"	mov native_in+2(%rip), %es\n"
+	"	mov native_in+6(%rip), %gs\n"
+	"	testb $1, native_bases(%rip)\n"
+	"	jz 2f\n"
+	"	mov native_in+4(%rip), %fs\n"
+	"	testb $2, native_bases(%rip)\n"
+	"	jz 2f\n"
+	"	mov native_in+8(%rip), %rax\n"
+	"	wrfsbase %rax\n"
+	"	mov native_in+16(%rip), %rax\n"
+	"	wrgsbase %rax\n"
+	"2:	ret\n"
 	".popsection\n");
 
 static __attribute__((noinline)) void run_batch(void)
@@ -201,12 +293,33 @@ static bool set_gs(void)
 	return true;
 }
 
+static bool set_ldt(void)
+{
+	for (unsigned i = 0; i < seg_row_count; i++) {
+		const struct x86_seg *r = &seg_rows[i];
+		struct user_desc d = {
+			.entry_number = r->sel >> 3,
+			.base_addr = (unsigned)r->base,
+			.limit = r->attr & SA_G ? r->limit >> 12 : r->limit,
+			.seg_32bit = (r->attr & SA_DB) != 0,
+			.contents = (r->attr & (SA_CODE | SA_DC)) >> 2,
+			.read_exec_only = !(r->attr & SA_RW),
+			.limit_in_pages = (r->attr & SA_G) != 0,
+			.seg_not_present = !(r->attr & SA_P),
+			.useable = (r->attr & SA_AVL) != 0,
+		};
+
+		if (r->sel & 4 && syscall(SYS_modify_ldt, 0x11, &d, sizeof(d)))
+			return false;
+	}
+	return true;
+}
+
 static void child_main(struct native_shared *sh, int fd)
 {
 	static const int sigs[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 	struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 	stack_t ss = {.ss_size = ALT_STACK_BYTES};
-	uint16_t user = SEL_DATA;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	ss.ss_sp = mmap(NULL, ALT_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -215,14 +328,16 @@ static void child_main(struct native_shared *sh, int fd)
 	if (!map_shared(fd, CODE_BASE, CODE_BYTES, PROT_READ | PROT_EXEC, offsetof(struct native_shared, code)) ||
 	    !map_data(fd, DATA_NORMAL) || !map_data(fd, DATA_HIGH))
 		_exit(2);
-	sh->low_ok = map_data(fd, DATA_LOW);
+	sh->ok.low = map_data(fd, DATA_LOW);
 	sa.sa_sigaction = native_signal_entry;
 	sigemptyset(&sa.sa_mask);
 	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
 		sigaction(sigs[i], &sa, NULL);
-	sh->gs_ok = set_gs();
-	sh->ok32 = sh->gs_ok; /* the same kernel option */
-	__asm__ volatile("mov %0,%%ds; mov %0,%%es" ::"r"(user));
+	sh->ok.gs = set_gs();
+	sh->ok.ldt = set_ldt();
+	sh->ok.base = (getauxval(AT_HWCAP2) & 2) != 0; /* HWCAP2_FSGSBASE */
+	native_bases = sh->ok.base;
+	syscall(SYS_arch_prctl, ARCH_GET_FS, &native_tls);
 	child.sh = sh;
 	atomic_store(&sh->finished, 1);
 	futex_wake(&sh->finished);
@@ -273,6 +388,8 @@ struct native *native_start(char *why, size_t why_len)
 		snprintf(why, why_len, "mmap: %s", strerror(errno));
 		goto fail;
 	}
+	__get_cpuid_count(0, 0, &a, &b, &c, &d);
+	n->sh->ok.amd = b == 0x68747541; /* "Auth" */
 	for (unsigned i = 0; i < sizeof(n->sh->data); i++)
 		n->sh->data[i] = (uint8_t)(i * 7 + 1);
 	memset(n->sh->code, 0xcc, CODE_BYTES);
@@ -293,19 +410,14 @@ fail:
 	return NULL;
 }
 
-bool native_low_ok(const struct native *n)
+struct host_ok native_ok(const struct native *n)
 {
-	return n->sh->low_ok;
+	return n->sh->ok;
 }
 
-bool native_gs_ok(const struct native *n)
+unsigned native_position(const struct native *n)
 {
-	return n->sh->gs_ok;
-}
-
-bool native_32_ok(const struct native *n)
-{
-	return n->sh->ok32;
+	return atomic_load(&n->sh->at);
 }
 
 struct dcase *native_cases(struct native *n)

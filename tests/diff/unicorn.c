@@ -19,6 +19,7 @@
 struct unirun {
 	uc_engine *uc;
 	unsigned mode;
+	uint8_t *data; /* the data pages, at all their aliases */
 };
 
 struct known {
@@ -31,6 +32,11 @@ static const struct known known[] = {
 	{ZYDIS_MNEMONIC_CALL, "no descriptor tables are set up for far calls"},
 	{ZYDIS_MNEMONIC_RET, "no descriptor tables are set up for far returns"},
 	{ZYDIS_MNEMONIC_NEG, "LOCK NEG computes the flags of another value"},
+	{ZYDIS_MNEMONIC_POPF, "it runs at CPL 0, where IOPL and IF can be written"},
+	{ZYDIS_MNEMONIC_POPFD, "it runs at CPL 0, where IOPL and IF can be written"},
+	{ZYDIS_MNEMONIC_POPFQ, "it runs at CPL 0, where IOPL and IF can be written"},
+	{ZYDIS_MNEMONIC_SHLD, "an address relative to RIP forgets the immediate byte behind it"},
+	{ZYDIS_MNEMONIC_SHRD, "an address relative to RIP forgets the immediate byte behind it"},
 	{ZYDIS_MNEMONIC_BSF, "a source of zero clears the upper half of a 32-bit destination; processors leave it"},
 	{ZYDIS_MNEMONIC_BSR, "a source of zero clears the upper half of a 32-bit destination; processors leave it"},
 	{ZYDIS_MNEMONIC_CMPXCHG, "a failed 32-bit compare clears the destination register's upper half; processors leave it"},
@@ -42,10 +48,10 @@ static const int gpr64[16] = {UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC
 static const int gpr32[8] = {UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX,
 			     UC_X86_REG_ESP, UC_X86_REG_EBP, UC_X86_REG_ESI, UC_X86_REG_EDI};
 
-static bool map_data(uc_engine *uc, uint64_t base)
+static bool map_data(struct unirun *u, uint64_t base)
 {
-	return uc_mem_map(uc, base + 4096, 8192, UC_PROT_READ | UC_PROT_WRITE) == UC_ERR_OK &&
-	       uc_mem_map(uc, base + 3 * 4096, 4096, UC_PROT_READ) == UC_ERR_OK;
+	return uc_mem_map_ptr(u->uc, base + 4096, 8192, UC_PROT_READ | UC_PROT_WRITE, u->data + 4096) == UC_ERR_OK &&
+	       uc_mem_map_ptr(u->uc, base + 3 * 4096, 4096, UC_PROT_READ, u->data + 3 * 4096) == UC_ERR_OK;
 }
 
 struct unirun *unirun_start(unsigned mode, char *why, size_t why_len)
@@ -55,9 +61,15 @@ struct unirun *unirun_start(unsigned mode, char *why, size_t why_len)
 	if (!u)
 		return NULL;
 	u->mode = mode;
-	if (uc_open(UC_ARCH_X86, mode == 64 ? UC_MODE_64 : UC_MODE_32, &u->uc) != UC_ERR_OK ||
-	    uc_mem_map(u->uc, CODE_BASE, CODE_BYTES, UC_PROT_READ | UC_PROT_EXEC) != UC_ERR_OK || !map_data(u->uc, DATA_NORMAL) ||
-	    !map_data(u->uc, DATA_LOW) || (mode == 64 && !map_data(u->uc, DATA_HIGH))) {
+	if (mode == 16) {
+		snprintf(why, why_len, "libunicorn has no 16-bit protected mode of its own");
+		unirun_stop(u);
+		return NULL;
+	}
+	u->data = aligned_alloc(4096, DATA_PAGES * 4096);
+	if (!u->data || uc_open(UC_ARCH_X86, mode == 64 ? UC_MODE_64 : UC_MODE_32, &u->uc) != UC_ERR_OK ||
+	    uc_mem_map(u->uc, CODE_BASE, CODE_BYTES, UC_PROT_READ | UC_PROT_EXEC) != UC_ERR_OK || !map_data(u, DATA_NORMAL) ||
+	    !map_data(u, DATA_LOW) || (mode == 64 && !map_data(u, DATA_HIGH))) {
 		snprintf(why, why_len, "libunicorn cannot be set up");
 		unirun_stop(u);
 		return NULL;
@@ -84,10 +96,11 @@ static bool in_its_isa(const ZydisDecodedInstruction *i)
 	}
 }
 
-static void decoder(ZydisDecoder *d, unsigned mode)
+/* Loads segment registers, which are ours to set up. */
+static bool loads_segment(ZydisMnemonic m)
 {
-	ZydisDecoderInit(d, mode == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
-			 mode == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+	return m == ZYDIS_MNEMONIC_LDS || m == ZYDIS_MNEMONIC_LES || m == ZYDIS_MNEMONIC_LFS || m == ZYDIS_MNEMONIC_LGS ||
+	       m == ZYDIS_MNEMONIC_LSS || m == ZYDIS_MNEMONIC_IRET || m == ZYDIS_MNEMONIC_IRETD || m == ZYDIS_MNEMONIC_IRETQ;
 }
 
 static bool asked(const struct dcase *c)
@@ -96,14 +109,20 @@ static bool asked(const struct dcase *c)
 	ZydisDecodedInstruction i;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 
-	if (c->vec || c->in.rflags & FL_AC || (c->form != FORM_GOLDEN && (c->seed * 0x9e3779b97f4a7c15ull >> 32) % SAMPLE))
+	if (c->vec || c->in.rflags & (FL_AC | FL_TF))
 		return false;
-	decoder(&d, c->mode);
+	if (c->form != FORM_GOLDEN && (c->seed * 0x9e3779b97f4a7c15ull >> 32) % SAMPLE)
+		return false;
+	for (unsigned s = SEG_ES; s <= SEG_DS; s++)
+		if (seg_base(c->in.seg[s]) || (s != SEG_CS && c->in.seg[s] != SEL_DATA))
+			return false; /* only flat segments */
+	case_decoder(&d, c->mode);
 	for (unsigned at = 0; at < c->len; at += i.length) {
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, c->code + at, c->len - at, &i, op)) || !in_its_isa(&i))
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, c->code + at, c->len - at, &i, op)) || !in_its_isa(&i) ||
+		    loads_segment(i.mnemonic))
 			return false;
-		if (i.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS)
-			return false; /* the base is ours */
+		if (i.attributes & (ZYDIS_ATTRIB_HAS_SEGMENT_GS | ZYDIS_ATTRIB_HAS_SEGMENT_FS))
+			return false; /* the bases are ours */
 		for (unsigned k = 0; k < i.operand_count_visible; k++)
 			if (op[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 			    ZydisRegisterGetClass(op[k].reg.value) == ZYDIS_REGCLASS_SEGMENT)
@@ -136,9 +155,8 @@ static void run_case(struct unirun *u, const struct dcase *c, struct dout *o)
 	uc_mem_read(u->uc, at, o->st.mem + first, n);
 	memcpy(o->st.fx, c->in.fx, FX_BYTES);
 	memcpy(o->st.ymmh, c->in.ymmh, YMMH_BYTES);
-	o->st.cs = c->in.cs;
-	o->st.ds = c->in.ds;
-	o->st.es = c->in.es;
+	memcpy(o->st.seg, c->in.seg, sizeof(o->st.seg));
+	o->steps = 0;
 	o->ran = true;
 	o->vector = err == UC_ERR_OK && o->st.rip == end ? VEC_BP : 0xff;
 	o->st.rip += o->vector == VEC_BP;
@@ -163,7 +181,7 @@ const char *unirun_known(const struct dcase *c, const struct dout *want, const s
 	(void)got;
 	if (want->vector != VEC_BP || want->st.rip != c->in.rip + c->len + 1)
 		return "faults and taken branches are not visible through its interface";
-	decoder(&d, c->mode);
+	case_decoder(&d, c->mode);
 	for (unsigned at = 0; at < c->len; at += i.length) {
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, c->code + at, c->len - at, &i)))
 			break;
@@ -180,5 +198,6 @@ void unirun_stop(struct unirun *u)
 		return;
 	if (u->uc)
 		uc_close(u->uc);
+	free(u->data);
 	free(u);
 }
