@@ -6,7 +6,8 @@ UNIT_HELP := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard
 DIFF_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/diff/*.c)) $(patsubst %.S,$(O)/%.o,$(wildcard tests/diff/*.S))
 GUEST_TESTS := $(patsubst %.S,$(O)/%.elf,$(wildcard tests/guest/*.S))
 E2E_TESTS := $(filter-out tests/e2e/lib.sh,$(wildcard tests/e2e/*.sh))
-E2E_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard tests/e2e/*.c))
+# fake*.c are libraries that a test builds itself and puts in front of the program.
+E2E_TOOLS := $(patsubst %.c,$(O)/%,$(filter-out tests/e2e/fake%.c,$(wildcard tests/e2e/*.c)))
 CHECK := sh mk/check.sh $(O)/check
 # The table of paths belongs to the program, not to the library.
 TEST_LINK := $(O)/engine/main/paths.o $(O)/libsteelyard.a
