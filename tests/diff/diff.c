@@ -2,7 +2,7 @@
 /*
  * The differential test: random instruction cases on the host processor and on the execution paths, compared.
  *
- *   diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt] [--form NAME|=NAME] [--golden FOLDER]
+ *   diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME|=NAME] [--golden FOLDER]
  *        [--save FOLDER] [--unicorn] [--reports N] [--list] [--missing]
  *
  * --n counts cases over all modes: 64-bit, and 32- and 16-bit, each in a guest in compatibility mode and in one in legacy
@@ -25,12 +25,13 @@
 #include "engine/exec.h"
 #include "tests/diff/diff.h"
 
-#define MAX_PATHS 3
+#define MAX_PATHS 4 /* interp, bt, cold, libunicorn */
 #define HANG_SECONDS 60
 
 struct path {
 	const char *name;
 	const struct exec_ops *ops;
+	unsigned bt_cold; /* as in struct vm_config */
 	struct guestrun *run;
 	struct unirun *uni;
 	struct dout *outs;
@@ -296,7 +297,7 @@ static bool start_paths(struct test *t, unsigned mode)
 
 		path->outs = calloc(BATCH_CASES, sizeof(*path->outs));
 		if (path->ops)
-			path->run = guestrun_start(path->ops, mode, t->forms.compat, why, sizeof(why));
+			path->run = guestrun_start(path->ops, path->bt_cold, mode, t->forms.compat, why, sizeof(why));
 		else
 			path->uni = unirun_start(mode, why, sizeof(why));
 		if (path->outs && !path->ops && !path->uni) {
@@ -411,7 +412,7 @@ out:
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt] [--form NAME]\n"
+	fprintf(stderr, "usage: diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME]\n"
 			"            [--golden FOLDER] [--save FOLDER] [--unicorn] [--reports N] [--list] [--missing]\n");
 	return 2;
 }
@@ -420,13 +421,10 @@ static bool add_paths(struct test *t, const char *names)
 {
 	if (strstr(names, "interp"))
 		t->path[t->npaths++] = (struct path){.name = "interp", .ops = exec_paths[PATH_INTERP]};
-	if (strstr(names, "bt")) {
-		if (!exec_paths[PATH_BT]) {
-			printf("note: this build has no bt\n");
-			return true;
-		}
+	if (strstr(names, "bt"))
 		t->path[t->npaths++] = (struct path){.name = "bt", .ops = exec_paths[PATH_BT]};
-	}
+	if (strstr(names, "cold")) /* bt that translates nothing that runs as seldom as a case */
+		t->path[t->npaths++] = (struct path){.name = "cold", .ops = exec_paths[PATH_BT], .bt_cold = 255};
 	return true;
 }
 
@@ -464,7 +462,7 @@ int main(int argc, char **argv)
 	unsigned shares = 0;
 
 	struct test t = {.n = 1000000, .seed = 1, .golden = "tests/golden", .modes = 16 | 32 | 64, .reports = 12};
-	const char *paths = "interp,bt";
+	const char *paths = "interp,bt,cold";
 	int status = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

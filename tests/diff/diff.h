@@ -227,7 +227,8 @@ void native_stop(struct native *n);
 /* ---- guestrun.c ---- */
 struct exec_ops;
 struct guestrun;
-struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, bool compat, char *why, size_t why_len);
+/* bt_cold: as in struct vm_config. */
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, char *why, size_t why_len);
 /* Hands a batch to the guest's thread; c and out stay valid until guestrun_wait. */
 void guestrun_submit(struct guestrun *g, const struct dcase *c, unsigned count, struct dout *out);
 void guestrun_wait(struct guestrun *g);

@@ -341,12 +341,12 @@ static int dummy_image(void)
 	return fd;
 }
 
-struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned mode, bool compat, char *why, size_t why_len)
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, char *why, size_t why_len)
 {
 	struct guestrun *g = calloc(1, sizeof(*g));
 	char image[64];
 	struct vm_config cfg = {.memory_bytes = MEM_MIN_BYTES, .ncpus = 1, .debug_exit_port = -1, .flat = image,
-				.flat_addr = 0x8000, .ops = ops};
+				.flat_addr = 0x8000, .ops = ops, .bt_cold = bt_cold};
 	int fd = dummy_image();
 	enum status st;
 
