@@ -8,7 +8,9 @@
  * once or twice causes no invalidation at all.
  *
  * A count is found by the block's physical address, with the generation of its page, so that code that has been written
- * again counts afresh. Counts collide, and are lost; they are about time, not about correctness.
+ * again counts afresh. Blocks whose counts collide share one, and are translated early: about time, not about correctness. (Were
+ * the count one block's alone, two that take turns would stay cold for ever.) Code that writes into its own page again and
+ * again, which is slow where there are translations, stays cold longer.
  */
 #include "translator/bt_int.h"
 #include "translator/int_op.h"
@@ -18,20 +20,18 @@ bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 {
 	uint64_t page = mem_ram_offset(&v->vm->mem, gpa) >> 12, h;
 	unsigned limit = v->vm->cfg.bt_cold;
-	struct bt_count *n;
+	uint8_t *n;
 
 	if (!limit || bt->single || page >= bt->npages)
 		return false;
+	limit <<= 2 * bt->page_heat[page];
 	h = (gpa ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 44) * 0x9e3779b97f4a7c15ull;
 	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS)];
-	if (n->tag != (uint8_t)(h >> 32)) {
-		n->tag = (uint8_t)(h >> 32);
-		n->count = 0;
-	}
-	limit <<= 2 * bt->page_heat[page];
-	if (n->count >= limit || n->count == UINT8_MAX)
+	if (*n >= limit || *n == UINT8_MAX) {
+		*n = 0;
 		return false;
-	n->count++;
+	}
+	++*n;
 	return true;
 }
 

@@ -124,9 +124,6 @@ struct bt_jc {
 
 /* How often a block has run before it is translated (bt_cold.c). */
 #define BT_COLD_BITS 16
-struct bt_count {
-	uint8_t tag, count;
-};
 
 /* Why bt_find has no block. */
 enum bt_miss {
@@ -190,7 +187,7 @@ struct bt_cpu {
 	struct bt_tlb_entry tlb[2 * BT_TLB_PRIVS][BT_TLB_SIZE]; /* reads, then writes */
 	struct bt_tlb_entry big[2 * BT_TLB_PRIVS][BT_BIG_SIZE];
 	uint64_t big_written[BT_BIG_SIZE / 64]; /* by RAM offset, modulo: some entry for writing may cover it */
-	struct bt_count cold[1u << BT_COLD_BITS];
+	uint8_t cold[1u << BT_COLD_BITS];
 	uint32_t jc_key[BT_JC_CLASSES];	  /* the key that the entries of a class are for */
 	struct bt_jc jc[BT_JC_CLASSES];
 };
