@@ -67,6 +67,7 @@ struct switcher {
 	uint64_t nevents, count[SWITCH_CAUSES];
 	struct switch_event event[SWITCH_EVENTS];
 	struct timer back_timer; /* device lock */
+	bool back_wanted; /* nobody has asked for anything else since the timer was set */
 	enum path_id back_to;
 	unsigned back_done;
 	_Atomic bool whole; /* the class that may run now. Written with the world stopped */
@@ -79,7 +80,7 @@ static void go_back(void *ctx)
 	struct switcher *s = vm->switcher;
 
 	pthread_mutex_lock(&s->lock);
-	for (unsigned i = 0; i < vm->ncpus; i++) {
+	for (unsigned i = 0; i < vm->ncpus && s->back_wanted; i++) {
 		s->cpu[i].cause = SWITCH_BACK;
 		snprintf(s->cpu[i].why, sizeof(s->cpu[i].why), "the pause is over");
 		atomic_store(&s->cpu[i].want, (int)s->back_to);
@@ -133,6 +134,7 @@ enum status vm_switch_path(struct vm *vm, int vcpu, enum path_id path, const cha
 	if ((st = vm->paths[path]->available(e)) != ST_OK)
 		return st;
 	pthread_mutex_lock(&s->lock);
+	s->back_wanted = false;
 	if (whole(vm, path) != atomic_load(&s->whole))
 		first = 0, last = vm->ncpus;
 	for (unsigned i = first; i < last; i++) {
@@ -377,12 +379,12 @@ static void plan_back(struct vm *vm, enum path_id p, enum switch_cause cause)
 	const struct back_row *row = &back[cause];
 
 	pthread_mutex_lock(&vm->dev_lock);
-	if (!row->times) {
-		timer_cancel(&s->back_timer);
-	} else if (s->back_done < row->times) {
-		s->back_to = p;
+	pthread_mutex_lock(&s->lock);
+	s->back_wanted = s->back_done < row->times;
+	s->back_to = p;
+	if (s->back_wanted)
 		timer_arm(&s->back_timer, clock_ns(&vm->clock) + (row->pause_ns << s->back_done++));
-	}
+	pthread_mutex_unlock(&s->lock);
 	pthread_mutex_unlock(&vm->dev_lock);
 }
 

@@ -3,7 +3,7 @@
  * What the host's KVM may be trusted with.
  *
  * /dev/kvm says nothing about what is behind it. With VT-x or AMD-V in CPUID and the vendor's module loaded it is the
- * processor. Anything else is a KVM made by software, of which we know that some do wrong what the rows below name, without
+ * processor, and trusted but for what `steelyard probe` has seen fail. Anything else is a KVM made by software, of which we know that some do wrong what the rows below name, without
  * an error: the guest would go astray. So before the vCPU gets to the point where it depends on such a thing it leaves
  * the path (EXIT_UNSOUND), and another one goes on. struct vm_config.kvm_trust does without that: to look at such a KVM.
  *
@@ -11,11 +11,11 @@
  * and #GP in the guest; no interrupt shadow behind STI; a store across two pages writes the first although the second
  * faults; single-stepped REP instructions trap once; INT n, INT3, IRET, LAR and CMPXCHG16B are unknown in places.
  */
-#include <cpuid.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fastpath/kvm_int.h"
+#include "fastpath/probe.h"
 
 static bool needs_syscall(const struct vcpu *v)
 {
@@ -42,22 +42,34 @@ static const struct flaw_row {
 	[FLAW_KERNEL] = {needs_kernel, "a KVM made by software: it emulates kernel code, slowly and not exactly"},
 };
 
-static bool host_has_extension(void)
+/* A processor's own virtualization is trusted, but for what this boot's probe has seen fail; nothing is measured here. */
+static void judge_native(const struct host_facts *f, struct kvm_host *h)
 {
-	uint32_t a, b, c, d;
+	const struct probe_options o = {.effort = PROBE_CACHED_ONLY};
+	struct probe_verdict *v = calloc(1, sizeof(*v));
 
-	if (__get_cpuid(1, &a, &b, &c, &d) && (c & 1u << 5)) /* VMX */
-		return true;
-	return __get_cpuid(0x80000001u, &a, &b, &c, &d) && (c & 1u << 2); /* SVM */
+	if (!v)
+		return;
+	probe_verdict_for(f, &o, v);
+	if (v->measured) {
+		h->flaw[FLAW_SYSCALL] = v->item[PROBE_ITEM_SYSCALL].outcome == PROBE_FAILS;
+		h->flaw[FLAW_PAGING32] = v->item[PROBE_ITEM_PG32].outcome == PROBE_FAILS;
+		h->flaw[FLAW_KERNEL] = v->mode[PROBE_LONG0].level == PROBE_UNUSABLE;
+	}
+	free(v);
 }
 
 void kvm_host_judge(struct kvm_host *h)
 {
+	struct host_facts f;
+
 	memset(h, 0, sizeof(*h));
-	h->native = host_has_extension() &&
-		    (access("/sys/module/kvm_intel", F_OK) == 0 || access("/sys/module/kvm_amd", F_OK) == 0);
+	probe_host(&f);
+	h->native = probe_vendor(&f) == PROBE_VTX || probe_vendor(&f) == PROBE_AMDV;
 	for (unsigned i = 0; i < FLAW_COUNT; i++)
 		h->flaw[i] = !h->native;
+	if (h->native)
+		judge_native(&f, h);
 }
 
 const char *kvm_host_unsound(const struct kvm_machine *m, const struct vcpu *v)

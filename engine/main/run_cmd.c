@@ -24,6 +24,7 @@
 #include "engine/main/verbs.h"
 #include "engine/switch.h"
 #include "engine/vm.h"
+#include "fastpath/probe.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
 #define DEFAULT_BT_COLD 7
@@ -105,7 +106,7 @@ struct run_cmd {
 	struct vm_config cfg;
 	const char *serial, *debugcon;
 	double timeout_s;
-	bool stats, json, help, lockstep;
+	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
 	char *flat; /* owned copy of F in F@ADDR */
 	struct vm *vm;
@@ -183,15 +184,28 @@ static bool parse_memory(const char *s, uint64_t *bytes)
 	return *end == 0;
 }
 
+/* kvm where the probe's verdict says that it is native and right; bt else; interp where bt cannot run. */
+static void choose_path(struct run_cmd *r)
+{
+	struct host_facts f;
+	struct error e = {0};
+	const char *why;
+
+	if (!r->path_auto)
+		return;
+	probe_host(&f);
+	r->cfg.path = PATH_BT;
+	if (!strcmp(probe_choose(&f, &why), "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
+		r->cfg.path = PATH_KVM;
+	else if (exec_paths[PATH_BT]->available(&e) != ST_OK)
+		r->cfg.path = PATH_INTERP;
+}
+
 static int parse_path(struct run_cmd *r, const char *name)
 {
-	struct error e = {0};
-
-	if (!strcmp(name, "auto")) {
-		r->cfg.path =
-			exec_paths[PATH_BT] && exec_paths[PATH_BT]->available(&e) == ST_OK ? PATH_BT : PATH_INTERP;
+	r->path_auto = !strcmp(name, "auto");
+	if (r->path_auto)
 		return EXIT_OK;
-	}
 	for (unsigned i = 0; i < PATH_COUNT; i++) {
 		if (!exec_paths[i] || strcmp(name, exec_paths[i]->name))
 			continue;
@@ -559,9 +573,10 @@ int run_main(int argc, char **argv)
 	r.cfg.ncpus = 1;
 	r.cfg.bt_cold = DEFAULT_BT_COLD;
 	r.cfg.debug_exit_port = DEFAULT_DEBUG_EXIT;
-	status = parse_path(&r, "auto");
-	if (status == EXIT_OK)
-		status = parse(&r, argc, argv);
+	r.path_auto = true;
+	status = parse(&r, argc, argv);
+	if (status == EXIT_OK && !r.help)
+		choose_path(&r);
 	if (r.help)
 		help(stdout);
 	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))

@@ -54,6 +54,16 @@ else
 	skip "kvm among the paths: no /dev/kvm that we may open"
 fi
 
+# Whatever this host's KVM is, a guest that begins there runs to its end: on kvm, or on what goes on for it
+if [ -w /dev/kvm ]; then
+	boot kvm 240 amd64 "$(run_list 5 $names) steelyard.poweroff" --cpus 2 --memory 256M --path kvm --json
+	check "--path kvm: boots and powers off with status 0" booted kvm
+	check "--path kvm: native checksums" same_checksums kvm 5 $names
+else
+	"$STEELYARD" run --path kvm --flat /dev/null@0x7c00 >"$work/nokvm" 2>&1
+	check "without /dev/kvm: status 1 and a line that says so" [ $? -eq 1 -a "$(grep -c '/dev/kvm' "$work/nokvm")" -eq 1 ]
+fi
+
 # By hand: there and back, and who asks for what is not there
 boot hand 60 amd64 "$(run_list 20 sha256) steelyard.poweroff" --path bt --switch-after 0.5:interp --switch-after 0.8:bt --json
 check "hand: boots" booted hand
