@@ -112,7 +112,8 @@ void scaling_table(const struct eval *ev)
 {
 	int npaths = (int)ev->npaths / 2;
 
-	printf("\nSteelyard, eval %s: %u block%s, work %u %%, guest memory %u MiB, seed %llu, load %.1f before and %.1f "
+	printf("\nSteelyard, eval %s: %u block%s, work %u %%, guest memory %u MiB, seed %llu, load %.1f before and "
+	       "%.1f "
 	       "after\n",
 	       ev->suite->name, ev->nblocks, ev->nblocks == 1 ? "" : "s", ev->scale, ev->memory_mb,
 	       (unsigned long long)ev->seed, ev->load_before, ev->load_after);

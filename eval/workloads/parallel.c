@@ -100,7 +100,7 @@ struct team {
 	uint64_t result[WORKERS];
 	uint32_t lock, waiting, round; /* lock: a spinning lock; waiting, round: a barrier of futexes */
 	uint64_t counter, guarded, swapped;
-	uint8_t *map;	/* wl_shootdown */
+	uint8_t *map; /* wl_shootdown */
 	uint32_t phase;
 };
 
@@ -227,8 +227,8 @@ static void remap(struct team *t, unsigned who)
 {
 	for (uint32_t i = 1; i <= 12 * t->scale; i++) {
 		if (!who) {
-			uint8_t *p = mmap(t->map, PAGE, PROT_READ | PROT_WRITE,
-					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+			uint8_t *p = mmap(t->map, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+					  -1, 0);
 
 			if (p != t->map)
 				exit(1);

@@ -15,116 +15,20 @@
  * Volume 3A of Intel's manual: 8.1 (locks), 8.2 (order), 8.1.3 (code), 4.10.5 (shoot-down), 10.6 (IPIs), 8.4 (start).
  * The bootstrap processor says what comes next; the others follow its phase.
  */
-#include <stdbool.h>
-#include <stdint.h>
+#include "stress.h"
 
-#define MAX_CPUS 8
-#define LAPIC 0x40000000u
-#define WINDOW 0x60000000u /* 2 MiB of 4 KiB pages */
-#define P 1u
-#define W 2u
-#define G 0x100u
-#define VEC_SHOOT 0x41
-#define VEC_CALL 0x42
-#define VEC_SELF 0x43
-#define ICR_NMI 0x400u
-#define ICR_INIT 0x4500u
-#define ICR_SIPI 0x4608u
-#define ICR_FIXED 0x4000u
-#define TO_SELF (1u << 18)
-#define TO_OTHERS (3u << 18)
-#define LOGICAL (1u << 11)
-
-struct frame {
-	uint64_t ip, cs, flags, sp, ss;
-};
-struct gate {
-	uint16_t lo, sel, attr, mid;
-	uint32_t hi, zero;
-};
-
-extern struct gate idt[256];
-extern uint64_t pd[2048];
-void stress_fail(uint32_t n) __attribute__((noreturn));
-
-static unsigned ncpus;
+unsigned ncpus;
+volatile bool over;
+volatile uint32_t flushed[MAX_CPUS][16];
+uint64_t pt[512] __attribute__((aligned(4096)));
 static volatile uint32_t alive;
 static volatile uint32_t phase;
-static uint64_t pt[512] __attribute__((aligned(4096)));
-
-/* ---- small things ---- */
-
-static inline uint32_t me(void)
-{
-	uint32_t n;
-
-	__asm__ volatile("mov %%gs:0, %0" : "=r"(n));
-	return n;
-}
-
-static inline void relax(void)
-{
-	__asm__ volatile("pause" : : : "memory");
-}
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-	__asm__ volatile("out %0, %1" : : "a"(v), "d"(port));
-}
-
-static void fail(uint32_t n, uint64_t a, uint64_t b)
-{
-	uint64_t val[2] = {a, b};
-
-	for (unsigned i = 0; i < 2; i++) {
-		for (int k = 60; k >= 0; k -= 4)
-			outb(0xe9, (uint8_t) "0123456789abcdef"[val[i] >> k & 15]);
-		outb(0xe9, ' ');
-	}
-	stress_fail(n);
-}
-
-static inline uint32_t apic_read(uint32_t reg)
-{
-	return *(volatile uint32_t *)(uint64_t)(LAPIC + reg);
-}
-
-static inline void apic_write(uint32_t reg, uint32_t v)
-{
-	*(volatile uint32_t *)(uint64_t)(LAPIC + reg) = v;
-}
-
-/* Interrupts stay out between the two halves of the command: a handler sends IPIs too. */
-static void ipi(uint32_t to, uint32_t icr)
-{
-	uint64_t flags;
-
-	__asm__ volatile("pushf; pop %0; cli" : "=r"(flags));
-	apic_write(0x310, to << 24);
-	apic_write(0x300, icr);
-	if (flags & 0x200)
-		__asm__ volatile("sti");
-}
-
-static void set_gate(unsigned vec, void (*f)(struct frame *))
-{
-	uint64_t a = (uint64_t)f;
-
-	idt[vec] = (struct gate){
-		.lo = (uint16_t)a, .sel = 0x28, .attr = 0x8e00, .mid = (uint16_t)(a >> 16), .hi = (uint32_t)(a >> 32)};
-}
-
-static void delay(void)
-{
-	for (unsigned i = 0; i < 3000; i++)
-		relax();
-}
 
 /* ---- all together ---- */
 
 static volatile uint32_t meeting[2] __attribute__((aligned(64)));
 
-static void meet(void)
+void meet(void)
 {
 	uint32_t round = meeting[1];
 
@@ -147,7 +51,7 @@ static uint32_t bits __attribute__((aligned(64)));
 /* Where a word of the test lies in arena: aligned, unaligned in a line, across a line, across a page. */
 static const uint32_t place[] = {0, 9, 61, 4093};
 #define PLACES (sizeof(place) / sizeof(place[0]))
-#define AT(type, k, slot) ((type *)(arena + place[k] + (slot) * 128u * (place[k] < 4000)))
+#define AT(type, k, slot) ((type *)(arena + place[k] + (slot)*128u * (place[k] < 4000)))
 
 static void locked(void)
 {
@@ -175,7 +79,7 @@ static void locked(void)
 
 				__asm__ volatile("lock cmpxchg8b %0"
 						 : "+m"(*AT(uint64_t, k, 7)), "+a"(lo), "+d"(hi), "=@ccz"(done)
-						 : "b"((uint32_t)new), "c"((uint32_t)(new >> 32)));
+						 : "b"((uint32_t) new), "c"((uint32_t)(new >> 32)));
 				old = (uint64_t)hi << 32 | lo;
 			}
 		}
@@ -189,10 +93,11 @@ static void locked(void)
 		b = (uint64_t)wide;
 		c = (uint64_t)(wide >> 64);
 		for (bool done = false; !done;)
-			__asm__ volatile("mov %1, %%rbx; mov %2, %%rcx; add $1, %%rbx; add $2, %%rcx; lock cmpxchg16b %0"
-					 : "+m"(wide), "+a"(b), "+d"(c), "=@ccz"(done)
-					 :
-					 : "rbx", "rcx", "memory");
+			__asm__ volatile(
+				"mov %1, %%rbx; mov %2, %%rcx; add $1, %%rbx; add $2, %%rcx; lock cmpxchg16b %0"
+				: "+m"(wide), "+a"(b), "+d"(c), "=@ccz"(done)
+				:
+				: "rbx", "rcx", "memory");
 		__asm__ volatile("lock btcl %1, %0" : "+m"(bits) : "r"(me()));
 	}
 }
@@ -202,7 +107,7 @@ static void check_locked(void)
 	uint64_t n = (uint64_t)LOCKED_ROUNDS * ncpus;
 
 	for (unsigned k = 0; k < PLACES - 1; k++) {
-		const uint64_t want[] = {(uint16_t)n, (uint32_t)(7 * n), (uint32_t)(5 * n),	 11 * n,
+		const uint64_t want[] = {(uint16_t)n,      (uint32_t)(7 * n),  (uint32_t)(5 * n),         11 * n,
 					 (uint8_t)(3 * n), (uint32_t)(13 * n), n << 32 | (n & 0xffffffff)};
 		const uint64_t got[] = {*AT(uint16_t, k, 1), *AT(uint32_t, k, 2), *AT(uint32_t, k, 3),
 					*AT(uint64_t, k, 4), *AT(uint8_t, k, 5),  *AT(uint32_t, k, 6),
@@ -265,7 +170,17 @@ struct place2 {
 static struct place2 spot[BATCH];
 static volatile uint32_t seen[MAX_CPUS][BATCH][2];
 
-enum order { ORDER_SB_FENCE, ORDER_SB_XCHG, ORDER_SB_ADD, ORDER_MP, ORDER_LB, ORDER_R, ORDER_2W, ORDER_IRIW, ORDER_KINDS };
+enum order {
+	ORDER_SB_FENCE,
+	ORDER_SB_XCHG,
+	ORDER_SB_ADD,
+	ORDER_MP,
+	ORDER_LB,
+	ORDER_R,
+	ORDER_2W,
+	ORDER_IRIW,
+	ORDER_KINDS
+};
 
 static void order_step(enum order what, unsigned who, unsigned i)
 {
@@ -372,263 +287,6 @@ static void memory_order(enum order what)
 			if (order_wrong(what, i))
 				fail(0x400 + what, i, batch);
 	}
-}
-
-/* ---- 6, 7, 9: shoot-downs ---- */
-
-#define SHOTS 90
-static uint8_t frames[2][4096] __attribute__((aligned(4096)));
-static volatile uint32_t shot, shot_kind, shot_acks;
-static volatile uint32_t flushed[MAX_CPUS][16];
-
-static inline void invlpg(uint64_t a)
-{
-	__asm__ volatile("invlpg (%0)" : : "r"(a) : "memory");
-}
-
-static void flush_cr3(void)
-{
-	uint64_t x;
-
-	__asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r"(x) : : "memory");
-}
-
-/* Leaves out and in CR4.PGE: global pages go too. */
-static void flush_global(void)
-{
-	uint64_t x, y;
-
-	__asm__ volatile("mov %%cr4, %0; mov %0, %1; xor $0x80, %1; mov %1, %%cr4; mov %0, %%cr4"
-			 : "=&r"(x), "=&r"(y)
-			 :
-			 : "memory");
-}
-
-static void flush(unsigned kind)
-{
-	if (kind == 0)
-		invlpg(WINDOW);
-	else if (kind == 1)
-		flush_cr3();
-	else
-		flush_global();
-}
-
-__attribute__((interrupt)) static void on_shoot(struct frame *f)
-{
-	(void)f;
-	flush(shot_kind);
-	flushed[me()][0] = shot;
-	apic_write(0xb0, 0);
-	__atomic_add_fetch(&shot_acks, 1, __ATOMIC_SEQ_CST);
-}
-
-/* The entry has been written: everybody else forgets the old one before this returns. */
-static void shoot(uint32_t n, unsigned kind)
-{
-	shot = n;
-	shot_kind = kind;
-	shot_acks = 0;
-	flush(kind);
-	ipi(0, ICR_FIXED | TO_OTHERS | VEC_SHOOT);
-	while (shot_acks != ncpus - 1)
-		relax();
-}
-
-static volatile bool over;
-
-/* The page behind the window is exchanged; in the new one is the number of the exchange. */
-static void read_shootdown(void)
-{
-	if (me()) {
-		__asm__ volatile("sti");
-		while (!over) {
-			uint32_t least = flushed[me()][0], got = *(volatile uint32_t *)(uint64_t)WINDOW;
-
-			if (got < least)
-				fail(0x600 + shot_kind, got, least);
-		}
-		__asm__ volatile("cli");
-		return;
-	}
-	for (uint32_t n = 1; n <= SHOTS; n++) {
-		unsigned kind = n % 3;
-
-		*(volatile uint32_t *)frames[n & 1] = n;
-		__atomic_store_n(&pt[0], (uint64_t)frames[n & 1] | P | W | (kind == 2 ? G : 0), __ATOMIC_SEQ_CST);
-		shoot(n, kind); /* after a global page comes INVLPG, which takes it along */
-	}
-	over = true;
-}
-
-/* Everybody counts in the window; while the right to write is gone nothing may change. */
-static volatile uint32_t write_faults;
-
-__attribute__((interrupt)) static void on_fault(struct frame *f, uint64_t error)
-{
-	uint64_t cr2;
-
-	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-	if (cr2 >> 12 != WINDOW >> 12 || (error & ~2ull) > 1)
-		fail(0x700, cr2, f->ip);
-	__atomic_add_fetch(&write_faults, 1, __ATOMIC_SEQ_CST);
-	relax();
-}
-
-static void write_shootdown(void)
-{
-	volatile uint32_t *word = (volatile uint32_t *)(uint64_t)(WINDOW + me() * 64);
-
-	if (me()) {
-		__asm__ volatile("sti");
-		while (!over)
-			++*word;
-		__asm__ volatile("cli");
-		return;
-	}
-	for (uint32_t n = 1; n <= SHOTS / 3; n++) {
-		uint32_t then[MAX_CPUS];
-		uint64_t page = (uint64_t)frames[0];
-
-		/* read-only, or not there at all */
-		__atomic_store_n(&pt[0], n & 1 ? page | P : 0, __ATOMIC_SEQ_CST);
-		shoot(n, n % 3);
-		for (unsigned k = 0; k < ncpus; k++)
-			then[k] = *(volatile uint32_t *)(frames[0] + k * 64);
-		delay();
-		for (unsigned k = 0; k < ncpus; k++)
-			if (*(volatile uint32_t *)(frames[0] + k * 64) != then[k])
-				fail(0x710 + n % 3, k, n);
-		__atomic_store_n(&pt[0], page | P | W, __ATOMIC_SEQ_CST);
-		delay();
-	}
-	over = true;
-}
-
-/* ---- 8: cross-modifying code ---- */
-
-extern uint8_t patch_site[];
-uint32_t patch_call(void);
-__asm__(".text\n.balign 64\n"
-	"patch_call:\n"
-	"	xor %eax, %eax\n"
-	"	.balign 16\n"
-	"	nop; nop; nop; nop; nop; nop; nop\n"
-	".globl patch_site\npatch_site:\n"
-	"	mov $0, %eax\n" /* five bytes in two aligned words */
-	"	ret\n");
-
-/* What is executed instead while the first byte is INT3. */
-__attribute__((interrupt)) static void on_breakpoint(struct frame *f)
-{
-	if (f->ip != (uint64_t)patch_site + 1)
-		fail(0x800, f->ip, 0);
-	f->ip += 4;
-}
-
-static void serialize(void)
-{
-	uint32_t a = 0, b, c = 0, d;
-
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
-}
-
-static void patched_code(void)
-{
-	if (me()) {
-		__asm__ volatile("sti");
-		while (!over) {
-			uint32_t least = flushed[me()][0], got = patch_call();
-
-			/* 0: the breakpoint; a mixture of two numbers never, for INT3 stands before it then */
-			if (got && (got < least || got > shot + 1))
-				fail(0x810, got, least);
-		}
-		__asm__ volatile("cli");
-		return;
-	}
-	for (uint32_t n = 1; n <= SHOTS; n++) {
-		*(volatile uint8_t *)patch_site = 0xcc;
-		shoot(n - 1, 1); /* the interrupt's return serializes */
-		for (unsigned k = 0; k < 4; k++)
-			*(volatile uint8_t *)(patch_site + 1 + k) = (uint8_t)(n >> 8 * k);
-		shoot(n - 1, 1);
-		*(volatile uint8_t *)patch_site = 0xb8;
-		shoot(n, 0);
-		if (patch_call() != n)
-			fail(0x811, patch_call(), n);
-	}
-	over = true;
-}
-
-/* Plain: an aligned immediate is stored as one word; who has seen the number and serialized finds it in the code. */
-extern uint8_t plain_site[];
-uint32_t plain_call(void);
-__asm__(".text\n.balign 64\n"
-	"plain_call:\n"
-	"	.byte 0x0f, 0x1f, 0x00\n" /* a NOP of three bytes */
-	".globl plain_site\nplain_site:\n"
-	"	mov $0, %eax\n"
-	"	ret\n");
-static volatile uint32_t plain_number;
-
-static void plain_code(void)
-{
-	uint32_t last = 0;
-
-	if (!me()) {
-		for (uint32_t n = 1; n <= 4 * SHOTS; n++) {
-			*(volatile uint32_t *)(plain_site + 1) = n;
-			plain_number = n;
-			if (plain_call() != n)
-				fail(0x820, plain_call(), n);
-			for (unsigned k = 0; k < 20; k++)
-				relax();
-		}
-		over = true;
-		return;
-	}
-	while (!over) {
-		uint32_t least = plain_number, got;
-
-		serialize();
-		got = plain_call();
-		if (got < least || got < last)
-			fail(0x821, got, least);
-		last = got;
-	}
-}
-
-/* 9: the same address, another page of code. */
-static void code_pages(void)
-{
-	uint32_t (*fn)(void) = (uint32_t (*)(void))(uint64_t)WINDOW;
-
-	if (me()) {
-		while (!flushed[me()][0]) { /* until there is code */
-			__asm__ volatile("sti; nop; cli");
-			relax();
-		}
-		__asm__ volatile("sti");
-		while (!over) {
-			uint32_t least = flushed[me()][0], got = fn();
-
-			if (got < least)
-				fail(0x900, got, least);
-		}
-		__asm__ volatile("cli");
-		return;
-	}
-	for (uint32_t n = 1; n <= SHOTS; n++) {
-		uint8_t *p = frames[n & 1];
-
-		p[0] = 0xb8; /* mov $n, %eax; ret */
-		*(volatile uint32_t *)(p + 1) = n;
-		p[5] = 0xc3;
-		__atomic_store_n(&pt[0], (uint64_t)p | P | W, __ATOMIC_SEQ_CST);
-		shoot(n, n & 1);
-	}
-	over = true;
 }
 
 /* ---- 10, 11: IPIs ---- */
