@@ -415,6 +415,8 @@ void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block
 	if (b->gpa2_page != UINT64_MAX)
 		exec_filter_set(cpu, (lin >> 12) + 1);
 	list_add(l, bt_jc_class(key) * BT_JC_SIZE + i);
+	/* invalidate() clears valid and then looks here: one of the two sees the other */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (!b->valid)
 		jc_empty(cpu, bt_jc_class(key) * BT_JC_SIZE + i);
 }
