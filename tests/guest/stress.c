@@ -43,6 +43,7 @@ void meet(void)
 /* ---- 2: locked instructions ---- */
 
 #define LOCKED_ROUNDS 1500
+#define HOT_ROUNDS 200000
 static uint8_t arena[3 * 4096] __attribute__((aligned(4096)));
 static __uint128_t wide __attribute__((aligned(16)));
 static uint64_t pair __attribute__((aligned(8)));
@@ -53,8 +54,12 @@ static const uint32_t place[] = {0, 9, 61, 4093};
 #define PLACES (sizeof(place) / sizeof(place[0]))
 #define AT(type, k, slot) ((type *)(arena + place[k] + (slot)*128u * (place[k] < 4000)))
 
+static uint32_t hot __attribute__((aligned(64)));
+
 static void locked(void)
 {
+	for (unsigned i = 0; i < HOT_ROUNDS; i++)
+		__asm__ volatile("lock incl %0" : "+m"(hot));
 	for (unsigned i = 0; i < LOCKED_ROUNDS; i++) {
 		uint64_t old, b, c;
 
@@ -121,6 +126,8 @@ static void check_locked(void)
 		fail(0x240, *(uint32_t *)(arena + 4093), 7 * n);
 	if (*(uint64_t *)(arena + 8188) != n)
 		fail(0x241, *(uint64_t *)(arena + 8188), n);
+	if (hot != HOT_ROUNDS * ncpus)
+		fail(0x245, hot, HOT_ROUNDS * ncpus);
 	if (pair != 2 * n)
 		fail(0x242, pair, 2 * n);
 	if ((uint64_t)wide != n || (uint64_t)(wide >> 64) != 2 * n)
