@@ -41,9 +41,11 @@ const struct eval_path *eval_path_find(const char *name)
 	return NULL;
 }
 
-void path_run_block(struct eval *ev, const struct eval_path *p, unsigned cpus, struct eval_run *r, const unsigned *order)
+void path_run_block(struct eval *ev, const struct eval_path *p, unsigned cpus, struct eval_run *r,
+		    const unsigned *order)
 {
-	char ncpus[16], append[2000], kernel[4200], initrd[4200], memory[16], megabytes[16], timeout[16], accel[32], machine[128];
+	char ncpus[16], append[2000], kernel[4200], initrd[4200], memory[16], megabytes[16], timeout[16], accel[32],
+		machine[128];
 	unsigned n = (unsigned)snprintf(append, sizeof(append), "console=ttyS0 quiet panic=-1");
 
 	/* The pause is for the observer, who reads the process's memory maps meanwhile. */

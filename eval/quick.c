@@ -53,7 +53,8 @@ static void usage(FILE *f, const struct eval_suite *suite)
 		"  --out DIR         results.jsonl and a page go there (default %s)\n"
 		"  --json            print the summary as JSON instead of tables\n",
 		EVAL_MAX_BLOCKS, suite->blocks, suite->scale,
-		suite->cpus ? "  --cpus N          one processor is compared with N (default 2)\n" : "", suite->out_dir);
+		suite->cpus ? "  --cpus N          one processor is compared with N (default 2)\n" : "",
+		suite->out_dir);
 }
 
 static uint64_t next_random(uint64_t *s)
@@ -323,20 +324,13 @@ static void remember_command(struct eval *ev, int argc, char **argv)
 static int suite_main(const struct eval_suite *suite, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"workloads", 1, 0, 'w'},
-		{"paths", 1, 0, 'p'},
-		{"blocks", 1, 0, 'b'},
-		{"scale", 1, 0, 's'},
-		{"slow-scale", 1, 0, 'S'},
-		{"memory", 1, 0, 'm'},
-		{"seed", 1, 0, 'r'},
-		{"guest", 1, 0, 'g'},
-		{"out", 1, 0, 'o'},
-		{"json", 0, 0, 'j'},
-		{"help", 0, 0, 'h'},
-		{"groups", 1, 0, 'G'},
-		{"cpus", 1, 0, 'c'},
-		{0},
+		{"workloads", 1, 0, 'w'},  {"paths", 1, 0, 'p'},
+		{"blocks", 1, 0, 'b'},     {"scale", 1, 0, 's'},
+		{"slow-scale", 1, 0, 'S'}, {"memory", 1, 0, 'm'},
+		{"seed", 1, 0, 'r'},       {"guest", 1, 0, 'g'},
+		{"out", 1, 0, 'o'},        {"json", 0, 0, 'j'},
+		{"help", 0, 0, 'h'},       {"groups", 1, 0, 'G'},
+		{"cpus", 1, 0, 'c'},       {0},
 	};
 	struct eval *ev = calloc(1, sizeof(*ev));
 	char *workloads = suite->workloads ? strdup(suite->workloads) : NULL, *path_list = strdup(suite->paths);

@@ -271,7 +271,8 @@ static void put_path(const struct eval *ev, FILE *f, unsigned b, unsigned p)
 	put(f, j);
 	if (ev->path[p]->boot_only)
 		return;
-	put_samples(ev, f, r, b, ev->path[p]->name, "0", ev->path_cpus[p], ev->path[p]->slow ? ev->slow_scale : ev->scale);
+	put_samples(ev, f, r, b, ev->path[p]->name, "0", ev->path_cpus[p],
+		    ev->path[p]->slow ? ev->slow_scale : ev->scale);
 }
 
 /* One over many for native and each path; nothing when all have one processor. */
