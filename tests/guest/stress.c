@@ -43,7 +43,7 @@ void meet(void)
 /* ---- 2: locked instructions ---- */
 
 #define LOCKED_ROUNDS 1500
-#define HOT_ROUNDS 200000
+#define HOT_ROUNDS 2000000
 static uint8_t arena[3 * 4096] __attribute__((aligned(4096)));
 static __uint128_t wide __attribute__((aligned(16)));
 static uint64_t pair __attribute__((aligned(8)));
