@@ -15,6 +15,7 @@
 #include "engine/run.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,11 @@
 /* How long a vCPU may take to leave guest code before it is kicked again, and before that is our bug. */
 #define STOP_RETRY_NS 50000000L
 #define STOP_TRIES 400
+
+/* Looking for the end of a HLT (poll_halt): the bounds of its time, and how often between two offers of the host CPU. */
+#define POLL_MIN_NS 10000u
+#define POLL_MAX_NS 200000u
+#define POLL_SPINS 16
 
 struct run {
 	_Atomic bool quit;
@@ -217,6 +223,14 @@ void run_tsc_start(struct vm *vm)
 
 /* ---- one vCPU ---- */
 
+static uint64_t host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 /* INIT and SIPI (SDM 3A 8.4.2): the manual's wait-for-SIPI state ignores everything else. */
 static void take_startup(struct vcpu *v)
 {
@@ -255,6 +269,53 @@ static void doze(struct vcpu *v)
 		pthread_cond_wait(&v->wait_cond, &v->wait_lock);
 	atomic_store(&v->sleeping, false);
 	pthread_mutex_unlock(&v->wait_lock);
+}
+
+/*
+ * Looks for the end of a HLT for v->poll_ns before the thread is given up: to sleep and to be woken costs two switches
+ * of the host and, on a host that is itself a guest, an interrupt of its own; together more than most waits of two vCPUs
+ * for each other. Who looks gives way to anybody who could use the host CPU. Returns true when there is something to do.
+ */
+static bool poll_halt(struct vcpu *v, uint64_t start_ns)
+{
+	if (!v->poll_ns)
+		return false;
+	do {
+		for (unsigned i = 0; i < POLL_SPINS; i++) {
+			if (atomic_load_explicit(&v->request, memory_order_acquire) &&
+			    ((atomic_load(&v->request) & REQ_EXIT) || wakes(v)))
+				return true;
+			__builtin_ia32_pause();
+		}
+		sched_yield();
+	} while (host_ns() - start_ns < v->poll_ns);
+	return false;
+}
+
+/*
+ * How long to look next time: as long as would have been enough, within bounds. A wait that was longer than the bound
+ * says that looking is wasted; one that ended while the thread slept, but within the bound, that it should look longer.
+ */
+static void adapt_poll(struct vcpu *v, uint64_t waited_ns)
+{
+	if (v->vm->ncpus == 1 || v->vm->cfg.virtual_time || waited_ns > POLL_MAX_NS)
+		v->poll_ns = 0;
+	else if (waited_ns > v->poll_ns)
+		v->poll_ns = v->poll_ns * 2 > POLL_MIN_NS ? v->poll_ns * 2 : POLL_MIN_NS;
+	if (v->poll_ns > POLL_MAX_NS)
+		v->poll_ns = POLL_MAX_NS;
+}
+
+static void halted(struct vcpu *v)
+{
+	uint64_t start_ns = host_ns();
+
+	if (!poll_halt(v, start_ns)) {
+		world_leave(v->vm);
+		doze(v);
+		world_enter(v->vm);
+	}
+	adapt_poll(v, host_ns() - start_ns);
 }
 
 static void handle_exit(struct vcpu *v, const struct exit *x)
@@ -317,6 +378,8 @@ static void vcpu_loop(struct vcpu *v)
 		}
 		if (v->run_state == VCPU_RUNNABLE) {
 			run_guest(v);
+		} else if (v->run_state == VCPU_HALTED) {
+			halted(v);
 		} else {
 			world_leave(vm);
 			doze(v);

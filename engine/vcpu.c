@@ -10,6 +10,7 @@
 #include "engine/vcpu.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,29 @@ void vcpu_kick(struct vcpu *v, uint32_t req)
 	ops = __atomic_load_n(&v->ops, __ATOMIC_SEQ_CST);
 	if (ops && ops->kick)
 		ops->kick(v);
+}
+
+/*
+ * What processors call pause-loop exiting (SDM 3C 25.1.3), with the same two numbers in the same units: PAUSEs less than
+ * a gap apart belong to one loop, and a loop that has lasted a window gives the host CPU to whoever else wants it. On an
+ * idle host that is a system call of a fraction of the window; on a busy one it keeps a vCPU from spinning through its
+ * time slice while the holder of the lock, or the target of the IPI, waits for a turn.
+ */
+#define PAUSE_GAP_TSC 1024
+#define PAUSE_WINDOW_TSC 8192
+
+void vcpu_pause(struct vcpu *v)
+{
+	uint64_t now = __builtin_ia32_rdtsc();
+
+	__builtin_ia32_pause();
+	if (now - v->pause_tsc > PAUSE_GAP_TSC) {
+		v->spin_tsc = now;
+	} else if (now - v->spin_tsc > PAUSE_WINDOW_TSC && v->vm->ncpus > 1) {
+		sched_yield();
+		now = v->spin_tsc = __builtin_ia32_rdtsc();
+	}
+	v->pause_tsc = now;
 }
 
 bool vcpu_interrupt_pending(struct vcpu *v)

@@ -170,6 +170,9 @@ struct vcpu {
 	pthread_mutex_t wait_lock;   /* leaf lock: guards the sleep of a halted vCPU */
 	pthread_cond_t wait_cond;
 	_Atomic bool sleeping;	     /* [any] the owner sleeps on wait_cond, or is about to */
+	uint64_t pause_tsc;	     /* host TSC of the last PAUSE, and of the first of those close together: vcpu_pause */
+	uint64_t spin_tsc;
+	uint64_t poll_ns;	     /* how long the next HLT looks for its end before it sleeps: engine/run.c */
 };
 
 /* Bytes of address space (lazily committed) behind struct vcpu for the path. */
@@ -224,6 +227,10 @@ void vcpu_reset(struct vcpu *v, bool init);
 /* [any] Sets request bits and makes the vCPU notice: out of ops->run() via ops->kick, or out of its HLT sleep.
  * Async-signal-safe when the vCPU is not halted. */
 void vcpu_kick(struct vcpu *v, uint32_t req);
+
+/* The guest executed PAUSE: a loop of them waits for another vCPU, which may be waiting for this very host CPU. Owner
+ * thread. */
+void vcpu_pause(struct vcpu *v);
 
 /* Is something pending that a vCPU with this state would take? (NMI, or an interrupt with IF set and no shadow;
  * INIT/SIPI are requests.) Owner thread. */

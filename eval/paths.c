@@ -41,9 +41,11 @@ const struct eval_path *eval_path_find(const char *name)
 	return NULL;
 }
 
-void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run *r, const unsigned *order)
+void path_run_block(struct eval *ev, const struct eval_path *p, unsigned cpus, struct eval_run *r,
+		    const unsigned *order)
 {
-	char append[2000], kernel[4200], initrd[4200], memory[16], megabytes[16], timeout[16], accel[32], machine[128];
+	char ncpus[16], append[2000], kernel[4200], initrd[4200], memory[16], megabytes[16], timeout[16], accel[32],
+		machine[128];
 	unsigned n = (unsigned)snprintf(append, sizeof(append), "console=ttyS0 quiet panic=-1");
 
 	/* The pause is for the observer, who reads the process's memory maps meanwhile. */
@@ -55,13 +57,14 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 	snprintf(kernel, sizeof(kernel), "%s/vmlinuz", ev->guest_dir);
 	snprintf(initrd, sizeof(initrd), "%s/initrd", ev->guest_dir);
 	snprintf(memory, sizeof(memory), "%uM", ev->memory_mb);
+	snprintf(ncpus, sizeof(ncpus), "%u", cpus);
 	snprintf(megabytes, sizeof(megabytes), "%u", ev->memory_mb);
 	snprintf(timeout, sizeof(timeout), "%u", path_timeout(ev, p));
 	snprintf(accel, sizeof(accel), "%s", p->accel);
 	snprintf(machine, sizeof(machine), "%s", p->machine ? p->machine : "");
 
 	char *own[] = {ev->self,   "run",      "--path",      accel,       "--memory", memory,     "--cpus",
-		       "1",        "--kernel", kernel,        "--initrd",  initrd,     "--append", append,
+		       ncpus,      "--kernel", kernel,        "--initrd",  initrd,     "--append", append,
 		       "--serial", "stdio",    "--no-reboot", "--timeout", timeout,    "--no-fallback", NULL};
 	char *qemu[] = {"qemu-system-x86_64",
 			"-accel",
@@ -73,7 +76,7 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 			"-m",
 			megabytes,
 			"-smp",
-			"1",
+			ncpus,
 			"-nodefaults",
 			"-display",
 			"none",
@@ -102,19 +105,20 @@ void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run 
 	child_observe(&s, r);
 }
 
-/* A pass over all workloads on the host, on one CPU as in the guests. Work too short to be measured is repeated. */
-void native_run(struct eval *ev, struct eval_run *r, unsigned scale, const unsigned *order)
+/* A pass over all workloads on the host, on as many CPUs as in the guests. Work too short to be measured is repeated. */
+void native_run(struct eval *ev, struct eval_run *r, unsigned scale, unsigned cpus, const unsigned *order)
 {
 	unsigned times = scale < 20 ? (20 + scale - 1) / scale : 1;
-	char binary[4200], repeat[16], percent[16];
+	char binary[4200], ncpus[16], repeat[16], percent[16];
 
 	snprintf(binary, sizeof(binary), "%s/workloads", ev->guest_dir);
+	snprintf(ncpus, sizeof(ncpus), "%u", cpus);
 	snprintf(repeat, sizeof(repeat), "%u", times);
 	snprintf(percent, sizeof(percent), "%u", scale);
 	r->order = ev->norder++;
 	for (unsigned i = 0; i < ev->nworkloads; i++) {
 		char name[32];
-		char *argv[] = {binary, "--mark", "--one-cpu", "--repeat", repeat, name, percent, NULL};
+		char *argv[] = {binary, "--mark", "--cpus", ncpus, "--repeat", repeat, name, percent, NULL};
 		struct child_spec s = {.argv = argv,
 				       .timeout_s = 120,
 				       .workload = &ev->workload[order[i]],

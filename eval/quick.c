@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * steelyard eval quick and eval bench: workloads and the boot, natively and on each path, in one run.
+ * steelyard eval quick, bench and smp: workloads and the boot, natively and on each path, in one run.
  *
  * A block holds two native passes (the A/A control) and one boot of every path that runs all workloads; its order, and the
  * order of the workloads in each pass, come from a stored seed. "Quick" means few blocks, few workloads and small work;
  * "bench" is the whole suite, native before and after the paths, with means for each group. Slow paths get one block and
- * less work, and their ratio is to a native pass with the same work.
+ * less work, and their ratio is to a native pass with the same work. "smp" has each path and the host with one processor
+ * and with several, in the place of the two native passes and the one boot.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,11 +47,14 @@ static void usage(FILE *f, const struct eval_suite *suite)
 		"  --scale P         work in percent of the full kernels (default %u)\n"
 		"  --slow-scale P    the same for slow paths (default 1)\n"
 		"  --memory M        guest memory in MiB (default 512)\n"
+		"%s"
 		"  --seed N          for the order (default: from the clock; it is stored)\n"
 		"  --guest DIR       vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
-		"  --out DIR         results.jsonl and report.html go there (default %s)\n"
+		"  --out DIR         results.jsonl and a page go there (default %s)\n"
 		"  --json            print the summary as JSON instead of tables\n",
-		EVAL_MAX_BLOCKS, suite->blocks, suite->scale, suite->out_dir);
+		EVAL_MAX_BLOCKS, suite->blocks, suite->scale,
+		suite->cpus ? "  --cpus N          one processor is compared with N (default 2)\n" : "",
+		suite->out_dir);
 }
 
 static uint64_t next_random(uint64_t *s)
@@ -104,8 +109,10 @@ static bool parse_paths(struct eval *ev, char *list)
 		for (unsigned i = 0; i < ev->npaths; i++)
 			if (ev->path[i] == p)
 				p = NULL;
-		if (p && ev->npaths < EVAL_MAX_PATHS)
+		for (unsigned many = 0; p && many <= (ev->cpus != 0) && ev->npaths < EVAL_MAX_PATHS; many++) {
+			ev->path_cpus[ev->npaths] = many ? ev->cpus : 1;
 			ev->path[ev->npaths++] = p;
+		}
 	}
 	return true;
 }
@@ -150,7 +157,7 @@ static bool take_groups(struct eval *ev, char *list)
 			break;
 	}
 	for (unsigned i = 0; workload_at(i) && ev->nworkloads < EVAL_MAX_WORKLOADS; i++) {
-		bool in = !list;
+		bool in = !list && workload_group(workload_at(i))->in_bench;
 
 		for (unsigned k = 0; k < n; k++)
 			in |= workload_group(workload_at(i)) == want[k];
@@ -185,6 +192,17 @@ static bool check_guest_files(const struct eval *ev)
 		}
 	}
 	return true;
+}
+
+/* What the host does not have cannot be compared with it. */
+static bool check_cpus(const struct eval *ev)
+{
+	cpu_set_t set;
+
+	if (!ev->cpus || (!sched_getaffinity(0, sizeof(set), &set) && (unsigned)CPU_COUNT(&set) >= ev->cpus))
+		return true;
+	fprintf(stderr, "steelyard eval: --cpus %u: this host lets us use fewer; compare with what it has\n", ev->cpus);
+	return false;
 }
 
 static bool make_folder(const char *dir)
@@ -240,17 +258,17 @@ static void run_block(struct eval *ev, unsigned b, uint64_t *seed)
 
 		shuffle(order, ev->nworkloads, seed);
 		if (items[i] < 2) {
-			native_run(ev, &ev->native[b][items[i]], ev->scale, order);
+			native_run(ev, &ev->native[b][items[i]], ev->scale, ev->cpus && items[i] ? ev->cpus : 1, order);
 			progress(ev, b, "native", &ev->native[b][items[i]]);
 			continue;
 		}
 		/* What has failed fails again: its reason is known. */
 		if ((b && ev->path[p]->slow) || (b && ev->path_run[0][p].ran && !ev->path_run[0][p].ok))
 			continue;
-		path_run_block(ev, ev->path[p], &ev->path_run[b][p], order);
+		path_run_block(ev, ev->path[p], ev->path_cpus[p], &ev->path_run[b][p], order);
 		progress(ev, b, ev->path[p]->name, &ev->path_run[b][p]);
 		if (ev->path[p]->slow && ev->slow_scale != ev->scale && !slow_native) {
-			native_run(ev, &ev->native_slow[b], ev->slow_scale, order);
+			native_run(ev, &ev->native_slow[b], ev->slow_scale, 1, order);
 			slow_native = true;
 		}
 	}
@@ -262,7 +280,7 @@ static int run(struct eval *ev)
 	uint64_t seed = ev->seed;
 	unsigned good = 0;
 
-	if (!check_guest_files(ev))
+	if (!check_guest_files(ev) || !check_cpus(ev))
 		return 1;
 	if (!make_folder(ev->out_dir)) {
 		fprintf(stderr, "steelyard eval: cannot make %s: %s\n", ev->out_dir, strerror(errno));
@@ -274,6 +292,8 @@ static int run(struct eval *ev)
 	ev->load_after = load_average();
 	if (ev->json)
 		report_summary_json(ev);
+	else if (ev->cpus)
+		scaling_table(ev);
 	else
 		report_table(ev);
 	snprintf(path, sizeof(path), "%s/results.jsonl", ev->out_dir);
@@ -282,9 +302,9 @@ static int run(struct eval *ev)
 	if (!ev->json)
 		printf("\nsamples: %s\n", path);
 	snprintf(path, sizeof(path), "%s/report.html", ev->out_dir);
-	if (report_html(ev, path))
+	if (!ev->cpus && report_html(ev, path))
 		return 1;
-	if (!ev->json)
+	if (!ev->json && !ev->cpus)
 		printf("page:    %s\n", path);
 	for (unsigned p = 0; p < ev->npaths; p++)
 		good += !analysis_path_failure(ev, p);
@@ -304,19 +324,13 @@ static void remember_command(struct eval *ev, int argc, char **argv)
 static int suite_main(const struct eval_suite *suite, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"workloads", 1, 0, 'w'},
-		{"paths", 1, 0, 'p'},
-		{"blocks", 1, 0, 'b'},
-		{"scale", 1, 0, 's'},
-		{"slow-scale", 1, 0, 'S'},
-		{"memory", 1, 0, 'm'},
-		{"seed", 1, 0, 'r'},
-		{"guest", 1, 0, 'g'},
-		{"out", 1, 0, 'o'},
-		{"json", 0, 0, 'j'},
-		{"help", 0, 0, 'h'},
-		{"groups", 1, 0, 'G'},
-		{0},
+		{"workloads", 1, 0, 'w'},  {"paths", 1, 0, 'p'},
+		{"blocks", 1, 0, 'b'},     {"scale", 1, 0, 's'},
+		{"slow-scale", 1, 0, 'S'}, {"memory", 1, 0, 'm'},
+		{"seed", 1, 0, 'r'},       {"guest", 1, 0, 'g'},
+		{"out", 1, 0, 'o'},        {"json", 0, 0, 'j'},
+		{"help", 0, 0, 'h'},       {"groups", 1, 0, 'G'},
+		{"cpus", 1, 0, 'c'},       {0},
 	};
 	struct eval *ev = calloc(1, sizeof(*ev));
 	char *workloads = suite->workloads ? strdup(suite->workloads) : NULL, *path_list = strdup(suite->paths);
@@ -337,6 +351,7 @@ static int suite_main(const struct eval_suite *suite, int argc, char **argv)
 			    .scale = suite->scale,
 			    .slow_scale = 1,
 			    .memory_mb = 512,
+			    .cpus = suite->cpus,
 			    .out_dir = suite->out_dir};
 	ev->seed = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	snprintf(ev->run_id, sizeof(ev->run_id), "%" PRIu64, ev->seed);
@@ -376,6 +391,12 @@ static int suite_main(const struct eval_suite *suite, int argc, char **argv)
 			break;
 		case 'm':
 			fine = parse_number(optarg, 64, 1u << 20, &ev->memory_mb, "--memory");
+			break;
+		case 'c':
+			fine = suite->cpus;
+			if (!fine)
+				fprintf(stderr, "steelyard eval: --cpus is for eval smp\n");
+			fine = fine && parse_number(optarg, 2, 64, &ev->cpus, "--cpus");
 			break;
 		case 'r':
 			errno = 0;

@@ -20,6 +20,7 @@
 /* ---- eval/suites.c: constant tables; *_at return NULL past the last row, *_find when there is none ---- */
 struct eval_group {
 	const char *name, *title;
+	bool in_bench; /* the whole suite has it: the others are for more than one processor */
 };
 const struct eval_group *group_at(unsigned i);
 const struct eval_group *group_find(const char *name);
@@ -33,6 +34,7 @@ struct eval_suite {
 	unsigned blocks, scale;
 	bool by_group; /* means for each group; native first and last in a block */
 	const char *out_dir;
+	unsigned cpus; /* each path, and native, with one processor and with so many (eval/scaling.c); 0: with one */
 };
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);
@@ -76,8 +78,10 @@ struct eval {
 	const char *workload[EVAL_MAX_WORKLOADS];
 	unsigned nworkloads;
 	const struct eval_path *path[EVAL_MAX_PATHS];
+	unsigned path_cpus[EVAL_MAX_PATHS];
 	unsigned npaths;
 	unsigned nblocks, scale, slow_scale, memory_mb;
+	unsigned cpus; /* as in suite; then path[2k] has one, path[2k + 1] so many, and so have native[][0] and [1] */
 	uint64_t seed;
 	const char *out_dir;
 	bool json;
@@ -110,8 +114,8 @@ void child_observe(const struct child_spec *s, struct eval_run *r);
 bool resident_read(pid_t pid, const char *ram_name, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb);
 
 /* ---- eval/paths.c ---- */
-void path_run_block(struct eval *ev, const struct eval_path *p, struct eval_run *r, const unsigned *order);
-void native_run(struct eval *ev, struct eval_run *r, unsigned scale, const unsigned *order);
+void path_run_block(struct eval *ev, const struct eval_path *p, unsigned cpus, struct eval_run *r, const unsigned *order);
+void native_run(struct eval *ev, struct eval_run *r, unsigned scale, unsigned cpus, const unsigned *order);
 
 /* ---- eval/analysis.c: what the samples say ---- */
 enum metric { METRIC_CPU, METRIC_WALL };
@@ -147,6 +151,15 @@ const char *analysis_path_failure(const struct eval *ev, unsigned p);
 unsigned analysis_clock_disagreements(const struct eval *ev);
 /* "near-native", "within 1.25", ... from the upper bound; "-" without interval. */
 const char *analysis_class(const struct stats_ratio *r);
+
+/* ---- eval/scaling.c: what more processors give ---- */
+/* Time with one over time with many for path 2 * k (k < 0: native), over the blocks in which both are valid and have the same
+ * checksum as native. For METRIC_WALL this is the speed-up; for METRIC_CPU below 1 by what the others cost. */
+struct stats_ratio scaling_ratio(const struct eval *ev, int k, unsigned w, enum metric m);
+/* Is there a checksum on path 2 * k that is not the one of native, or not the same with one and with many? */
+bool scaling_differs(const struct eval *ev, int k, unsigned w);
+/* The tables for a terminal. */
+void scaling_table(const struct eval *ev);
 
 /* ---- reports ---- */
 void report_table(const struct eval *ev);

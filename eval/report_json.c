@@ -5,6 +5,7 @@
  *   boot     one start of a path: times to the first line of init, status, reason of a failure
  *            resident memory of the guest's RAM and of all else then
  *   sample   one workload once; path "native" has pass 0, 1 and, for slow paths, "slow"
+ *   scaling  of eval smp: time with one processor over time with "cpus" of them
  *   ratio    what follows: effect and interval; workload "geomean" of a group, or of all when the group is null
  */
 #include <errno.h>
@@ -187,7 +188,7 @@ static json_t *group_json(const struct eval_group *g)
 }
 
 static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r, unsigned block, const char *path,
-			const char *pass, unsigned scale)
+			const char *pass, unsigned cpus, unsigned scale)
 {
 	if (!r->ran)
 		return;
@@ -201,6 +202,7 @@ static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r
 		json_object_set_new(j, "pass", json_string(pass));
 		json_object_set_new(j, "workload", json_string(ev->workload[w]));
 		json_object_set_new(j, "group", group_json(workload_group(ev->workload[w])));
+		json_object_set_new(j, "cpus", json_integer(cpus));
 		json_object_set_new(j, "scale", json_integer(scale));
 		json_object_set_new(j, "ok", json_boolean(s->ok));
 		if (s->ok) {
@@ -258,6 +260,7 @@ static void put_path(const struct eval *ev, FILE *f, unsigned b, unsigned p)
 	json_object_set_new(j, "block", json_integer(b));
 	json_object_set_new(j, "order", json_integer(r->order));
 	json_object_set_new(j, "path", json_string(ev->path[p]->name));
+	json_object_set_new(j, "cpus", json_integer(ev->path_cpus[p]));
 	json_object_set_new(j, "ok", json_boolean(r->ok));
 	json_object_set_new(j, "status", json_integer(r->status));
 	json_object_set_new(j, "why", json_string(r->why));
@@ -268,7 +271,24 @@ static void put_path(const struct eval *ev, FILE *f, unsigned b, unsigned p)
 	put(f, j);
 	if (ev->path[p]->boot_only)
 		return;
-	put_samples(ev, f, r, b, ev->path[p]->name, "0", ev->path[p]->slow ? ev->slow_scale : ev->scale);
+	put_samples(ev, f, r, b, ev->path[p]->name, "0", ev->path_cpus[p],
+		    ev->path[p]->slow ? ev->slow_scale : ev->scale);
+}
+
+/* One over many for native and each path; nothing when all have one processor. */
+static void put_scaling(const struct eval *ev, FILE *f)
+{
+	for (int k = -1; ev->cpus && k < (int)ev->npaths / 2; k++)
+		for (unsigned w = 0; w < ev->nworkloads; w++)
+			for (int m = METRIC_CPU; m <= METRIC_WALL; m++) {
+				struct stats_ratio r = scaling_ratio(ev, k, w, (enum metric)m);
+				json_t *j = ratio_json(ev, k < 0 ? "native" : ev->path[2 * k]->name, ev->workload[w],
+						       workload_group(ev->workload[w]), (enum metric)m, &r);
+
+				json_object_set_new(j, "type", json_string("scaling"));
+				json_object_set_new(j, "cpus", json_integer(ev->cpus));
+				put(f, j);
+			}
 }
 
 int report_jsonl(const struct eval *ev, const char *path)
@@ -281,13 +301,14 @@ int report_jsonl(const struct eval *ev, const char *path)
 	}
 	put(f, run_json(ev));
 	for (unsigned b = 0; b < ev->nblocks; b++) {
-		put_samples(ev, f, &ev->native[b][0], b, "native", "0", ev->scale);
-		put_samples(ev, f, &ev->native[b][1], b, "native", "1", ev->scale);
-		put_samples(ev, f, &ev->native_slow[b], b, "native", "slow", ev->slow_scale);
+		put_samples(ev, f, &ev->native[b][0], b, "native", "0", 1, ev->scale);
+		put_samples(ev, f, &ev->native[b][1], b, "native", "1", ev->cpus ? ev->cpus : 1, ev->scale);
+		put_samples(ev, f, &ev->native_slow[b], b, "native", "slow", 1, ev->slow_scale);
 		for (unsigned p = 0; p < ev->npaths; p++)
 			put_path(ev, f, b, p);
 	}
-	for (unsigned p = 0; p < ev->npaths; p++)
+	put_scaling(ev, f);
+	for (unsigned p = 0; p < ev->npaths && !ev->cpus; p++)
 		for (int m = METRIC_CPU; m <= METRIC_WALL && !ev->path[p]->boot_only; m++) {
 			const struct eval_group *g;
 			struct stats_ratio r;
@@ -312,11 +333,31 @@ int report_jsonl(const struct eval *ev, const char *path)
 	return 0;
 }
 
+static json_t *scaling_json(const struct eval *ev)
+{
+	json_t *list = json_array();
+
+	for (int k = -1; k < (int)ev->npaths / 2; k++)
+		for (unsigned w = 0; w < ev->nworkloads; w++) {
+			struct stats_ratio wall = scaling_ratio(ev, k, w, METRIC_WALL),
+					   cpu = scaling_ratio(ev, k, w, METRIC_CPU);
+
+			json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:b}", "path",
+							      k < 0 ? "native" : ev->path[2 * k]->name, "workload",
+							      ev->workload[w], "cpus", ev->cpus, "n", wall.n, "wall",
+							      wall.ratio, "cpu", cpu.ratio, "checksum_differs",
+							      scaling_differs(ev, k, w)));
+		}
+	return list;
+}
+
 void report_summary_json(const struct eval *ev)
 {
 	json_t *j = run_json(ev), *list = json_array();
 
-	for (unsigned p = 0; p < ev->npaths; p++) {
+	if (ev->cpus)
+		json_object_set_new(j, "scaling", scaling_json(ev));
+	for (unsigned p = 0; p < ev->npaths && !ev->cpus; p++) {
 		struct stats_ratio cpu = analysis_suite(ev, p, NULL, METRIC_CPU),
 				   boot = analysis_boot(ev, p, METRIC_CPU), memory = analysis_memory(ev, p);
 		const char *why = analysis_path_failure(ev, p);

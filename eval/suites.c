@@ -6,7 +6,7 @@
 #include "eval/quick.h"
 
 static const struct eval_group groups[] = {
-#define G(group, title) {#group, title},
+#define G(group, title, bench) {#group, title, bench},
 #include "eval/workloads/table.def"
 };
 
@@ -19,9 +19,12 @@ static const struct {
 
 static const struct eval_suite suites[] = {
 	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings",
-	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo"},
+	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo", 0},
 	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, "bt,qemu-tcg,qemu-microvm", 5, 30,
-	 true, "build/bench"},
+	 true, "build/bench", 0},
+	{"smp", "parallel work, threads and hand-overs with one processor and with several",
+	 "parproc,parthread,atomics,barrier,shootdown,thread,pingpong,crosspipe,handover,fork", "bt", 5, 25, false,
+	 "build/smp", 2},
 };
 
 const struct eval_suite *suite_at(unsigned i)

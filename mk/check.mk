@@ -27,8 +27,16 @@ $(O)/tests/diff/diff: $(DIFF_OBJS) $(TEST_LINK)
 $(GUEST_TESTS): $(O)/%.elf: %.S tests/guest/guest.ld $(wildcard tests/guest/*.inc)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -m64 -c -nostdinc -Itests/guest -x assembler-with-cpp -o $(@:.elf=.go) $<
-	$(Q)$(LD) -m elf_x86_64 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $(@:.elf=.elf64) $(@:.elf=.go)
+	$(Q)$(LD) -m elf_x86_64 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $(@:.elf=.elf64) $(@:.elf=.go) \
+		$(filter %.cgo,$^)
 	$(Q)objcopy -O elf32-i386 $(@:.elf=.elf64) $@
+# The guest whose program is in C.
+GUEST_TEST_C := $(patsubst %.c,$(O)/%.cgo,$(wildcard tests/guest/*.c))
+$(GUEST_TEST_C): $(O)/%.cgo: %.c $(wildcard tests/guest/*.h)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -m64 -O2 -Wall -Wextra -Wshadow -ffreestanding -fno-pic -mgeneral-regs-only -mno-red-zone -fno-stack-protector \
+		-fcf-protection=none -fno-asynchronous-unwind-tables $(GUEST_TEST_CFLAGS) -c -o $@ $<
+$(O)/tests/guest/stress.elf: $(O)/tests/guest/stress.cgo $(O)/tests/guest/stress_tlb.cgo
 $(E2E_TOOLS): $(O)/tests/e2e/%: tests/e2e/%.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<

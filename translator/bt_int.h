@@ -71,7 +71,7 @@ struct bt_site {
 	uint64_t hva;	/* of the window's first byte, which is the access itself for constant addresses; then 0 when empty */
 	uint32_t len;	/* window length in bytes (0 when empty) */
 	uint8_t listed; /* bit k: in bt_cpu.sites[k] */
-	uint8_t write;
+	bool is_const;	/* the address is known: no limit to check */
 	uint16_t moves;	/* of the window, since */
 	uint64_t gva;	/* of the window's first byte */
 	uint64_t since;	/* host TSC */

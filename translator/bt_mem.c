@@ -94,6 +94,21 @@ static void site_empty(struct bt_site *s)
 	s->len = 0;
 }
 
+/* Of another vCPU, whose thread may be between the check and the use, or in the middle of filling it: only the word that the
+ * check looks at is written. Who has passed the check finds the address that belongs to it. */
+static void site_close(struct bt_site *s)
+{
+	if (s->is_const)
+		s->hva = 0;
+	else
+		s->limit = 0;
+}
+
+static bool site_filled(const struct bt_site *s)
+{
+	return s->is_const ? s->hva != 0 : s->limit != 0;
+}
+
 /* regions_lock held */
 static void region_remove(struct vcpu *v, struct bt_site *s)
 {
@@ -277,10 +292,12 @@ void bt_forget_sites_of(struct bt *bt, struct vcpu *self, const struct bt_block 
 		for (uint32_t k = b->site0; k < b->site0 + b->nsites; k++) {
 			struct bt_site *s = &bt_sites(v)[k];
 
-			if (s->len)
-				site_empty(s);
-			if (v == self)
-				region_remove(v, s);
+			if (v != self) {
+				site_close(s);
+				continue;
+			}
+			site_empty(s);
+			region_remove(v, s);
 		}
 		pthread_spin_unlock(&cpu->regions_lock);
 	}
@@ -329,14 +346,11 @@ static void forget_big_written(struct bt_cpu *cpu, uint64_t page)
 	cpu->big_written[bit / 64] &= ~(1ull << (bit & 63));
 }
 
-/* A page became a code page: nobody may write to it through a window from now on. */
-void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
+/* Closes every window and entry through which the page at hva can be written. true: there were some. */
+static bool close_writes(struct bt *bt, const struct vcpu *self, uint64_t page, const uint8_t *hva)
 {
-	struct bt *bt = ctx;
-	const uint8_t *hva = bt->vm->mem.ram_hva + (page << 12);
+	bool found = false;
 
-	atomic_fetch_add(&bt->marks, 1);
-	bt_barrier(self);
 	for (unsigned n = 0; n < bt->vm->ncpus; n++) {
 		struct vcpu *v = bt->vm->vcpu[n];
 		struct bt_cpu *cpu = bt_cpu(v);
@@ -352,15 +366,35 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 			struct bt_site *s = &bt_sites(v)[i - 1];
 
 			next = s->next;
-			if (s->len && (uint64_t)hva + 4095 - s->hva < s->len + 4095ull)
-				site_empty(s);
+			if (site_filled(s) && (uint64_t)hva + 4095 - s->hva < s->len + 4095ull) {
+				site_close(s);
+				found = true;
+			}
 			/* the next one to come this way need not look at it; another thread's site may be in use just now */
-			if (!s->len && v == self)
+			if (!site_filled(s) && v == self)
 				region_remove(v, s);
 		}
 		pthread_spin_unlock(&cpu->regions_lock);
 	}
+	return found;
+}
+
+/*
+ * A page became a code page: nobody may write to it through a window from now on. Behind the first barrier C code fills no
+ * more windows with it. Generated code may have taken the page out of the inline TLB just before its entry went and fill a
+ * window from it just after we looked (bt_refill.c): it has done so behind the next barrier, so we look again.
+ */
+void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
+{
+	struct bt *bt = ctx;
+	const uint8_t *hva = bt->vm->mem.ram_hva + (page << 12);
+
+	atomic_fetch_add(&bt->marks, 1);
 	bt_barrier(self);
+	close_writes(bt, self, page, hva);
+	do
+		bt_barrier(self);
+	while (bt->vm->ncpus > 1 && close_writes(bt, self, page, hva));
 }
 
 /* ---- filling ---- */
@@ -381,6 +415,8 @@ void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block
 	if (b->gpa2_page != UINT64_MAX)
 		exec_filter_set(cpu, (lin >> 12) + 1);
 	list_add(l, bt_jc_class(key) * BT_JC_SIZE + i);
+	/* invalidate() clears valid and then looks here: one of the two sees the other */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (!b->valid)
 		jc_empty(cpu, bt_jc_class(key) * BT_JC_SIZE + i);
 }
@@ -541,8 +577,8 @@ static void site_fill(struct vcpu *v, const struct bt_rec *r, const struct mmu_p
 	s->gva = lin - (off - lo);
 	s->len = (uint32_t)(hi - lo);
 	s->hva = (uint64_t)v->vm->mem.ram_hva + lo;
-	s->write = r->acc & ACC_WRITE;
-	if (s->write)
+	s->is_const = r->is_const;
+	if (r->acc & ACC_WRITE)
 		region_insert(v, s, off);
 	if (p->global && s->gva < cpu->global_lowest)
 		cpu->global_lowest = s->gva;

@@ -247,13 +247,19 @@ void bt_barrier(struct vcpu *self)
 {
 	struct vm *vm = self ? self->vm : NULL;
 
+	/* What the caller has written comes before the look at in_guest, as the store to in_guest comes before all that its
+	 * vCPU then reads: one that is outside, asleep in HLT say, need not be woken. */
+	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned n = 0; vm && n < vm->ncpus; n++) {
 		struct vcpu *v = vm->vcpu[n];
 		struct bt_cpu *cpu = bt_cpu(v);
 		uint32_t want;
 
-		if (v == self || !atomic_load(&cpu->live) || !v->tid)
+		if (v == self || !atomic_load(&cpu->live) || !v->tid || !__atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST))
 			continue;
+		/* C code may have a host address in hand that generated code is about to use: with a request it goes back to the
+		 * dispatcher instead, and the access begins again. */
+		atomic_fetch_or(&v->request, REQ_EVENT);
 		want = atomic_fetch_add(&cpu->barrier_want, 1) + 1;
 		syscall(SYS_tgkill, getpid(), v->tid, BT_KICK_SIGNAL);
 		for (;;) {

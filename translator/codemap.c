@@ -53,15 +53,27 @@ void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page)
 {
 	uint64_t bit = 1ull << (page & 63);
 
-	if (page >= c->npages || codemap_test(c, page))
+	if (page >= c->npages)
 		return;
-	if (atomic_fetch_or(&c->bits[page >> 6], bit) & bit)
+	if (codemap_test(c, page)) {
+		/* by another thread a moment ago, perhaps: the bytes may be looked at when it is through */
+		while (atomic_load(&c->marking))
+			__builtin_ia32_pause();
 		return;
+	}
+	atomic_fetch_add(&c->marking, 1);
+	if (atomic_fetch_or(&c->bits[page >> 6], bit) & bit) {
+		atomic_fetch_sub(&c->marking, 1);
+		while (atomic_load(&c->marking))
+			__builtin_ia32_pause();
+		return;
+	}
 	/* a store that another thread has made but that still waits in its processor's buffer must be visible to the reader
 	 * of the bytes, or its writer must see the mark */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	if (c->marked)
 		c->marked(c->ctx, v, page);
+	atomic_fetch_sub(&c->marking, 1);
 }
 
 void codemap_clear(struct codemap *c, uint64_t page)

@@ -47,9 +47,8 @@ enum xr int_nop(struct vcpu *v, const struct insn *i)
 
 enum xr int_pause(struct vcpu *v, const struct insn *i)
 {
-	(void)v;
 	(void)i;
-	asm volatile("pause");
+	vcpu_pause(v);
 	return XR_NEXT;
 }
 

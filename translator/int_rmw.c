@@ -3,8 +3,10 @@
  * Read-modify-write: the uncommon cases of int_op.h.
  *
  * A locked instruction is one host compare-exchange wherever its operand lies in one page of RAM, split cache lines
- * included. What remains (two pages, MMIO) is done under the machine's split lock: atomic among such instructions, and
- * not towards ordinary accesses of other processors. No operating system relies on more.
+ * included. What remains (two pages, MMIO) is done under the machine's split lock.
+ *
+ * Deviation: those are atomic among each other, and not towards other accesses, locked or not, to one of the two pages.
+ * No operating system relies on more.
  */
 #include "translator/int_op.h"
 

@@ -3,13 +3,14 @@
  * workloads: every kernel in one static binary, the same one in the guest and on the host.
  *
  *   workloads                            list them
- *   workloads [--mark] [--one-cpu] [--repeat N] NAME [SCALE]
+ *   workloads [--mark] [--one-cpu | --cpus N] [--repeat N] NAME [SCALE]
  *
  * --mark writes "@start NAME SCALE" before and "@stop NAME CHECKSUM" behind the work, so that whoever reads the output
  * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS" by the clocks
  * here; CPU_NS is without the children, whose time no clock of this process shows from outside.
  * --repeat does the same work N times between the markers; the checksum is that of one.
- * --one-cpu keeps to the CPU it is on: workloads of several processes or threads then run as on a machine with one.
+ * --one-cpu keeps to the CPU it is on: workloads of several processes or threads then run as on a machine with one;
+ * --cpus N keeps to N.
  * --nothing and --big are what the workloads "exec" and "bigstart" execute.
  */
 #include <inttypes.h>
@@ -47,14 +48,24 @@ static uint64_t children_ns(void)
 	       ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000u;
 }
 
-static void stay_on_one_cpu(void)
+/* n CPUs: the present one and the next that are allowed. false: there are not so many. */
+static bool stay_on_cpus(unsigned n)
 {
 	int cpu = sched_getcpu();
-	cpu_set_t set;
+	cpu_set_t may, set;
 
 	CPU_ZERO(&set);
-	CPU_SET(cpu < 0 ? 0 : cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	if (sched_getaffinity(0, sizeof(may), &may))
+		return false;
+	for (int i = 0; i < CPU_SETSIZE && n; i++) {
+		int k = ((cpu < 0 ? 0 : cpu) + i) % CPU_SETSIZE;
+
+		if (CPU_ISSET(k, &may)) {
+			CPU_SET(k, &set);
+			n--;
+		}
+	}
+	return !n && !sched_setaffinity(0, sizeof(set), &set);
 }
 
 static void mark(const char *line)
@@ -68,7 +79,7 @@ static void mark(const char *line)
 int main(int argc, char **argv)
 {
 	const struct workload *w = NULL;
-	bool marks = false;
+	bool marks = false, stays = true;
 	unsigned long repeat = 1, scale = 100;
 	uint64_t sum = 0, wall, cpu, children;
 	char line[128];
@@ -78,7 +89,9 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--mark"))
 			marks = true;
 		else if (!strcmp(argv[i], "--one-cpu"))
-			stay_on_one_cpu();
+			stays = stay_on_cpus(1);
+		else if (!strcmp(argv[i], "--cpus") && i + 1 < argc)
+			stays = stay_on_cpus((unsigned)strtoul(argv[++i], NULL, 10));
 		else if (!strcmp(argv[i], "--nothing"))
 			return 7;
 		else if (!strcmp(argv[i], "--big"))
@@ -87,6 +100,10 @@ int main(int argc, char **argv)
 			repeat = strtoul(argv[++i], NULL, 10);
 		else
 			break;
+	}
+	if (!stays) {
+		fprintf(stderr, "workloads: there are not so many CPUs\n");
+		return 1;
 	}
 	if (i == argc) {
 		for (size_t n = 0; n < sizeof(table) / sizeof(table[0]); n++)
@@ -99,7 +116,7 @@ int main(int argc, char **argv)
 	if (i + 1 < argc)
 		scale = strtoul(argv[i + 1], NULL, 10);
 	if (!w || i + 2 < argc || !scale || scale > 100000 || !repeat) {
-		fprintf(stderr, "usage: workloads [--mark] [--one-cpu] [--repeat N] NAME [SCALE 1..100000]; without "
+		fprintf(stderr, "usage: workloads [--mark] [--one-cpu | --cpus N] [--repeat N] NAME [SCALE 1..100000]; without "
 				"arguments: the names\n");
 		return 2;
 	}
