@@ -15,7 +15,7 @@
 #define FILE_MAX (1u << 20)
 
 typedef int target_fn(const uint8_t *data, size_t size);
-target_fn fuzz_decode_one, fuzz_load_one, fuzz_translate_one, fuzz_control_one;
+target_fn fuzz_decode_one, fuzz_load_one, fuzz_device_one, fuzz_translate_one, fuzz_control_one;
 
 static const struct target {
 	const char *name;
@@ -23,6 +23,7 @@ static const struct target {
 } targets[] = {
 	{"decode", fuzz_decode_one},
 	{"load", fuzz_load_one},
+	{"device", fuzz_device_one},
 	{"translate", fuzz_translate_one},
 	{"control", fuzz_control_one},
 };
