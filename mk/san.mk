@@ -42,8 +42,8 @@ SAN_JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 define SAN_STAGE
 	$(Q)sh mk/san.sh limits $(SAN_CHECK)
-	$(Q)$(SAN_MAKE) $(SAN_JOBS) san-programs
-	$(Q)$(SAN_MAKE) san-suites SAN_LOGS=$(1) SAN_IMAGES=$(abspath $(O))/tests/guest GUEST=$(abspath $(GUEST))
+	+$(Q)$(SAN_MAKE) $(SAN_JOBS) san-programs
+	+$(Q)$(SAN_MAKE) san-suites SAN_LOGS=$(1) SAN_IMAGES=$(abspath $(O))/tests/guest GUEST=$(abspath $(GUEST))
 endef
 check-san: check-e2e
 	$(if $(SAN),,$(call SAN_STAGE,$(abspath $(O))/check))

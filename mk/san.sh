@@ -42,7 +42,7 @@ suites)
 	run diff 300 "$build/tests/diff/diff" --n 200000
 	run fuzz 300 "$build/tests/fuzz/replay"
 	guests=$(awk '!/^#/ && NF && $1 !~ /^hang_/ { print $1 }' tests/guest/guests.tbl)
-	LOG=$dir/san_guest-output.log run guest 600 sh tests/guest/run.sh "$build/steelyard" "$images" "interp bt" $guests
+	LOG=$dir/san_guest-output.log run guest 600 sh tests/guest/run.sh "$build/steelyard" "$images" "interp bt:0" $guests
 	STEELYARD=$build/steelyard GUEST=$guest TOOLS=$images/../e2e
 	export STEELYARD GUEST TOOLS
 	for t in badinput shell; do
