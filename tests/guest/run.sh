@@ -78,6 +78,10 @@ run_one() { # name cpus timeout statuses path what
 # A path that this host or this build has not says so in one line, with status 1; "mov al, 21; out 0xf4, al" would be 43.
 usable=
 for path in $paths; do
+	if [ "$path" = kvm ]; then # run_one knows
+		usable="$usable kvm"
+		continue
+	fi
 	printf '\260\025\346\364' >"$log.bin"
 	why=$(timeout 20 "$steelyard" run --path "${path%%:*}" --flat "$log.bin@0x7c00" --serial none --timeout 10 </dev/null 2>&1)
 	if [ $? -eq 1 ]; then
