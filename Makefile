@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make, make check, make demo: see README.md. V=1 shows commands; O=DIR builds elsewhere; SAN=address|undefined|thread.
-O ?= build
+# make, make check, make demo: see README.md. V=1 shows commands; O=DIR builds elsewhere; SAN=address|undefined|thread,
+# or address,undefined, builds with sanitizers in a folder of its own (mk/san.mk).
+SAN ?=
+O ?= build$(if $(SAN),/san-$(SAN))
 CC ?= gcc
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
-SAN ?=
 
 CFLAGS ?= -O2 -g
+SAN_CFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined --param=asan-use-after-return=0)
 BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes \
-	-fno-strict-aliasing -fno-omit-frame-pointer -pthread -MMD -MP $(if $(SAN),-fsanitize=$(SAN))
+	-fno-strict-aliasing -fno-omit-frame-pointer -pthread -MMD -MP $(SAN_CFLAGS)
 # Code that may run while the guest's vector state is in the host's registers: no vector instructions of its own.
 GENERAL_REGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 LDLIBS := -lZydis -lcapstone -ljansson -lz -llzma -lzstd -llz4 -lm -pthread

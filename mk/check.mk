@@ -16,7 +16,7 @@ check:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest tests
 	$(Q)rm -rf $(O)/check
-	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-e2e
+	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-e2e check-san
 	$(Q)$(CHECK) total
 tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/fuzz/replay $(GUEST_TESTS) $(E2E_TOOLS)
 

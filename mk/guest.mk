@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # make guest: what the guests run, into $(O)/guest/{amd64,i386}: vmlinuz and busybox from Debian packages, our own init and
 # workloads, an initramfs of them; $(O)/guest/MANIFEST says which versions and hashes they have.
-GUEST := $(O)/guest
+GUEST ?= $(if $(filter build/san-%,$(O)),build,$(O))/guest
 GUEST_ARCHS := amd64 i386
 GUEST_KERNEL_amd64 := linux-image-cloud-amd64
 GUEST_KERNEL_i386 := linux-image-686

@@ -173,8 +173,10 @@ static inline uint8_t *e_jmp32(struct emit *e)
 }
 static inline void e_patch32(struct emit *e, uint8_t *at, const uint8_t *to)
 {
+	int32_t rel = (int32_t)(to - (at + 4));
+
 	if (!e->overflow)
-		*(int32_t *)at = (int32_t)(to - (at + 4));
+		__builtin_memcpy(at, &rel, 4);
 }
 /* host flags -> fl; S1 is clobbered */
 static inline void e_flags_save(struct emit *e, int32_t gs_fl)

@@ -408,8 +408,14 @@ static bool host_has_xsave(void)
 
 static enum status bt_available(struct error *e)
 {
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p;
 
+#ifdef __SANITIZE_THREAD__
+	/* It keeps signals back until the thread calls a function of libc's, which generated code never does; and its
+	 * functions behind every load and store use vector registers. */
+	return error_set(e, ST_UNSUPPORTED, "bt: ThreadSanitizer delivers no signals to generated code (use --path interp)");
+#endif
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return error_errno(e, ST_UNSUPPORTED, "bt: this host does not allow memory that is both writable and executable "
 						      "(use --path interp)");

@@ -212,35 +212,35 @@ static ALWAYS_INLINE uint64_t op_ea(const struct vcpu *v, const struct insn *i)
 	return ea;
 }
 
-static ALWAYS_INLINE void host_store(void *p, uint64_t val, unsigned n)
+MEM_RACY(ALWAYS_INLINE) void host_store(void *p, uint64_t val, unsigned n)
 {
 	switch (n) {
 	case 1:
 		*(volatile uint8_t *)p = (uint8_t)val;
 		break;
 	case 2:
-		*(volatile uint16_t *)p = (uint16_t)val;
+		*(volatile mem16 *)p = (uint16_t)val;
 		break;
 	case 4:
-		*(volatile uint32_t *)p = (uint32_t)val;
+		*(volatile mem32 *)p = (uint32_t)val;
 		break;
 	default:
-		*(volatile uint64_t *)p = val;
+		*(volatile mem64 *)p = val;
 		break;
 	}
 }
 
-static ALWAYS_INLINE uint64_t host_load(const void *p, unsigned n)
+MEM_RACY(ALWAYS_INLINE) uint64_t host_load(const void *p, unsigned n)
 {
 	switch (n) {
 	case 1:
 		return *(const volatile uint8_t *)p;
 	case 2:
-		return *(const volatile uint16_t *)p;
+		return *(const volatile mem16 *)p;
 	case 4:
-		return *(const volatile uint32_t *)p;
+		return *(const volatile mem32 *)p;
 	default:
-		return *(const volatile uint64_t *)p;
+		return *(const volatile mem64 *)p;
 	}
 }
 

@@ -343,7 +343,7 @@ static int dummy_image(void)
 
 struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, char *why, size_t why_len)
 {
-	struct guestrun *g = calloc(1, sizeof(*g));
+	struct guestrun *g = aligned_alloc(_Alignof(struct guestrun), sizeof(*g));
 	char image[64];
 	struct vm_config cfg = {.memory_bytes = MEM_MIN_BYTES, .ncpus = 1, .debug_exit_port = -1, .flat = image,
 				.flat_addr = 0x8000, .ops = ops, .bt_cold = bt_cold};
@@ -352,6 +352,7 @@ struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, un
 
 	if (!g || fd < 0)
 		return NULL;
+	memset(g, 0, sizeof(*g));
 	g->ops = ops;
 	g->mode = mode;
 	g->lng = mode == 64 || compat;

@@ -9,22 +9,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/exec.h"
 #include "tests/fuzz/fuzz.h"
 
 #define HANG_S 60u
 #define FILE_MAX (1u << 20)
 
 typedef int target_fn(const uint8_t *data, size_t size);
-target_fn fuzz_decode_one, fuzz_load_one, fuzz_translate_one, fuzz_control_one;
+target_fn fuzz_decode_one, fuzz_load_one, fuzz_device_one, fuzz_translate_one, fuzz_control_one;
 
 static const struct target {
 	const char *name;
 	target_fn *fn;
+	enum path_id path; /* that it runs code on; PATH_INTERP also where it runs none */
 } targets[] = {
-	{"decode", fuzz_decode_one},
-	{"load", fuzz_load_one},
-	{"translate", fuzz_translate_one},
-	{"control", fuzz_control_one},
+	{"decode", fuzz_decode_one, PATH_INTERP},
+	{"load", fuzz_load_one, PATH_INTERP},
+	{"device", fuzz_device_one, PATH_INTERP},
+	{"translate", fuzz_translate_one, PATH_BT},
+	{"control", fuzz_control_one, PATH_INTERP},
 };
 #define TARGETS (sizeof(targets) / sizeof(targets[0]))
 
@@ -83,8 +86,13 @@ static void replay_folder(const struct target *t, const char *top, struct tally 
 {
 	char path[512];
 	struct dirent *d;
+	struct error e;
 	DIR *dir;
 
+	if (exec_paths[t->path]->available(&e) != ST_OK) {
+		printf("SKIP %s/%s because %s\n", top, t->name, e.msg);
+		return;
+	}
 	snprintf(path, sizeof(path), "%s/%s", top, t->name);
 	dir = opendir(path);
 	while (dir && (d = readdir(dir))) {

@@ -28,7 +28,7 @@ test_main:
 	call delay
 	movl $0x01000000, LAPIC + 0x310
 	movl $0x4608, LAPIC + 0x300
-	mov $10, %r12d
+	mov $3000, %r12d	/* the other one is a thread that a loaded host may keep waiting */
 1:	call delay
 	cmpl $1, ap_alive
 	je 2f
