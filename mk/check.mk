@@ -27,7 +27,7 @@ $(O)/tests/diff/diff: $(DIFF_OBJS) $(TEST_LINK)
 $(GUEST_TESTS): $(O)/%.elf: %.S tests/guest/guest.ld $(wildcard tests/guest/*.inc)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -m64 -c -nostdinc -Itests/guest -x assembler-with-cpp -o $(@:.elf=.go) $<
-	$(Q)$(LD) -m elf_x86_64 -n -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $(@:.elf=.elf64) $(@:.elf=.go) \
+	$(Q)$(LD) -m elf_x86_64 -n -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments -T tests/guest/guest.ld -o $(@:.elf=.elf64) $(@:.elf=.go) \
 		$(filter %.cgo,$^)
 	$(Q)objcopy -O elf32-i386 $(@:.elf=.elf64) $@
 # The guest whose program is in C.
