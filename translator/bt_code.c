@@ -648,6 +648,8 @@ bool bt_emit_insn(struct tctx *c, unsigned k)
 				break;
 			bt_flags_need(c, true);
 			bt_emit_goto(c, i->opcode & 15, next + i->imm[0]);
+			if (k + 1 < c->n)
+				return false;
 			bt_emit_goto(c, -1, next);
 			return true;
 		case BT_JMP:

@@ -180,6 +180,8 @@ void bt_find_live_flags(struct tctx *c)
 	uint32_t live = live_at_end(c, &c->insn[c->n - 1], c->lin + c->guest_len);
 
 	for (unsigned k = c->n; k-- > 0;) {
+		if (c->insn[k].row->bt == BT_JCC && k + 1 < c->n)
+			live |= flags_wanted(c, c->lin + c->off[k] + c->insn[k].len + c->insn[k].imm[0]);
 		c->live_out[k] = live & FL_ARITH;
 		live = (live & ~c->insn[k].fl_write) | (c->insn[k].fl_read & FL_ARITH);
 		c->live_in[k] = live & FL_ARITH;

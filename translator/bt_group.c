@@ -160,6 +160,8 @@ static void effects(const struct tctx *c, struct numbering *n, unsigned k, unsig
 			renumber(n, i->op[0].reg);
 		}
 		break;
+	case BT_JCC:
+		break;
 	case BT_PUSH:
 		n->reg[R_SP].delta -= (int32_t)word;
 		break;
@@ -182,13 +184,14 @@ static void effects(const struct tctx *c, struct numbering *n, unsigned k, unsig
 			renumber(n, r);
 }
 
-static void join(struct tctx *c, unsigned k, unsigned which, uint16_t anchor, int32_t off, unsigned size, bool write)
+/* A write does not join a group of reads from before a conditional branch: the page might be one that is only read. */
+static void join(struct tctx *c, unsigned k, unsigned which, unsigned part, uint16_t anchor, int32_t off, unsigned size, bool write)
 {
 	for (unsigned g = 0; g < c->ngroups; g++) {
 		struct tgroup *p = &c->group[g];
 		int32_t lo = off < p->lo ? off : p->lo, hi = off + (int32_t)size > p->hi ? off + (int32_t)size : p->hi;
 
-		if (p->anchor != anchor || hi - lo > GROUP_MAX_BYTES)
+		if (p->anchor != anchor || hi - lo > GROUP_MAX_BYTES || (write && !p->write && p->part != part))
 			continue;
 		p->lo = lo;
 		p->hi = hi;
@@ -199,25 +202,25 @@ static void join(struct tctx *c, unsigned k, unsigned which, uint16_t anchor, in
 	}
 	if (c->ngroups == TCTX_GROUPS)
 		return;
-	c->group[c->ngroups] = (struct tgroup){ .anchor = anchor, .lo = off, .hi = off + (int32_t)size, .write = write, .members = 1 };
+	c->group[c->ngroups] = (struct tgroup){ .anchor = anchor, .part = (uint16_t)part, .lo = off, .hi = off + (int32_t)size, .write = write, .members = 1 };
 	c->member[k][which] = (struct tmember){ .group = (int8_t)c->ngroups++, .off = off };
 }
 
-static void join_operand(struct tctx *c, const struct numbering *n, unsigned k, const struct insn *i, unsigned word)
+static void join_operand(struct tctx *c, const struct numbering *n, unsigned k, unsigned part, const struct insn *i, unsigned word)
 {
 	unsigned size, acc;
 
 	if (!bt_memory_operand(i, &size, &acc) || i->base == NO_REG || i->index != NO_REG || i->rip_rel || i->seg >= SEG_FS ||
 	    i->addrsize != word || i->disp < -(1 << 20) || i->disp > 1 << 20)
 		return;
-	join(c, k, 0, n->reg[i->base].anchor, n->reg[i->base].delta + (int32_t)i->disp, size, acc == ACC_WRITE);
+	join(c, k, 0, part, n->reg[i->base].anchor, n->reg[i->base].delta + (int32_t)i->disp, size, acc == ACC_WRITE);
 }
 
 /* Fills member[] and group[] for the block's instructions, in the order in which bt_code.c emits their accesses. */
 void bt_find_groups(struct tctx *c)
 {
 	struct numbering n = { .next = 1 };
-	unsigned word = c->code64 ? 8 : 4;
+	unsigned word = c->code64 ? 8 : 4, part = 0;
 
 	c->ngroups = 0;
 	for (unsigned k = 0; k < c->n; k++)
@@ -234,22 +237,23 @@ void bt_find_groups(struct tctx *c)
 			switch (i->row->bt) {
 			case BT_COPY:
 			case BT_JMP:
-				join_operand(c, &n, k, i, word);
+				join_operand(c, &n, k, part, i, word);
 				break;
 			case BT_PUSH:
 			case BT_CALL:
-				join_operand(c, &n, k, i, word);
-				join(c, k, second, sp.anchor, sp.delta - (int32_t)word, word, true);
+				join_operand(c, &n, k, part, i, word);
+				join(c, k, second, part, sp.anchor, sp.delta - (int32_t)word, word, true);
 				break;
 			case BT_POP:
 			case BT_RET:
-				join(c, k, 0, sp.anchor, sp.delta, word, false);
+				join(c, k, 0, part, sp.anchor, sp.delta, word, false);
 				break;
 			default:
 				if (i->mnemonic == ZYDIS_MNEMONIC_LEAVE)
-					join(c, k, 0, n.reg[R_BP].anchor, n.reg[R_BP].delta, word, false);
+					join(c, k, 0, part, n.reg[R_BP].anchor, n.reg[R_BP].delta, word, false);
 			}
 		}
 		effects(c, &n, k, word);
+		part += i->row->bt == BT_JCC;
 	}
 }

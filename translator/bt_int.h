@@ -17,7 +17,8 @@
  * right permissions, as {bias, limit, host address}. The inline check is add/cmp/jae/add. Windows are filled on a miss and
  * forgotten on TLB flushes; a window for writing never contains a page that holds translated code.
  *
- * Blocks lie in one guest page (or begin in one and end with an instruction that continues in the next). A direct jump
+ * A block goes on behind conditional branches forward, whose targets are exits on its side. Blocks lie in one guest page (or begin
+ * in one and end with an instruction that continues in the next). A direct jump
  * inside a page is patched to the target block; one that leaves the page goes through a per-vCPU link slot, because the
  * target's mapping can change under it: slots are forgotten on TLB flushes like windows.
  *
@@ -56,6 +57,7 @@
 
 #define BT_CACHE_BYTES (96ull << 20)
 #define BT_MAX_BLOCK_INSNS 64
+#define BT_MAX_SIDE_EXITS 6
 #define BT_HASH_BITS 17
 #define BT_JC_SIZE 65536u
 #define BT_MAX_SITES (1u << 20)

@@ -182,6 +182,13 @@ static void take(struct tctx *c, unsigned k, struct shape *s)
 	}
 }
 
+/* A conditional branch forward, the last instruction so far: the block goes on behind it, as execution does more often than not. */
+static bool goes_on(struct tctx *c, const struct insn *i)
+{
+	return i->row->bt == BT_JCC && (int64_t)i->imm[0] > 0 && (c->code64 || i->opsize == 4) && !c->interpret[c->n - 1] &&
+	       c->side_exits++ < BT_MAX_SIDE_EXITS;
+}
+
 static bool decode_block(struct tctx *c)
 {
 	unsigned off = 0;
@@ -214,7 +221,7 @@ static bool decode_block(struct tctx *c)
 		take(c, c->n, found);
 		c->off[c->n++] = (uint16_t)off;
 		off += i->len;
-		if (bt_ends_block(i)) {
+		if (bt_ends_block(i) && !goes_on(c, i)) {
 			found = NULL;
 			if (i->row->bt == BT_OTHER && !(((c->lin + off) ^ c->lin) >> 12))
 				found = bt_decode(c->v, c->page + ((c->lin + off) & 0xfff), c->bits, &more);
@@ -390,7 +397,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 	c->bits = c->code64 ? 64 : 32;
 	c->max_insns = bt->single_insns ? bt->single_insns : BT_MAX_BLOCK_INSNS;
 	c->too_long = c->need_ret_flags = false;
-	c->n = c->guest_len = 0;
+	c->n = c->guest_len = c->side_exits = 0;
 	*step = false;
 	if (off == UINT64_MAX || bt->nblocks == BT_MAX_BLOCKS) {
 		*step = off == UINT64_MAX;

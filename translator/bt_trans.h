@@ -23,7 +23,7 @@ struct tstub {
 /* Accesses of one block that share a check (bt_group.c). Offsets count from the anchor, whatever that is. */
 #define TCTX_GROUPS 16
 struct tgroup {
-	uint16_t anchor;
+	uint16_t anchor, part; /* part: of the block, where its first member is: how many conditional branches are before it */
 	bool write;	   /* some member writes */
 	uint8_t members, done; /* done: members emitted */
 	int32_t lo, hi;
@@ -50,6 +50,7 @@ struct tctx {
 	uint8_t cur_len;	/* and its length */
 	unsigned guest_len;
 	unsigned n, nmarks, nstubs, naccess;
+	unsigned side_exits;	/* conditional branches that the block goes on behind */
 	uint32_t access_rec[4]; /* records of the current instruction's accesses */
 	unsigned cur, cur_access; /* instruction being emitted, and its next access */
 	uint32_t cur_live;	/* flags live before it */
