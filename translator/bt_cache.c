@@ -154,11 +154,12 @@ uint32_t bt_key(const struct vcpu *v)
 
 /* ---- hash and page lists ---- */
 
+/* Blocks of one page lie side by side in the table, as they are looked up one after the other. */
 static uint32_t hash_of(uint64_t gpa, uint64_t gva, uint32_t key)
 {
-	uint64_t h = (gpa ^ (gva >> 12) * 0x9e3779b97f4a7c15ull ^ (uint64_t)key << 40) * 0xff51afd7ed558ccdull;
+	uint64_t h = (gpa >> 12 ^ (gva >> 12) * 0x9e3779b97f4a7c15ull ^ (uint64_t)key << 40) * 0xff51afd7ed558ccdull;
 
-	return (uint32_t)(h >> (64 - BT_HASH_BITS));
+	return (uint32_t)(h >> (64 - BT_HASH_BITS)) ^ (gpa >> 5 & 127);
 }
 
 static struct bt_block *hash_find(struct bt *bt, struct vcpu *v, uint64_t gpa, uint64_t lin, uint32_t key, bool *global)
@@ -171,7 +172,7 @@ static struct bt_block *hash_find(struct bt *bt, struct vcpu *v, uint64_t gpa, u
 
 		if (b->gpa != gpa || b->gva != lin || b->key != key || !b->valid)
 			continue;
-		if (b->gpa2_page == UINT64_MAX)
+		if (!b->two_pages)
 			return b;
 		/* its last instruction continues in another page, which must still be the same one */
 		uint64_t lin2 = (lin | 0xfff) + 1;
@@ -262,7 +263,6 @@ struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool cold, enum bt_miss *
 		bt_cpu(v)->cold_page = p.hva;
 		return NULL;
 	}
-	vcpu_vec_sync(v); /* the decoder and malloc may use vector registers */
 	for (;;) {
 		bool full = false;
 
@@ -282,7 +282,7 @@ struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool cold, enum bt_miss *
 		bt_flush_cache(v);
 	}
 	*miss = BT_STEP;
-	if (b && b->gpa2_page != UINT64_MAX)
+	if (b && b->two_pages)
 		*global = false;
 	return b;
 }
@@ -453,6 +453,7 @@ void bt_flush_cache(struct vcpu *v)
 {
 	struct bt *bt = bt_cpu(v)->bt;
 
+	vcpu_vec_sync(v); /* C libraries may use vector registers */
 	vm_stop_others(v);
 	pthread_mutex_lock(&bt->lock);
 	for (unsigned i = 0; i < 1u << BT_HASH_BITS; i++)

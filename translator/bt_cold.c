@@ -25,8 +25,8 @@ bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 	if (!limit || bt->single || page >= bt->npages)
 		return false;
 	limit <<= 2 * bt->page_heat[page];
-	h = (gpa ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 44) * 0x9e3779b97f4a7c15ull;
-	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS)];
+	h = (gpa >> 12 ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 32) * 0x9e3779b97f4a7c15ull;
+	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS) ^ (gpa >> 4 & 255)]; /* those of a page side by side */
 	if (*n >= limit || *n == UINT8_MAX) {
 		*n = 0;
 		return false;
@@ -68,15 +68,16 @@ static ALWAYS_INLINE struct shape *decode(struct vcpu *v, const uint8_t *page, u
 	return s;
 }
 
-enum xr bt_step_at(struct vcpu *v, unsigned bits, const uint8_t *page)
+enum xr bt_step_in(struct vcpu *v, const struct bt_block *b)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
-	struct shape *s = decode(v, page, bits);
+	const uint8_t *page = mem_ram(&v->vm->mem, b->gpa & ~0xfffull, 4096);
+	unsigned bits = b->key & BK_CODE64 ? 64 : 32, len;
 	uint64_t rip_mask = bits == 64 ? ~0ull : 0xffffffff;
-	unsigned len;
+	struct shape *s;
 	enum xr x;
 
-	if (!s)
+	if (b->gpa2_page != UINT64_MAX || !(s = decode(v, page, bits)))
 		return interp_step(v, cpu->interp);
 	len = s->insn.len;
 	v->int_shadow = false;
@@ -119,6 +120,7 @@ static enum xr run_block(struct vcpu *v, uint32_t key, const uint8_t *page, bool
 			unsigned policy = s->insn.row ? s->insn.row->bt : BT_END;
 
 			*plain = policy == BT_JCC || policy == BT_JMP || policy == BT_CALL || policy == BT_RET;
+			ends = policy != BT_JCC || (int64_t)s->insn.imm[0] < 0; /* as the translation would */
 			if (policy == BT_CALL) {
 				before_call(v, key, len);
 				s = decode(v, page, bits); /* the look at what follows has used the table */

@@ -137,7 +137,6 @@ static struct flags_at flags_of(struct vcpu *v, uint32_t key, uint64_t lin)
 
 bool bt_flags_read_at(struct vcpu *v, uint32_t key, uint64_t lin)
 {
-	vcpu_vec_sync(v); /* decoding may use vector registers */
 	return flags_of(v, key, lin).read != 0;
 }
 

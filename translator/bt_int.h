@@ -276,23 +276,25 @@ struct bt_link {
 };
 
 struct bt_block {
+	/* what a lookup reads, in one cache line */
 	uint64_t gpa;	    /* of the first instruction */
 	uint64_t gva;	    /* linear = RIP (flat code only) */
-	uint64_t gpa2_page; /* physical page of the last instruction's tail, UINT64_MAX: one page */
 	uint32_t key;
+	_Atomic uint32_t hash_next;
+	uint32_t host_mem;  /* code-cache offset of the entry with flags in MEM */
 	uint16_t guest_len;
-	uint16_t ninsns;
-	uint32_t host;	    /* code-cache offset of the entry with flags in HOST */
-	uint32_t host_mem;  /* entry with flags in MEM */
+	uint8_t two_pages;
+	_Atomic bool valid;
+	uint64_t gpa2_page; /* two_pages: physical page of the last instruction's tail; else UINT64_MAX */
+	uint32_t host;	    /* entry with flags in HOST */
 	uint32_t host_end;
 	uint32_t nmarks;
+	uint16_t ninsns;
 	struct bt_mark *marks;
-	_Atomic bool valid;
-	_Atomic uint32_t hash_next;
 	uint32_t page_next[2]; /* per-page lists: first and second page */
 	uint32_t links_in;
 	uint32_t site0, nsites;
-};
+} __attribute__((aligned(32)));
 
 struct bt {
 	struct vm *vm;
@@ -374,9 +376,8 @@ bool bt_flags_read_at(struct vcpu *v, uint32_t key, uint64_t lin);
 
 /* bt_cold.c */
 bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa);
-/* Interprets the one instruction at regs.rip, which is all in `page` and needs no watching (TF, RF, breakpoints), as
- * interp_step. */
-enum xr bt_step_at(struct vcpu *v, unsigned bits, const uint8_t *page);
+/* Interprets the one instruction at regs.rip, which is b's and needs no watching (TF, RF, breakpoints), as interp_step. */
+enum xr bt_step_in(struct vcpu *v, const struct bt_block *b);
 /* Interprets from regs.rip on. The host address of translated code that has been reached, or NULL: dispatch at regs.rip. */
 void *bt_run_cold(struct vcpu *v, uint32_t key);
 

@@ -412,7 +412,7 @@ void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block
 	jc->host[i] = (uint64_t)bt_host(cpu->bt, b->host_mem);
 	jc->lin[i] = lin;
 	exec_filter_set(cpu, lin >> 12);
-	if (b->gpa2_page != UINT64_MAX)
+	if (b->two_pages)
 		exec_filter_set(cpu, (lin >> 12) + 1);
 	list_add(l, bt_jc_class(key) * BT_JC_SIZE + i);
 	/* invalidate() clears valid and then looks here: one of the two sees the other */
@@ -508,10 +508,7 @@ static void *do_by_interpreter(struct vcpu *v, struct bt_rec *r)
 
 	v->count.bt_slow_access++;
 	bt_flags_pull(v);
-	if (b->gpa2_page == UINT64_MAX)
-		x = bt_step_at(v, b->key & BK_CODE64 ? 64 : 32, mem_ram(&v->vm->mem, b->gpa & ~0xfffull, 4096));
-	else
-		x = interp_step(v, bt_cpu(v)->interp);
+	x = bt_step_in(v, b);
 	bt_flags_push(v);
 	if (x != XR_JUMP && x != XR_AGAIN)
 		return bt_pending(v, x);

@@ -192,12 +192,13 @@ static void *callout(struct vcpu *v, struct bt_rec *r, bool end)
 	return bt_host(bt, r->next);
 }
 
-static void step(struct vcpu *v)
+/* The instruction at regs.rip by the interpreter; b: the block that it is in, or NULL. */
+static void step(struct vcpu *v, const struct bt_block *b)
 {
 	enum xr x;
 
 	bt_flags_pull(v);
-	x = interp_step(v, bt_cpu(v)->interp);
+	x = b ? bt_step_in(v, b) : interp_step(v, bt_cpu(v)->interp);
 	bt_flags_push(v);
 	if (x != XR_JUMP && x != XR_AGAIN)
 		bt_pending(v, x);
@@ -217,7 +218,7 @@ static bool between(struct vcpu *v)
 			mmu_flush_all(v);
 	}
 	if (v->int_shadow) { /* one instruction behind STI, MOV SS, POP SS before anything else happens */
-		step(v);
+		step(v, NULL);
 		if (cpu->bt->single)
 			return false;
 		if (cpu->have_pending || v->int_shadow)
@@ -260,7 +261,7 @@ static void *dispatch(struct vcpu *v)
 		if (v->int_shadow)
 			continue;
 		if (!bt_can_run(v)) {
-			step(v);
+			step(v, NULL);
 			if (cpu->bt->single)
 				return NULL;
 			continue;
@@ -270,7 +271,7 @@ static void *dispatch(struct vcpu *v)
 		if (!host && miss == BT_COLD)
 			host = bt_run_cold(v, key);
 		else if (!host && miss == BT_STEP)
-			step(v);
+			step(v, NULL);
 		else if (!host)
 			bt_raise(v);
 		if (host)
@@ -290,7 +291,7 @@ static void indirect(struct vcpu *v, const struct bt_rec *r)
 	if (r->sp_add < 0 || ((b->key & BK_CODE64) && (uint64_t)((int64_t)(target << 16) >> 16) != target)) {
 		/* CALL still has to push; a non-canonical target is the branch's own #GP */
 		v->regs.rip = b->gva + r->guest_off;
-		step(v);
+		step(v, b);
 		return;
 	}
 	v->regs.rip = b->key & BK_CODE64 ? target : (uint32_t)target;
@@ -322,7 +323,7 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 	if (miss == BT_COLD)
 		host = bt_run_cold(v, key);
 	else if (miss == BT_STEP)
-		step(v);
+		step(v, NULL);
 	else
 		bt_raise(v);
 	return host;

@@ -116,9 +116,16 @@ void bt_emit_goto(struct tctx *c, int cc, uint64_t target)
 struct shape *bt_decode(struct vcpu *v, const uint8_t *at, unsigned bits, bool *more)
 {
 	unsigned left = 4096 - ((unsigned)(at - v->vm->mem.ram_hva) & 0xfff);
-	struct shape *s;
-	enum decode_result r = shape_decode(bt_cpu(v)->shapes, &s, at, left, bits);
+	struct shape *s = shape_find(bt_cpu(v)->shapes, at, left, bits);
+	enum decode_result r = DECODE_OK;
 
+	if (s) {
+		if (s->by_count)
+			insn_count_flags(&s->insn);
+	} else {
+		vcpu_vec_sync(v); /* libzydis may use vector registers */
+		r = shape_decode(bt_cpu(v)->shapes, &s, at, left, bits);
+	}
 	*more = r == DECODE_SHORT;
 	return r == DECODE_OK ? s : NULL;
 }
@@ -153,6 +160,7 @@ static bool decode_straddler(struct tctx *c, struct insn *i)
 		return false;
 	codemap_mark(c->v->vm->codemap, c->v, off >> 12);
 	p.hva = c->v->vm->mem.ram_hva + (off & ~0xfffull);
+	vcpu_vec_sync(c->v);
 	n = fetch(c, 0, buf);
 	for (unsigned k = 0; n < 15; k++)
 		buf[n++] = p.hva[k];
@@ -361,6 +369,7 @@ static struct bt_block *emit_block(struct tctx *c)
 	b->gpa = c->gpa;
 	b->gva = c->lin;
 	b->gpa2_page = c->gpa2_page;
+	b->two_pages = c->gpa2_page != UINT64_MAX;
 	b->key = c->key;
 	b->guest_len = (uint16_t)c->guest_len;
 	b->ninsns = (uint16_t)c->n;
@@ -403,6 +412,8 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 		*step = off == UINT64_MAX;
 		return NULL;
 	}
+	if (bt->arena_end - bt->arena_p < (ptrdiff_t)(8 * (sizeof(c->marks) + sizeof(c->insn)))) /* more than one translation with its retries takes */
+		vcpu_vec_sync(v); /* for malloc */
 	c->block_index = bt->nblocks;
 	codemap_mark(v->vm->codemap, v, off >> 12); /* before its bytes are read */
 	c->page = v->vm->mem.ram_hva + (off & ~0xfffull);
