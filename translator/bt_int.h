@@ -318,7 +318,7 @@ struct bt {
 	unsigned narena, cap_arena;
 	char *arena_p, *arena_end;
 	bool own_codemap;	 /* this path made vm->codemap */
-	bool avx;		 /* the host has it */
+	bool avx, bmi2;		 /* the host has it */
 	uint8_t ret_flags;	 /* bit k: code of jump-cache class k reads flags behind a CALL */
 	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
 	uint32_t epoch;		 /* counts cache flushes: indices from before one mean nothing */

@@ -446,6 +446,7 @@ static enum status bt_vm_init(struct vm *vm, struct error *e)
 		bt->own_codemap = true;
 	}
 	bt->avx = __builtin_cpu_supports("avx");
+	bt->bmi2 = __builtin_cpu_supports("bmi2");
 	vm->codemap->ctx = bt;
 	vm->codemap->written = bt_written;
 	vm->codemap->marked = bt_marked;

@@ -86,8 +86,12 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 	} else if (!s1_busy && *bt_wild(c->bt, c->gpa + c->guest_off)) {
 		r->inline_tlb = true;
 		emit_linear(c, r, false, base, index, scale, disp, addrsize);
-		e_mov_rr(e, false, S1, S0);
-		e_shr_imm(e, false, S1, 8);
+		if (c->bt->bmi2) {
+			emit_word(e, 0x08f7f07b43c4, 6); /* rorx $8, %r15d, %r14d: what comes round is masked */
+		} else {
+			e_mov_rr(e, false, S1, S0);
+			e_shr_imm(e, false, S1, 8);
+		}
 		e_alu_imm32(e, false, ALU_AND, S1, (BT_TLB_SIZE - 1) << 4);
 		e_gs_base_op(e, true, ALU_SUB << 3 | 3, S0, S1, table);
 		e_alu_imm32(e, true, ALU_CMP, S0, 4096 - (int32_t)size);
