@@ -42,7 +42,7 @@ static void renumber_all(struct numbering *n)
 /* Writes no general register but its explicit operands. */
 static bool explicit_only(const struct insn *i)
 {
-	if (i->row->flags & (ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX))
+	if ((i->row->flags & (ISA_FPU | ISA_MMX | ISA_SSE | ISA_AVX)) || insn_is_shift(i))
 		return true;
 	switch (i->mnemonic) {
 	case ZYDIS_MNEMONIC_MOV:
@@ -62,15 +62,6 @@ static bool explicit_only(const struct insn *i)
 	case ZYDIS_MNEMONIC_DEC:
 	case ZYDIS_MNEMONIC_NEG:
 	case ZYDIS_MNEMONIC_NOT:
-	case ZYDIS_MNEMONIC_SHL:
-	case ZYDIS_MNEMONIC_SHR:
-	case ZYDIS_MNEMONIC_SAR:
-	case ZYDIS_MNEMONIC_ROL:
-	case ZYDIS_MNEMONIC_ROR:
-	case ZYDIS_MNEMONIC_RCL:
-	case ZYDIS_MNEMONIC_RCR:
-	case ZYDIS_MNEMONIC_SHLD:
-	case ZYDIS_MNEMONIC_SHRD:
 	case ZYDIS_MNEMONIC_BSWAP:
 	case ZYDIS_MNEMONIC_BT:
 	case ZYDIS_MNEMONIC_BTS:
