@@ -131,6 +131,8 @@ struct vcpu_counters {
 #undef X
 };
 
+#define VCPU_ROWS 2048
+
 struct vcpu {
 	struct x86_regs regs;	     /* first: generated code addresses it at small offsets */
 
@@ -173,6 +175,10 @@ struct vcpu {
 	uint64_t pause_tsc;	     /* host TSC of the last PAUSE, and of the first of those close together: vcpu_pause */
 	uint64_t spin_tsc;
 	uint64_t poll_ns;	     /* how long the next HLT looks for its end before it sleeps: engine/run.c */
+
+	/* Instructions begun, by row of the paths' instruction table (translator/rows.h), where cfg.count_rows asks for it.
+	 * Last, so that its pages stay untouched, and cost no memory, where it does not. */
+	uint64_t row_count[VCPU_ROWS];
 };
 
 /* Bytes of address space (lazily committed) behind struct vcpu for the path. */

@@ -192,8 +192,8 @@ static void *callout(struct vcpu *v, struct bt_rec *r, bool end)
 	return bt_host(bt, r->next);
 }
 
-/* The instruction at regs.rip by the interpreter; b: the block that it is in, or NULL. */
-static void step(struct vcpu *v, const struct bt_block *b)
+/* The interpreter does the instruction at regs.rip, which translated code has begun; b: the block that it is in, or NULL. */
+static void step_begun(struct vcpu *v, const struct bt_block *b)
 {
 	enum xr x;
 
@@ -202,6 +202,14 @@ static void step(struct vcpu *v, const struct bt_block *b)
 	bt_flags_push(v);
 	if (x != XR_JUMP && x != XR_AGAIN)
 		bt_pending(v, x);
+}
+
+/* One that has not been begun. */
+static void step(struct vcpu *v)
+{
+	if (v->vm->cfg.count_rows)
+		interp_count_next(v, bt_cpu(v)->interp);
+	step_begun(v, NULL);
 }
 
 /* Requests, interrupts, the shadow of STI: whatever lies between two blocks. true: go on in the guest. */
@@ -218,7 +226,7 @@ static bool between(struct vcpu *v)
 			mmu_flush_all(v);
 	}
 	if (v->int_shadow) { /* one instruction behind STI, MOV SS, POP SS before anything else happens */
-		step(v, NULL);
+		step(v);
 		if (cpu->bt->single)
 			return false;
 		if (cpu->have_pending || v->int_shadow)
@@ -261,7 +269,7 @@ static void *dispatch(struct vcpu *v)
 		if (v->int_shadow)
 			continue;
 		if (!bt_can_run(v)) {
-			step(v, NULL);
+			step(v);
 			if (cpu->bt->single)
 				return NULL;
 			continue;
@@ -271,7 +279,7 @@ static void *dispatch(struct vcpu *v)
 		if (!host && miss == BT_COLD)
 			host = bt_run_cold(v, key);
 		else if (!host && miss == BT_STEP)
-			step(v, NULL);
+			step(v);
 		else if (!host)
 			bt_raise(v);
 		if (host)
@@ -291,7 +299,7 @@ static void indirect(struct vcpu *v, const struct bt_rec *r)
 	if (r->sp_add < 0 || ((b->key & BK_CODE64) && (uint64_t)((int64_t)(target << 16) >> 16) != target)) {
 		/* CALL still has to push; a non-canonical target is the branch's own #GP */
 		v->regs.rip = b->gva + r->guest_off;
-		step(v, b);
+		step_begun(v, b);
 		return;
 	}
 	v->regs.rip = b->key & BK_CODE64 ? target : (uint32_t)target;
@@ -323,7 +331,7 @@ static void *link_service(struct vcpu *v, struct bt_link *l)
 	if (miss == BT_COLD)
 		host = bt_run_cold(v, key);
 	else if (miss == BT_STEP)
-		step(v, NULL);
+		step(v);
 	else
 		bt_raise(v);
 	return host;

@@ -305,6 +305,20 @@ static void publish_slots(struct tctx *c)
 	}
 }
 
+/* One more of this instruction's row (vm_config.count_rows), flags untouched. The first instruction of a translation without
+ * groups was counted when it began in the one with groups. */
+static void emit_count(struct tctx *c, unsigned k)
+{
+	int32_t at = (int32_t)(offsetof(struct vcpu, row_count) + 8 * isa_row_number(c->insn[k].row));
+
+	if (k == 0 && (c->key & BK_NOGROUP))
+		return;
+	e_load_gs(&c->e, S0, at);
+	e_lea(&c->e, true, S0, S0, NO_REG, 1, 1);
+	e_store_gs(&c->e, S0, at);
+	c->s0_group = -1;
+}
+
 static struct bt_block *emit_block(struct tctx *c)
 {
 	struct bt *bt = c->bt;
@@ -334,6 +348,8 @@ static struct bt_block *emit_block(struct tctx *c)
 		bt_mark(c, 0, 0);
 		if (bt->single)
 			bt_emit_single_insn(c, k + 1);
+		if (c->v->vm->cfg.count_rows)
+			emit_count(c, k);
 		closed = bt_emit_insn(c, k);
 		for (unsigned a = first; a < c->naccess; a++) /* behind the instruction, when C did all of it */
 			if (!closed && c->ready == ready)

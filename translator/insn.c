@@ -22,6 +22,7 @@
 #include "engine/status.h"
 
 #define ISA_ROWS (ZYDIS_MNEMONIC_MAX_VALUE + 1 + FORM_COUNT)
+_Static_assert(ISA_ROWS <= VCPU_ROWS, "a vCPU has a counter for every row");
 
 /* The functions that the rows name. */
 #define ROW(m, fn, policy, fl) insn_fn fn;
@@ -65,6 +66,11 @@ const struct isa_row *isa_form_row(enum isa_form f)
 unsigned isa_row_count(void)
 {
 	return ISA_ROWS;
+}
+
+unsigned isa_row_number(const struct isa_row *row)
+{
+	return (unsigned)(row - rows);
 }
 
 /* One decoder for each code size. Modes that are not named are off: see the top of the file. */

@@ -171,5 +171,7 @@ void insn_count_flags(struct insn *i);
 const struct isa_row *isa_row(unsigned mnemonic);
 const struct isa_row *isa_form_row(enum isa_form f);
 unsigned isa_row_count(void);
+/* The number under which isa_row() knows a row. */
+unsigned isa_row_number(const struct isa_row *row);
 
 #endif

@@ -58,6 +58,20 @@ enum xr interp_exec_checked(struct vcpu *v, const struct insn *i)
 	return x == XR_NEXT ? i->row->exec(v, i) : x;
 }
 
+static void count_row(struct vcpu *v, const struct insn *i)
+{
+	if (i->row)
+		v->row_count[isa_row_number(i->row)]++;
+}
+
+void interp_count_next(struct vcpu *v, struct interp *in)
+{
+	const struct insn *i = interp_fetch(v, in);
+
+	if (i)
+		count_row(v, i);
+}
+
 static ALWAYS_INLINE void advance_rip(struct vcpu *v, const struct insn *i)
 {
 	uint64_t rip = v->regs.rip + i->len;
@@ -185,6 +199,8 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 		return event_exception(v, &v->fault);
 	}
 	v->int_shadow = false;
+	if (UNLIKELY(in->count_rows))
+		count_row(v, i);
 	if (watch && i->row)
 		hit = dr_data(v, i);
 	v->count.insns_interp++;
@@ -223,8 +239,8 @@ static ALWAYS_INLINE bool must_step(const struct vcpu *v)
 	return (v->regs.rflags & (FL_TF | FL_RF)) || (v->regs.dr[7] & 0xff) || v->int_shadow;
 }
 
-/* Executes runs until something is to be looked at. */
-static enum xr interp_runs(struct vcpu *v, struct interp *in)
+/* Executes runs until something is to be looked at. counted is a constant to every caller. */
+static ALWAYS_INLINE enum xr execute_runs(struct vcpu *v, struct interp *in, bool counted)
 {
 	for (;;) {
 		const struct run *r = interp_find(v, in);
@@ -250,6 +266,9 @@ static enum xr interp_runs(struct vcpu *v, struct interp *in)
 		}
 		v->count.insns_interp += (uint64_t)(d - r->insn);
 		v->insn_clock += (uint64_t)(d - r->insn);
+		if (counted)
+			for (const struct dinsn *n = r->insn; n < d; n++)
+				count_row(v, &n->i);
 		switch (x) {
 		case XR_NEXT:
 		case XR_JUMP:
@@ -265,6 +284,16 @@ static enum xr interp_runs(struct vcpu *v, struct interp *in)
 		if (UNLIKELY(atomic_load_explicit(&v->request, memory_order_relaxed) || in->look || must_step(v)))
 			return XR_JUMP;
 	}
+}
+
+static enum xr interp_runs(struct vcpu *v, struct interp *in)
+{
+	return execute_runs(v, in, false);
+}
+
+static enum xr interp_runs_counted(struct vcpu *v, struct interp *in)
+{
+	return execute_runs(v, in, true);
 }
 
 /* ---- what comes from outside ---- */
@@ -326,6 +355,7 @@ static void cannot(struct vcpu *v, struct interp *in, struct exit *x)
 static void interp_run(struct vcpu *v, struct exit *x)
 {
 	struct interp *in = v->path[PATH_INTERP];
+	enum xr (*const runs)(struct vcpu *, struct interp *) = in->count_rows ? interp_runs_counted : interp_runs;
 	enum xr r;
 
 	in->look = true;
@@ -337,7 +367,7 @@ static void interp_run(struct vcpu *v, struct exit *x)
 	for (;;) {
 		if (take_requests(v, in, x))
 			return;
-		r = must_step(v) ? interp_step(v, in) : interp_runs(v, in);
+		r = must_step(v) ? interp_step(v, in) : runs(v, in);
 		switch (r) {
 		case XR_JUMP:
 		case XR_AGAIN:
@@ -403,6 +433,7 @@ static enum status interp_vcpu_init(struct vcpu *v, struct error *e)
 	}
 	in->runs = true;
 	v->path[PATH_INTERP] = in;
+	in->count_rows = v->vm->cfg.count_rows;
 	return ST_OK;
 }
 

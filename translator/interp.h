@@ -19,6 +19,9 @@ void interp_free(struct interp *in);
  * XR_SHUTDOWN or XR_CANNOT. */
 enum xr interp_step(struct vcpu *v, struct interp *in);
 
+/* Counts the instruction at CS:RIP in v->row_count. */
+void interp_count_next(struct vcpu *v, struct interp *in);
+
 /* Executes an already decoded instruction that lies at v->regs.rip, without TF and debug-register handling: the
  * translator's callout. On XR_NEXT the function itself has advanced RIP and returns XR_JUMP. On XR_FAULT nothing was
  * delivered: the caller does event_exception(v, &v->fault). On XR_HLT RIP is behind

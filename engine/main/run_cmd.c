@@ -25,6 +25,7 @@
 #include "engine/switch.h"
 #include "engine/vm.h"
 #include "fastpath/probe.h"
+#include "translator/rows.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
 #define DEFAULT_BT_COLD 7
@@ -49,6 +50,7 @@ enum option_id {
 	OPT_TIMEOUT,
 	OPT_STATS,
 	OPT_JSON,
+	OPT_INSN_ROWS,
 	OPT_NO_REBOOT,
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
@@ -85,6 +87,8 @@ static const struct option_row rows[] = {
 	{"timeout", "S", "end after S seconds with status 124", OPT_TIMEOUT},
 	{"stats", NULL, "print counters and times to stderr at the end", OPT_STATS},
 	{"json", NULL, "the same as one line of JSON", OPT_JSON},
+	{"insn-rows", "F", "write to F how often each row of the instruction tables was executed (interp, bt)",
+	 OPT_INSN_ROWS},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
 	 OPT_NO_FALLBACK},
@@ -105,12 +109,14 @@ static const struct option_row rows[] = {
 struct run_cmd {
 	struct vm_config cfg;
 	const char *serial, *debugcon;
+	const char *insn_rows;
 	double timeout_s;
 	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
 	char *flat; /* owned copy of F in F@ADDR */
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
+	FILE *rows_file; /* of insn_rows */
 	struct timer timer;
 	struct run_switch change;
 	struct run_control control;
@@ -184,7 +190,8 @@ static bool parse_memory(const char *s, uint64_t *bytes)
 	return *end == 0;
 }
 
-/* kvm where the probe's verdict says that it is native and right; bt else; interp where bt cannot run. */
+/* kvm where the probe's verdict says that it is native and right, unless instructions are to be counted; bt else; interp
+ * where bt cannot run. */
 static void choose_path(struct run_cmd *r)
 {
 	struct host_facts f;
@@ -195,7 +202,7 @@ static void choose_path(struct run_cmd *r)
 		return;
 	probe_host(&f);
 	r->cfg.path = PATH_BT;
-	if (!strcmp(probe_choose(&f, &why), "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
+	if (!r->insn_rows && !strcmp(probe_choose(&f, &why), "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
 		r->cfg.path = PATH_KVM;
 	else if (exec_paths[PATH_BT]->available(&e) != ST_OK)
 		r->cfg.path = PATH_INTERP;
@@ -299,6 +306,10 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return EXIT_OK;
 	case OPT_JSON:
 		r->json = true;
+		return EXIT_OK;
+	case OPT_INSN_ROWS:
+		r->insn_rows = arg;
+		r->cfg.count_rows = true;
 		return EXIT_OK;
 	case OPT_NO_REBOOT:
 		r->cfg.no_reboot = true;
@@ -455,6 +466,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 
 	if ((st = boot_check(&r->cfg, e)) != ST_OK)
 		return st;
+	if (r->insn_rows && !(r->rows_file = fopen(r->insn_rows, "we")))
+		return error_errno(e, ST_DENIED, "cannot write the file of --insn-rows, %s", r->insn_rows);
 	r->cfg.on_switch = on_switch;
 	r->cfg.on_switch_ctx = r;
 	if ((st = run_control_open(&r->control, stats_json, r, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
@@ -517,6 +530,29 @@ static void report(struct run_cmd *r, enum vm_outcome o, int status, FILE *f)
 		run_stats_json(vm, &r->context, outcome_name(o), status, f);
 }
 
+/* false when the file could not take it. */
+static bool write_rows(struct run_cmd *r)
+{
+	uint64_t sum[VCPU_ROWS] = {0};
+	FILE *f = r->rows_file;
+
+	r->rows_file = NULL;
+	if (!f)
+		return true;
+	rows_add(sum, r->vm);
+	rows_write(sum, f);
+	return !ferror(f) & !fclose(f);
+}
+
+static void close_lines(struct run_cmd *r)
+{
+	chardev_close(r->debugcon_dev);
+	chardev_close(r->serial_dev);
+	run_control_close(&r->control);
+	if (r->rows_file)
+		fclose(r->rows_file);
+}
+
 static int run_machine(struct run_cmd *r)
 {
 	uint64_t begin = now_ns(), wall_ns;
@@ -537,9 +573,7 @@ static int run_machine(struct run_cmd *r)
 	}
 	if (st != ST_OK) {
 		vm_destroy(r->vm);
-		chardev_close(r->debugcon_dev);
-		chardev_close(r->serial_dev);
-		run_control_close(&r->control);
+		close_lines(r);
 		return verb_fail(&e);
 	}
 	o = vm_run(r->vm);
@@ -554,14 +588,16 @@ static int run_machine(struct run_cmd *r)
 		report(r, o, status, f);
 		fclose(f);
 	}
+	if (!write_rows(r)) {
+		error_set(&e, ST_IO, "cannot write all of --insn-rows to %s: is the disk full?", r->insn_rows);
+		status = EXIT_HOST;
+	}
 	vm_destroy(r->vm);
-	chardev_close(r->debugcon_dev);
-	chardev_close(r->serial_dev);
-	run_control_close(&r->control);
+	close_lines(r);
 	if (text)
 		fputs(text, stderr);
 	free(text);
-	return status;
+	return e.msg[0] ? verb_fail(&e) : status;
 }
 
 int run_main(int argc, char **argv)
@@ -577,6 +613,8 @@ int run_main(int argc, char **argv)
 	status = parse(&r, argc, argv);
 	if (status == EXIT_OK && !r.help)
 		choose_path(&r);
+	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM))
+		status = verb_usage("--insn-rows counts on the paths interp and bt, one at a time");
 	if (r.help)
 		help(stdout);
 	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))

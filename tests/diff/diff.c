@@ -3,12 +3,14 @@
  * The differential test: random instruction cases on the host processor and on the execution paths, compared.
  *
  *   diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME|=NAME] [--golden FOLDER]
- *        [--save FOLDER] [--unicorn] [--reports N] [--list] [--missing]
+ *        [--save FOLDER] [--rows FOLDER] [--unicorn] [--reports N] [--list] [--missing]
  *
  * --n counts cases over all modes: 64-bit, and 32- and 16-bit, each in a guest in compatibility mode and in one in legacy
  * protected mode. Golden files are replayed first. Every form gets its turn: forms are dealt like cards, a quarter of the
  * encodings are sequences. The same seed gives the same cases; a reported difference names the encoding's own seed, which
  * with --form rebuilds it alone. --list prints the forms, --missing the rows of the policy table that have none.
+ * --rows: FOLDER/diff.PATH tells how often each row of the instruction tables was executed (translator/rows.h); what bt
+ * interprets while it is cold has no counters, so the path cold has no such file.
  *
  * Status: 0 all agree, 1 a difference, 2 usage, 3 the test itself could not run. Where the native child cannot run at all
  * the test prints SKIP and passes.
@@ -24,6 +26,7 @@
 
 #include "engine/exec.h"
 #include "tests/diff/diff.h"
+#include "translator/rows.h"
 
 #define MAX_PATHS 4 /* interp, bt, cold, libunicorn */
 #define HANG_SECONDS 60
@@ -36,13 +39,14 @@ struct path {
 	struct unirun *uni;
 	struct dout *outs;
 	uint64_t passed, failed, skipped, known;
+	uint64_t rows[VCPU_ROWS]; /* --rows */
 };
 
 struct test {
 	uint64_t n, seed;
 	unsigned modes; /* bits: 16, 32, 64 */
 	bool unicorn, list;
-	const char *form, *golden, *save;
+	const char *form, *golden, *save, *rows;
 	unsigned reports;
 
 	struct form_table forms;
@@ -288,6 +292,11 @@ static void print_forms(const struct test *t)
 				       t->form_fails[i * MAX_PATHS + p], t->form_cases[i]);
 }
 
+static bool counts_rows(const struct test *t, const struct path *path)
+{
+	return t->rows && path->ops && !path->bt_cold;
+}
+
 static bool start_paths(struct test *t, unsigned mode)
 {
 	char why[400] = "out of memory";
@@ -297,7 +306,8 @@ static bool start_paths(struct test *t, unsigned mode)
 
 		path->outs = calloc(BATCH_CASES, sizeof(*path->outs));
 		if (path->ops)
-			path->run = guestrun_start(path->ops, path->bt_cold, mode, t->forms.compat, why, sizeof(why));
+			path->run = guestrun_start(path->ops, path->bt_cold, mode, t->forms.compat, counts_rows(t, path), why,
+						   sizeof(why));
 		else
 			path->uni = unirun_start(mode, why, sizeof(why));
 		if (path->outs && !path->ops && !path->uni) {
@@ -317,7 +327,7 @@ static void stop_paths(struct test *t)
 	for (unsigned p = 0; p < t->npaths; p++) {
 		struct path *path = &t->path[p];
 
-		guestrun_stop(path->run);
+		guestrun_stop(path->run, path->rows);
 		unirun_stop(path->uni);
 		free(path->outs);
 		path->run = NULL;
@@ -413,7 +423,8 @@ out:
 static int usage(void)
 {
 	fprintf(stderr, "usage: diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME]\n"
-			"            [--golden FOLDER] [--save FOLDER] [--unicorn] [--reports N] [--list] [--missing]\n");
+			"            [--golden FOLDER] [--save FOLDER] [--rows FOLDER] [--unicorn] [--reports N]\n"
+			"            [--list] [--missing]\n");
 	return 2;
 }
 
@@ -457,6 +468,26 @@ static const struct {
 	uint8_t share;
 } worlds[] = {{64, true, 8}, {32, false, 4}, {32, true, 2}, {16, false, 3}, {16, true, 3}};
 
+static bool save_rows(const struct test *t)
+{
+	for (unsigned p = 0; p < t->npaths; p++) {
+		char name[600];
+		FILE *f;
+
+		if (!counts_rows(t, &t->path[p]))
+			continue;
+		snprintf(name, sizeof(name), "%s/diff.%s", t->rows, t->path[p].name);
+		f = fopen(name, "w");
+		if (f)
+			rows_write(t->path[p].rows, f);
+		if (!f || (ferror(f) | fclose(f))) {
+			printf("cannot write %s\n", name);
+			return false;
+		}
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned shares = 0;
@@ -496,6 +527,8 @@ int main(int argc, char **argv)
 			t.golden = v;
 		else if (!strcmp(a, "--save"))
 			t.save = v;
+		else if (!strcmp(a, "--rows"))
+			t.rows = v;
 		else if (!strcmp(a, "--reports"))
 			t.reports = (unsigned)atoi(v);
 		else
@@ -521,6 +554,8 @@ int main(int argc, char **argv)
 		if (t.path[p].ops)
 			t.failed += t.path[p].failed;
 	}
+	if (t.rows && !save_rows(&t))
+		status = 3;
 	printf("%" PRIu64 " passed, %" PRIu64 " failed, %" PRIu64 " skipped\n", t.passed, t.failed + (status != 0), t.skipped);
 	return status ? status : t.failed ? 1 : 0;
 }

@@ -227,8 +227,9 @@ void native_stop(struct native *n);
 /* ---- guestrun.c ---- */
 struct exec_ops;
 struct guestrun;
-/* bt_cold: as in struct vm_config. */
-struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, char *why, size_t why_len);
+/* bt_cold: as in struct vm_config. count_rows: for guestrun_stop. */
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, bool count_rows, char *why,
+				size_t why_len);
 /* Hands a batch to the guest's thread; c and out stay valid until guestrun_wait. */
 void guestrun_submit(struct guestrun *g, const struct dcase *c, unsigned count, struct dout *out);
 void guestrun_wait(struct guestrun *g);
@@ -236,7 +237,8 @@ void guestrun_wait(struct guestrun *g);
 unsigned guestrun_position(const struct guestrun *g);
 /* First byte of data page p in the guest, for the comparison of whole pages; NULL where there is none. */
 uint8_t *guestrun_page(const struct guestrun *g, unsigned page);
-void guestrun_stop(struct guestrun *g);
+/* Adds what vcpu->row_count holds to rows (VCPU_ROWS of them), unless that is NULL. */
+void guestrun_stop(struct guestrun *g, uint64_t *rows);
 
 /* ---- unicorn.c ---- */
 struct unirun;

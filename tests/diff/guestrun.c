@@ -21,6 +21,7 @@
 
 #include "engine/vm.h"
 #include "tests/diff/diff.h"
+#include "translator/rows.h"
 
 #define KERNEL_BASE 0xc0000000u /* linear address of the first 64 KiB of RAM */
 #define GDT_GPA 0x1000u
@@ -341,12 +342,13 @@ static int dummy_image(void)
 	return fd;
 }
 
-struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, char *why, size_t why_len)
+struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, unsigned mode, bool compat, bool count_rows, char *why,
+				size_t why_len)
 {
 	struct guestrun *g = aligned_alloc(_Alignof(struct guestrun), sizeof(*g));
 	char image[64];
 	struct vm_config cfg = {.memory_bytes = MEM_MIN_BYTES, .ncpus = 1, .debug_exit_port = -1, .flat = image,
-				.flat_addr = 0x8000, .ops = ops, .bt_cold = bt_cold};
+				.flat_addr = 0x8000, .count_rows = count_rows, .ops = ops, .bt_cold = bt_cold};
 	int fd = dummy_image();
 	enum status st;
 
@@ -375,14 +377,14 @@ struct guestrun *guestrun_start(const struct exec_ops *ops, unsigned bt_cold, un
 	sem_init(&g->done, 0, 0);
 	if (pthread_create(&g->thread, NULL, guest_thread, g)) {
 		snprintf(why, why_len, "cannot create a thread");
-		guestrun_stop(g);
+		guestrun_stop(g, NULL);
 		return NULL;
 	}
 	g->thread_started = true;
 	wait_sem(&g->done);
 	if (g->init != ST_OK) {
 		snprintf(why, why_len, "%s", g->err.msg);
-		guestrun_stop(g);
+		guestrun_stop(g, NULL);
 		return NULL;
 	}
 	return g;
@@ -411,7 +413,7 @@ uint8_t *guestrun_page(const struct guestrun *g, unsigned page)
 	return g->ram + DATA_GPA + 4096u * page;
 }
 
-void guestrun_stop(struct guestrun *g)
+void guestrun_stop(struct guestrun *g, uint64_t *rows)
 {
 	if (!g)
 		return;
@@ -420,6 +422,8 @@ void guestrun_stop(struct guestrun *g)
 		sem_post(&g->go);
 		pthread_join(g->thread, NULL);
 	}
+	if (rows)
+		rows_add(rows, g->vm);
 	vm_destroy(g->vm);
 	free(g);
 }
