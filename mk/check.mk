@@ -16,9 +16,9 @@ check:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest tests
 	$(Q)rm -rf $(O)/check
-	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-e2e check-san
+	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-rows check-e2e check-san
 	$(Q)$(CHECK) total
-tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/fuzz/replay $(GUEST_TESTS) $(E2E_TOOLS)
+tests: $(UNIT_TESTS) $(if $(DIFF_OBJS),$(O)/tests/diff/diff) $(O)/tests/rows/rows $(O)/tests/fuzz/replay $(GUEST_TESTS) $(E2E_TOOLS)
 
 $(UNIT_TESTS): $(O)/%: $(O)/%.o $(UNIT_HELP) $(TEST_LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -50,8 +50,11 @@ check-fuzz: check-diff
 	$(Q)$(CHECK) run fuzz 600 $(O)/tests/fuzz/replay
 check-guest: check-fuzz
 	$(Q)$(if $(GUEST_TESTS),$(CHECK) run guest 900 sh tests/guest/run.sh $(O)/steelyard $(O)/tests/guest "interp bt:0 bt:3 kvm")
-check-e2e: check-guest
+check-rows: check-guest
+	$(Q)$(CHECK) run rows 300 sh tests/rows/check.sh $(O)/steelyard $(O)/tests/guest $(O)/tests/rows
+	$(Q)sed -n 's/^isa_/     &/p' $(O)/check/rows.log
+check-e2e: check-rows
 	$(Q)$(foreach t,$(E2E_TESTS),STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e \
 		$(CHECK) run e2e/$(basename $(notdir $(t))) 1200 bash $(t);)
-.PHONY: check tests check-unit check-diff check-fuzz check-guest check-e2e
+.PHONY: check tests check-unit check-diff check-fuzz check-guest check-rows check-e2e
 -include $(UNIT_TESTS:=.d) $(UNIT_HELP:.o=.d) $(DIFF_OBJS:.o=.d)

@@ -308,6 +308,8 @@ enum xr sys_invpcid(struct vcpu *v, const struct insn *i)
 
 	if (!cpuid_has(v->vm, CF_INVPCID))
 		return fault_set(v, VEC_UD);
+	if (vcpu_cpl(v))
+		return fault_gp0(v);
 	if (!mem_load(v, i->seg, insn_ea(v, i), d, 16))
 		return XR_FAULT;
 	if (type > 3 || d[0] >> 12 || (type < 2 && !(v->regs.cr4 & CR4_PCIDE) && d[0]) ||

@@ -57,6 +57,8 @@ bad "nothing to run" 2
 bad "unknown option" 2 --kernel "$k" --frobnicate
 bad "two things to run" 2 --kernel "$k" --flat "$work/text@0x1000"
 bad "serial is nothing known" 2 --kernel "$k" --serial pigeon
+bad "insn-rows into no folder" 1 --flat "$work/text@0x1000" --insn-rows "$work/nowhere/rows"
+bad "insn-rows in lockstep" 2 --flat "$work/text@0x1000" --insn-rows "$work/rows" --lockstep interp,bt
 bad "timeout is no number" 2 --kernel "$k" --timeout soon
 "$STEELYARD" frobnicate >"$work/out" 2>"$work/err" </dev/null
 check "unknown verb: status 2" [ $? -eq 2 ]

@@ -32,7 +32,7 @@ for arch in amd64 i386; do
 done
 
 # The small guests that one processor and virtual time suit: all modes, faults, interrupts, self-modifying code.
-for g in boundary debug exc32 exc64 irq modes page32 page64 seg sens32 sens64 smc strings syscall task v86 iobitmap garbage64; do
+for g in absent boundary debug exc32 exc64 irq modes page32 page64 seg sens32 sens64 smc strings syscall sysenter task v86 xstate iobitmap garbage64; do
 	elf=$TOOLS/../guest/$g.elf
 	[ -s "$elf" ] || continue
 	lockstep "$g" --memory 64M --lockstep-insns 5000000 --serial none --multiboot "$elf"

@@ -77,6 +77,19 @@ test_main:
 	movw $K_DATA, far_ptr + 4
 	les far_ptr, %eax
 	EQ(%eax, 0x9abcdef0)
+	movl $0x13572468, far_ptr
+	lfs far_ptr, %eax
+	EQ(%eax, 0x13572468)
+	mov %fs, %ecx
+	EQ(%ecx, K_DATA)
+	TRY(1f)
+	lds far_ptr, %ax	/* 16 bits: the selector lies behind two bytes */
+	jmp fail
+1:	EXC(13, 0x1354)
+	lds far_ptr, %eax
+	EQ(%eax, 0x13572468)
+	mov %ds, %ecx
+	EQ(%ecx, K_DATA)
 	mov %esp, far_ptr
 	lss far_ptr, %esp
 	CASE(9)			/* far jump and far call through memory */
