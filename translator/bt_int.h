@@ -407,6 +407,8 @@ static inline uint64_t bt_rip_behind(const struct bt *bt, const struct bt_rec *r
 	return b->key & BK_CODE64 ? rip : (uint32_t)rip;
 }
 uint64_t bt_service(struct vcpu *v, uint32_t arg);
+/* Not C functions: the guest's registers and flags are live in them, so no coverage counter may be. */
+#define BT_NAKED __attribute__((naked, used, no_profile_instrument_function))
 void bt_enter(void *host);
 void bt_leave(void);
 void bt_exit_host(void);

@@ -26,7 +26,7 @@
 	"add %%gs:8(%%rdx), %%r14\n"
 #define BIG_OPERANDS [bigshift] "i"(BT_BIG_SHIFT), [bigmask] "i"(BT_BIG_SIZE - 1), [big] REC_OFF(big)
 
-__attribute__((naked, used)) void bt_refill(void)
+BT_NAKED void bt_refill(void)
 {
 	/* the record, the site, its TLB entry */
 	__asm__ volatile("mov %%rax, %%gs:%c[t0]\n"

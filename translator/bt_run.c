@@ -29,7 +29,7 @@
  * The four ways between C and generated code. Not C functions: they are entered by jumps. A kick that arrives between
  * bt_resume_from and bt_resume_to finds regs complete, so its handler only has to leave.
  */
-__attribute__((naked, used)) void bt_enter(void *host __attribute__((unused)))
+BT_NAKED void bt_enter(void *host __attribute__((unused)))
 {
 	__asm__ volatile("push %%rbx; push %%rbp; push %%r12; push %%r13; push %%r14; push %%r15\n"
 			 "mov %%rsp, %%gs:%c[hrsp]\n"
@@ -72,7 +72,7 @@ __attribute__((naked, used)) void bt_enter(void *host __attribute__((unused)))
 			   [s0] "i"(GS_CPU(s0)), [s1] "i"(GS_CPU(s1)), [req] "i"(offsetof(struct vcpu, request)));
 }
 
-__attribute__((naked, used)) void bt_leave(void)
+BT_NAKED void bt_leave(void)
 {
 	__asm__ volatile("mov %%gs:%c[hrsp], %%rsp\n"
 			 "pop %%r15; pop %%r14; pop %%r13; pop %%r12; pop %%rbp; pop %%rbx\n"
@@ -81,7 +81,7 @@ __attribute__((naked, used)) void bt_leave(void)
 			 : [hrsp] "i"(GS_CPU(host_rsp)));
 }
 
-__attribute__((naked, used)) void bt_exit_host(void)
+BT_NAKED void bt_exit_host(void)
 {
 	__asm__ volatile("mov %%rax, %%gs:%c[g0]\n"
 			 "lahf\n"

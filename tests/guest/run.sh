@@ -4,6 +4,8 @@
 # bt:N is bt that interprets code N times before it translates it (--bt-cold).
 # FOLDER holds the built images; LOG, from the environment, takes the output (else FOLDER/run.log). Prints one line each,
 # "N passed, M failed, K skipped" last. A guest whose only status is 1 also has to print "pass": a failure of the host is 1 too.
+# With ROWS=FOLDER in the environment, FOLDER/guest.PATH.NAME tells which rows of the instruction tables each guest executed
+# (not on kvm, and bt translates at once then).
 # A status of 128 and more is a signal, that is, a crash of the host process: never accepted. A guest that a garbage program
 # has brought to the debug exit with some other value shows an odd status below 128: accepted where 3 is.
 steelyard=$1
@@ -58,7 +60,8 @@ run_one() { # name cpus timeout statuses path what
 	name=$1 cpus=$2 limit=$3 statuses=$4 label=$5 what=$6
 	shift 6
 	out=$(timeout -k 5 $((limit + 30)) "$steelyard" run --path "${label%%:*}" "$@" --cpus "$cpus" --memory 64M --multiboot "$image" \
-		--debug-exit 0xf4 --no-reboot --serial stdio --timeout "$limit" $trust </dev/null 2>&1)
+		--debug-exit 0xf4 --no-reboot --serial stdio --timeout "$limit" $trust \
+		${ROWS:+--insn-rows "$ROWS/guest.${label%%:*}.$name"} </dev/null 2>&1)
 	status=$?
 	if [ "$statuses" = 1 ] && ! printf '%s\n' "$out" | tr -d '\r' | grep -q "pass\$"; then
 		echo "FAIL $name $label: status $status without \"pass\" ($what)"
