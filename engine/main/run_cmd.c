@@ -611,6 +611,8 @@ int run_main(int argc, char **argv)
 	r.cfg.debug_exit_port = DEFAULT_DEBUG_EXIT;
 	r.path_auto = true;
 	status = parse(&r, argc, argv);
+	if (r.insn_rows)
+		r.cfg.bt_cold = 0; /* what is not translated would not be counted */
 	if (status == EXIT_OK && !r.help)
 		choose_path(&r);
 	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM))
