@@ -5,6 +5,7 @@ COVERAGE := $(O)/coverage
 # Counters are shared by the vCPUs' threads. Optimization stays on: some of the translator's files need their inlining.
 COVERAGE_CFLAGS := -O1 -g --coverage -fprofile-update=atomic -DCOVERAGE
 COVERAGE_DIFF_N ?= 300000
+COVERAGE_MIN ?= 85
 
 coverage:
 	$(Q)$(MAKE) --no-print-directory deps
@@ -12,5 +13,5 @@ coverage:
 	$(Q)mkdir -p $(COVERAGE)/build
 	$(Q)ln -sfn $(abspath $(GUEST)) $(COVERAGE)/build/guest
 	$(Q)$(MAKE) --no-print-directory O=$(COVERAGE)/build CFLAGS="$(COVERAGE_CFLAGS)" LDFLAGS=--coverage all tests
-	$(Q)bash tests/coverage.sh $(COVERAGE) $(COVERAGE_DIFF_N)
+	$(Q)bash tests/coverage.sh $(COVERAGE) $(COVERAGE_DIFF_N) $(COVERAGE_MIN)
 .PHONY: coverage

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# coverage.sh FOLDER CASES: runs the tests of the program in FOLDER/build, which counts lines, and reports into FOLDER. make
-# coverage builds it. A test that fails stops nothing, but is named and makes this fail.
+# coverage.sh FOLDER CASES MIN: runs the tests of the program in FOLDER/build, which counts lines, and reports into FOLDER. make
+# coverage builds it. A test that fails stops nothing, but is named and makes this fail, as does less than MIN percent of the
+# lines of engine, translator or eval. (fastpath runs what the host has.)
 set -u
-folder=$1 cases=$2
+folder=$1 cases=$2 min=$3
 build=$folder/build
 program=$build/steelyard
 guest=$(cd "$build/guest" && pwd)
@@ -33,7 +34,7 @@ for t in "$build"/tests/unit/test_*; do
 	[ -x "$t" ] && suite "unit/${t##*/}" 200 "$t"
 done
 suite fuzz 400 "$build/tests/fuzz/replay"
-suite diff 400 "$build/tests/diff/diff" --n "$cases" --rows "$rows"
+suite diff 400 "$build/tests/diff/diff" --n "$cases" --row-counts "$rows"
 ROWS=$rows suite guests 400 sh tests/guest/run.sh "$program" "$build/tests/guest" "interp bt:0"
 LOG=$log/guests-cold.log suite guests-cold 400 sh tests/guest/run.sh "$program" "$build/tests/guest" "bt:3 kvm"
 for arch in amd64 i386; do
@@ -70,6 +71,10 @@ awk -v top="$PWD/" '
 	/^LF:/ { lines[name] += substr($0, 4) }
 	/^LH:/ { hit[name] += substr($0, 4) }
 	END { for (n in lines) printf "lines %-12s %6d of %6d executed, %5.1f %%\n", n, hit[n], lines[n], 100 * hit[n] / lines[n] }
-' "$folder/coverage.info" | sort
+' "$folder/coverage.info" | sort | tee "$folder/lines.txt"
 echo "pages: $folder/html/index.html, $folder/rows.html"
+awk -v min="$min" '
+	$2 ~ /^(engine|translator|eval)$/ { n++; if ($7 + 0 < min) { print "FAIL " $2 ": less than " min " % of the lines"; bad = 1 } }
+	END { exit bad || n != 3 }
+' "$folder/lines.txt" || failed=1
 exit $failed

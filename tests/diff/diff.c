@@ -3,13 +3,13 @@
  * The differential test: random instruction cases on the host processor and on the execution paths, compared.
  *
  *   diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME|=NAME] [--golden FOLDER]
- *        [--save FOLDER] [--rows FOLDER] [--unicorn] [--reports N] [--list] [--missing]
+ *        [--save FOLDER] [--row-counts FOLDER] [--unicorn] [--reports N] [--list] [--missing]
  *
  * --n counts cases over all modes: 64-bit, and 32- and 16-bit, each in a guest in compatibility mode and in one in legacy
  * protected mode. Golden files are replayed first. Every form gets its turn: forms are dealt like cards, a quarter of the
  * encodings are sequences. The same seed gives the same cases; a reported difference names the encoding's own seed, which
  * with --form rebuilds it alone. --list prints the forms, --missing the rows of the policy table that have none.
- * --rows: FOLDER/diff.PATH tells how often each row of the instruction tables was executed (translator/rows.h); what bt
+ * --row-counts: FOLDER/diff.PATH tells how often each row of the instruction tables was executed (translator/rows.h); what bt
  * interprets while it is cold has no counters, so the path cold has no such file.
  *
  * Status: 0 all agree, 1 a difference, 2 usage, 3 the test itself could not run. Where the native child cannot run at all
@@ -39,7 +39,7 @@ struct path {
 	struct unirun *uni;
 	struct dout *outs;
 	uint64_t passed, failed, skipped, known;
-	uint64_t rows[VCPU_ROWS]; /* --rows */
+	uint64_t rows[VCPU_ROWS]; /* --row-counts */
 };
 
 struct test {
@@ -423,7 +423,7 @@ out:
 static int usage(void)
 {
 	fprintf(stderr, "usage: diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME]\n"
-			"            [--golden FOLDER] [--save FOLDER] [--rows FOLDER] [--unicorn] [--reports N]\n"
+			"            [--golden FOLDER] [--save FOLDER] [--row-counts FOLDER] [--unicorn] [--reports N]\n"
 			"            [--list] [--missing]\n");
 	return 2;
 }
@@ -527,7 +527,7 @@ int main(int argc, char **argv)
 			t.golden = v;
 		else if (!strcmp(a, "--save"))
 			t.save = v;
-		else if (!strcmp(a, "--rows"))
+		else if (!strcmp(a, "--row-counts"))
 			t.rows = v;
 		else if (!strcmp(a, "--reports"))
 			t.reports = (unsigned)atoi(v);

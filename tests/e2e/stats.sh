@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# run --stats and --json: the counters are there, under the names that README gives them, and count.
+. "$(dirname "$0")/lib.sh"
+
+# 32-bit: mov ecx, 1000; 1: out 0x80, al; dec ecx; jnz 1b; mov al, 21; out 0xf4, al
+printf '\xb9\xe8\x03\x00\x00\xe6\x80\x49\x75\xfb\xb0\x15\xe6\xf4' >"$work/guest"
+# stats ARGS...: stderr in $work/err
+stats() {
+	timeout -k 5 60 "$STEELYARD" run --memory 64M --serial none --timeout 30 --flat "$work/guest@0x100000" "$@" \
+		</dev/null >"$work/out" 2>"$work/err"
+}
+for path in interp bt; do
+	stats --path $path --json
+	check "$path: --json keeps the status" [ $? -eq 43 ]
+	check "$path: one line, an object" [ "$(grep -c '^{.*}$' "$work/err")" -eq 1 -a "$(wc -l <"$work/err")" -eq 1 ]
+	check "$path: the outcome" grep -q '"outcome":"debug-exit","status":43,' "$work/err"
+	check "$path: 1001 writes to ports" grep -q '"io_writes":1001,' "$work/err"
+	awk '/^#/ { on = $0 == "## Counters" } on && /^\| `/' "$top/README.md" | sed 's/^| `\([^`]*\)`.*/\1/' | while read -r name; do
+		grep -q "\"$name\":[0-9]" "$work/err" || echo "$name"
+	done >"$work/missing"
+	check "$path: every counter of README: $(paste -sd' ' "$work/missing")" [ ! -s "$work/missing" ]
+	stats --path $path --stats
+	check "$path: --stats keeps the status" [ $? -eq 43 ]
+	check "$path: --stats counts the same" grep -q '^ *1001  port writes$' "$work/err"
+	check "$path: --stats names path and memory" grep -q "^path $path, 1 vCPU, 64M of memory$" "$work/err"
+done
+finish
