@@ -37,15 +37,13 @@ suite fuzz 400 "$build/tests/fuzz/replay"
 suite diff 400 "$build/tests/diff/diff" --n "$cases" --row-counts "$rows"
 ROWS=$rows suite guests 400 sh tests/guest/run.sh "$program" "$build/tests/guest" "interp bt:0"
 LOG=$log/guests-cold.log suite guests-cold 400 sh tests/guest/run.sh "$program" "$build/tests/guest" "bt:3 kvm"
-for arch in amd64 i386; do
-	if [ ! -s "$guest/$arch/initrd" ]; then
-		echo "SKIP boot of $arch: no guest files"
-		continue
-	fi
-	for path in interp bt; do
-		boot $path $arch
-	done
-done
+boot interp amd64
+boot bt amd64
+if [ -s "$guest/i386/initrd" ]; then # on bt alone: the interpreter takes its time
+	boot bt i386
+else
+	echo "SKIP boot of i386: no guest files"
+fi
 # What a user does; style.sh runs no program.
 export STEELYARD=$PWD/$program GUEST=$guest TOOLS=$PWD/$build/tests/e2e
 case $program in /*) STEELYARD=$program TOOLS=$build/tests/e2e ;; esac
