@@ -3,12 +3,12 @@
  * The differential test: random instruction cases on the host processor and on the execution paths, compared.
  *
  *   diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME|=NAME] [--golden FOLDER]
- *        [--save FOLDER] [--row-counts FOLDER] [--unicorn] [--reports N] [--list] [--missing]
+ *        [--save FOLDER] [--row-counts FOLDER] [--unicorn] [--reports N] [--list]
  *
  * --n counts cases over all modes: 64-bit, and 32- and 16-bit, each in a guest in compatibility mode and in one in legacy
  * protected mode. Golden files are replayed first. Every form gets its turn: forms are dealt like cards, a quarter of the
  * encodings are sequences. The same seed gives the same cases; a reported difference names the encoding's own seed, which
- * with --form rebuilds it alone. --list prints the forms, --missing the rows of the policy table that have none.
+ * with --form rebuilds it alone. --list prints the forms.
  * --row-counts: FOLDER/diff.PATH tells how often each row of the instruction tables was executed (translator/rows.h); what bt
  * interprets while it is cold has no counters, so the path cold has no such file.
  *
@@ -423,8 +423,7 @@ out:
 static int usage(void)
 {
 	fprintf(stderr, "usage: diff [--n CASES] [--seed N|random] [--mode 16|32|64|all] [--paths interp,bt,cold] [--form NAME]\n"
-			"            [--golden FOLDER] [--save FOLDER] [--row-counts FOLDER] [--unicorn] [--reports N]\n"
-			"            [--list] [--missing]\n");
+			"            [--golden FOLDER] [--save FOLDER] [--row-counts FOLDER] [--unicorn] [--reports N] [--list]\n");
 	return 2;
 }
 
@@ -504,8 +503,6 @@ int main(int argc, char **argv)
 			t.unicorn = true;
 			continue;
 		}
-		if (!strcmp(a, "--missing"))
-			return missing_print();
 		if (!strcmp(a, "--list")) {
 			t.list = true;
 			continue;

@@ -202,8 +202,6 @@ struct form_table {
 };
 bool forms_build(struct form_table *t, unsigned mode);
 void forms_free(struct form_table *t);
-/* missing.c: prints the rows of the policy table that no form reaches; the exit status. */
-int missing_print(void);
 /* Builds one encoding and CODE_STATES cases of it. */
 void gen_cases(const struct form_table *t, unsigned form, uint64_t seed, unsigned slot, struct dcase out[CODE_STATES]);
 
