@@ -34,9 +34,9 @@ for t in "$build"/tests/unit/test_*; do
 	[ -x "$t" ] && suite "unit/${t##*/}" 200 "$t"
 done
 suite fuzz 400 "$build/tests/fuzz/replay"
-suite diff 400 "$build/tests/diff/diff" --n "$cases" --row-counts "$rows"
-ROWS=$rows suite guests 400 sh tests/guest/run.sh "$program" "$build/tests/guest" "interp bt:0"
-LOG=$log/guests-cold.log suite guests-cold 400 sh tests/guest/run.sh "$program" "$build/tests/guest" "bt:3 kvm"
+suite diff 900 "$build/tests/diff/diff" --n "$cases" --row-counts "$rows"
+ROWS=$rows suite guests 900 sh tests/guest/run.sh "$program" "$build/tests/guest" "interp bt:0"
+LOG=$log/guests-cold.log suite guests-cold 900 sh tests/guest/run.sh "$program" "$build/tests/guest" "bt:3 kvm"
 boot interp amd64
 boot bt amd64
 if [ -s "$guest/i386/initrd" ]; then # on bt alone: the interpreter takes its time
@@ -50,7 +50,7 @@ case $program in /*) STEELYARD=$program TOOLS=$build/tests/e2e ;; esac
 for t in tests/e2e/*.sh; do
 	case $t in
 	*/lib.sh | */style.sh) ;;
-	*) suite "e2e/$(basename "$t" .sh)" 400 bash "$t" ;;
+	*) suite "e2e/$(basename "$t" .sh)" 1200 bash "$t" ;;
 	esac
 done
 
