@@ -105,6 +105,8 @@ static enum kvm_next exit_wrmsr(struct kvm_cpu *c, struct exit *x)
 	v->regs.efer = r->s.regs.sregs.efer;
 	v->regs.cr0 = r->s.regs.sregs.cr0;
 	r->msr.error = !msr_write(v, r->msr.index, r->msr.data);
+	if (!r->msr.error && !kvm_msr_written(c, x, r->msr.index))
+		return KVM_LEAVE;
 	if (v->regs.efer != r->s.regs.sregs.efer) {
 		r->s.regs.sregs.efer = v->regs.efer;
 		r->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;

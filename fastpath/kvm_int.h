@@ -106,6 +106,9 @@ void kvm_store_synced(struct kvm_cpu *c);
 /* The few fields of that which decide about interrupts. */
 void kvm_store_event_state(struct kvm_cpu *c);
 void kvm_pull(struct vcpu *v);
+/* The guest's WRMSR came to us and struct vcpu has the value. KVM gets it as well where it has a copy, or that would be the one
+ * that kvm_pull brings back. false: x says that the host does not take it. */
+bool kvm_msr_written(struct kvm_cpu *c, struct exit *x, uint32_t index);
 
 /* kvm_exits.c */
 enum kvm_next { KVM_GO_ON, KVM_LEAVE /* x is filled in */ };

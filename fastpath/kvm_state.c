@@ -218,17 +218,27 @@ static bool fail(struct kvm_cpu *c, struct exit *x, const char *what)
 	return false;
 }
 
+static bool msr_load(struct kvm_cpu *c, struct exit *x, const struct msr_field *f)
+{
+	struct msr_one one = {.head.nmsrs = 1, .entry = {.index = f->index, .data = *field(c->v, f)}};
+	int n = kvm_cpu_ioctl(c, KVM_SET_MSRS, &one);
+
+	return n == 1 || (n == 0 && f->optional && (!one.entry.data || f->index == MSR_PAT)) || fail(c, x, f->name);
+}
+
 static bool msrs_load(struct kvm_cpu *c, struct exit *x)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(msr_fields); i++) {
-		const struct msr_field *f = &msr_fields[i];
-		struct msr_one one = {.head.nmsrs = 1, .entry = {.index = f->index, .data = *field(c->v, f)}};
-		int n = kvm_cpu_ioctl(c, KVM_SET_MSRS, &one);
+	for (unsigned i = 0; i < ARRAY_LEN(msr_fields); i++)
+		if (!msr_load(c, x, &msr_fields[i]))
+			return false;
+	return true;
+}
 
-		if (n == 1 || (n == 0 && f->optional && (!one.entry.data || f->index == MSR_PAT)))
-			continue;
-		return fail(c, x, f->name);
-	}
+bool kvm_msr_written(struct kvm_cpu *c, struct exit *x, uint32_t index)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(msr_fields); i++)
+		if (msr_fields[i].index == index)
+			return msr_load(c, x, &msr_fields[i]);
 	return true;
 }
 

@@ -304,6 +304,32 @@ static void test_io(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* A WRMSR that KVM hands over, of an MSR that it keeps a copy of: the copy follows. */
+static int run_wrmsr(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	if (n)
+		return run_outs(k, r, n);
+	r->exit_reason = KVM_EXIT_X86_WRMSR;
+	r->msr.index = MSR_TSC_AUX;
+	r->msr.data = 0x1234567;
+	return 0;
+}
+
+static void test_wrmsr(struct tally *t)
+{
+	struct scene s = {0};
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_wrmsr;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	EQ(s.outcome, VM_DEBUG_EXIT);
+	TRUE(*fake_msr(&s.k, MSR_TSC_AUX) == 0x1234567);
+	if (s.vm)
+		kvm_pull(s.vm->vcpu[0]);
+	TRUE(s.vm && s.vm->vcpu[0]->regs.tsc_aux == 0x1234567);
+	scene_end(&s, t);
+}
+
 /* A reset of the machine ends the vCPU threads and begins new ones on the same KVM. */
 static int run_reset(struct fake_kvm *k, struct kvm_run *r, unsigned n)
 {
@@ -463,7 +489,7 @@ static void test_immunity(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_requests, test_requests_later, test_exits, test_io,
+	void (*const tests[])(struct tally *) = {test_requests, test_requests_later, test_exits, test_io, test_wrmsr,
 						 test_reset,
 						 test_stalls,	test_kicks,	     test_back,
 						 test_immunity};
