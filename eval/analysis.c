@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What the samples say. A sample counts when its checksum is the native one; a ratio pairs a path with the native runs of
- * the same block (the geometric mean of the two), so that drift of the host cancels.
+ * the same block (the geometric mean of the two), so that drift of the host cancels. A sample without a time has a checksum
+ * to compare, and no ratio.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -19,43 +20,58 @@ static bool is_slow(const struct eval *ev, unsigned p)
 	return ev->path[p]->slow && ev->slow_scale != ev->scale;
 }
 
-/* log of the native time in block b at the scale of path p; false when there is none. */
-static bool native_log(const struct eval *ev, unsigned b, bool slow, unsigned w, enum metric m, double *log_ns,
-		       const char **checksum)
+/* The native sample of block b, number i (0 or 1), at the scale of path p; NULL past the last. */
+static const struct eval_sample *native_sample(const struct eval *ev, unsigned b, bool slow, unsigned w, unsigned i)
 {
+	if (slow)
+		return i ? NULL : &ev->native_slow[b].w[w];
+	return i < 2 ? &ev->native[b][i].w[w] : NULL;
+}
+
+/* log of the native time; false when there is none. */
+static bool native_log(const struct eval *ev, unsigned b, bool slow, unsigned w, enum metric m, double *log_ns)
+{
+	const struct eval_sample *s;
 	double sum = 0;
 	unsigned n = 0;
 
-	if (slow) {
-		const struct eval_sample *s = &ev->native_slow[b].w[w];
-
-		if (!s->ok)
-			return false;
-		*log_ns = log(value(s, m));
-		*checksum = s->checksum;
-		return true;
-	}
-	for (unsigned i = 0; i < 2; i++) {
-		const struct eval_sample *s = &ev->native[b][i].w[w];
-
-		if (!s->ok)
+	for (unsigned i = 0; (s = native_sample(ev, b, slow, w, i)); i++) {
+		if (!s->timed)
 			continue;
 		sum += log(value(s, m));
-		*checksum = s->checksum;
 		n++;
 	}
 	*log_ns = n ? sum / n : 0;
 	return n > 0;
 }
 
+/* What the processor computes, or NULL when no native run of the block has told. */
+static const char *native_checksum(const struct eval *ev, unsigned b, bool slow, unsigned w)
+{
+	const struct eval_sample *s;
+
+	for (unsigned i = 0; (s = native_sample(ev, b, slow, w, i)); i++)
+		if (s->ok)
+			return s->checksum;
+	return NULL;
+}
+
+/* A result that is not known to be wrong. */
+static bool has_result(const struct eval *ev, unsigned b, unsigned p, unsigned w)
+{
+	const struct eval_sample *s = &ev->path_run[b][p].w[w];
+	const char *checksum = native_checksum(ev, b, is_slow(ev, p), w);
+
+	return s->ok && checksum && !strcmp(s->checksum, checksum);
+}
+
 /* log(path / native) in one block. */
 static bool block_log(const struct eval *ev, unsigned b, unsigned p, unsigned w, enum metric m, double *out)
 {
 	const struct eval_sample *s = &ev->path_run[b][p].w[w];
-	const char *checksum = NULL;
 	double native;
 
-	if (!s->ok || !native_log(ev, b, is_slow(ev, p), w, m, &native, &checksum) || strcmp(s->checksum, checksum))
+	if (!s->timed || !has_result(ev, b, p, w) || !native_log(ev, b, is_slow(ev, p), w, m, &native))
 		return false;
 	*out = log(value(s, m)) - native;
 	return true;
@@ -103,6 +119,14 @@ static bool mean_log(const struct eval *ev, unsigned b, unsigned p, int q, const
 	return n > 0;
 }
 
+static bool all_results(const struct eval *ev, unsigned b, unsigned p, const struct eval_group *g)
+{
+	for (unsigned w = 0; w < ev->nworkloads; w++)
+		if (in_group(ev, w, g) && !has_result(ev, b, p, w))
+			return false;
+	return true;
+}
+
 struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struct eval_group *g, enum metric m)
 {
 	double logs[EVAL_MAX_BLOCKS];
@@ -111,9 +135,9 @@ struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struc
 	for (unsigned b = 0; b < ev->nblocks; b++) {
 		if (!ev->path_run[b][p].ran)
 			continue;
-		if (!mean_log(ev, b, p, -1, g, m, &logs[n])) /* a failed workload leaves no mean to quote */
+		if (!all_results(ev, b, p, g)) /* a failed workload leaves no mean to quote */
 			return stats_ratio(logs, 0);
-		n++;
+		n += mean_log(ev, b, p, -1, g, m, &logs[n]);
 	}
 	return stats_ratio(logs, n);
 }
@@ -133,7 +157,7 @@ static bool control_log(const struct eval *ev, unsigned b, unsigned w, enum metr
 {
 	const struct eval_sample *x = &ev->native[b][0].w[w], *y = &ev->native[b][1].w[w];
 
-	if (!x->ok || !y->ok)
+	if (!x->timed || !y->timed)
 		return false;
 	*out = log(value(y, m)) - log(value(x, m));
 	return true;
@@ -223,25 +247,18 @@ struct stats_ratio analysis_memory(const struct eval *ev, unsigned p)
 double analysis_native_ms(const struct eval *ev, unsigned w, enum metric m)
 {
 	double logs[EVAL_MAX_BLOCKS];
-	const char *checksum;
 	unsigned n = 0;
 
 	for (unsigned b = 0; b < ev->nblocks; b++)
-		n += native_log(ev, b, false, w, m, &logs[n], &checksum);
+		n += native_log(ev, b, false, w, m, &logs[n]);
 	return stats_ratio(logs, n).ratio * 1e-6;
 }
 
 bool analysis_checksum_differs(const struct eval *ev, unsigned p, unsigned w)
 {
-	for (unsigned b = 0; b < ev->nblocks; b++) {
-		const struct eval_sample *s = &ev->path_run[b][p].w[w];
-		const char *checksum = NULL;
-		double native;
-
-		if (s->ok && native_log(ev, b, is_slow(ev, p), w, METRIC_CPU, &native, &checksum) &&
-		    strcmp(s->checksum, checksum))
+	for (unsigned b = 0; b < ev->nblocks; b++)
+		if (ev->path_run[b][p].w[w].ok && native_checksum(ev, b, is_slow(ev, p), w) && !has_result(ev, b, p, w))
 			return true;
-	}
 	return false;
 }
 
@@ -277,10 +294,32 @@ unsigned analysis_clock_disagreements(const struct eval *ev)
 				const struct eval_sample *s = &ev->path_run[b][p].w[w];
 				int64_t diff = (int64_t)(s->guest_wall_ns - s->wall_ns);
 
-				if (s->ok && s->guest_wall_ns && llabs(diff) > 1000000 &&
+				if (s->timed && s->guest_wall_ns && llabs(diff) > 1000000 &&
 				    (uint64_t)llabs(diff) > s->wall_ns / 200)
 					n++;
 			}
+	return n;
+}
+
+static unsigned run_untimed(const struct eval *ev, const struct eval_run *r)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < ev->nworkloads; w++)
+		n += r->w[w].ok && !r->w[w].timed;
+	return n;
+}
+
+unsigned analysis_untimed(const struct eval *ev)
+{
+	unsigned n = 0;
+
+	for (unsigned b = 0; b < ev->nblocks; b++) {
+		n += run_untimed(ev, &ev->native[b][0]) + run_untimed(ev, &ev->native[b][1]) +
+		     run_untimed(ev, &ev->native_slow[b]);
+		for (unsigned p = 0; p < ev->npaths; p++)
+			n += run_untimed(ev, &ev->path_run[b][p]);
+	}
 	return n;
 }
 

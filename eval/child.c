@@ -6,6 +6,10 @@
  * Markers: "STEELYARD INIT" ends the boot; "@start NAME SCALE", "@stop NAME CHECKSUM", and
  * "RESULT NAME CHECKSUM WALL CPU CHILDREN" by the guest's own clock. They may stand anywhere in a line: a kernel may have left
  * something in front of them.
+ *
+ * A marker's time is when it is read. A busy host may let both markers of a workload be written before this process runs again:
+ * they come out of the pipe together, and what lies between them is below what this clock can tell. The workload has its
+ * result all the same; its sample says that it has no time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +32,7 @@ struct stream {
 	int fd;
 	char line[LINE_MAX_BYTES];
 	unsigned len;
+	bool more; /* the last read did not empty the pipe */
 };
 
 struct watch {
@@ -37,8 +42,9 @@ struct watch {
 	pid_t pid;
 	bool enough; /* boot_only has what it wants */
 	uint64_t start_wall, mark_wall, mark_cpu;
-	int running;         /* index of the workload between its markers, or -1 */
-	char complaint[200]; /* last line of stderr */
+	unsigned long arrival, mark_arrival; /* what was in the pipe at once arrived together: one number */
+	int running;                         /* index of the workload between its markers, or -1 */
+	char complaint[200];                 /* last line of stderr */
 };
 
 static uint64_t clock_read_ns(clockid_t id)
@@ -56,6 +62,14 @@ static int find_workload(const struct child_spec *s, const char *name)
 		if (!strcmp(s->workload[i], name))
 			return (int)i;
 	return -1;
+}
+
+/* The workload whose start was marked has ended now. */
+static void take_time(const struct watch *w, struct eval_sample *s, uint64_t wall, uint64_t cpu)
+{
+	s->timed = w->arrival != w->mark_arrival && wall >= w->mark_wall + s->repeat && cpu >= w->mark_cpu + s->repeat;
+	s->wall_ns = s->timed ? (wall - w->mark_wall) / s->repeat : 0;
+	s->cpu_ns = s->timed ? (cpu - w->mark_cpu) / s->repeat : 0;
 }
 
 static void take_line(struct watch *w, const char *line)
@@ -77,16 +91,16 @@ static void take_line(struct watch *w, const char *line)
 		w->running = find_workload(w->spec, name);
 		w->mark_wall = wall;
 		w->mark_cpu = cpu;
+		w->mark_arrival = w->arrival;
 	} else if ((p = strstr(line, "@stop ")) && sscanf(p, "@stop %31s %19s", name, sum) == 2) {
 		i = find_workload(w->spec, name);
 		if (i >= 0 && i == w->running) {
 			struct eval_sample *s = &r->w[i];
 
 			s->repeat = w->spec->repeat;
-			s->wall_ns = (wall - w->mark_wall) / s->repeat;
-			s->cpu_ns = (cpu - w->mark_cpu) / s->repeat;
+			take_time(w, s, wall, cpu);
 			memcpy(s->checksum, sum, sizeof(s->checksum));
-			s->ok = s->wall_ns && s->cpu_ns;
+			s->ok = true;
 		}
 		w->running = -1;
 	} else if ((p = strstr(line, "RESULT ")) && sscanf(p, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64, name,
@@ -94,7 +108,7 @@ static void take_line(struct watch *w, const char *line)
 		i = find_workload(w->spec, name);
 		if (i >= 0)
 			r->w[i].guest_wall_ns = gwall / w->spec->repeat;
-		if (i >= 0 && w->spec->native)
+		if (i >= 0 && w->spec->native && r->w[i].timed)
 			r->w[i].cpu_ns += children / w->spec->repeat;
 	}
 }
@@ -107,6 +121,9 @@ static bool drain(struct watch *w, struct stream *s, bool is_stderr)
 
 	if (n <= 0)
 		return n < 0 && (errno == EINTR || errno == EAGAIN);
+	if (!is_stderr && !s->more)
+		w->arrival++;
+	s->more = n == (ssize_t)sizeof(buf);
 	for (ssize_t i = 0; i < n; i++) {
 		if (buf[i] != '\n' && buf[i] != '\r') {
 			if (s->len < LINE_MAX_BYTES - 1)

@@ -55,7 +55,8 @@ const struct eval_path *eval_path_find(const char *name);
 const struct eval_path *eval_path_at(unsigned i); /* NULL past the last */
 
 struct eval_sample {
-	bool ok;
+	bool ok;    /* the workload ended and gave a checksum */
+	bool timed; /* and the host's clock could tell its beginning from its end; else wall_ns and cpu_ns are 0 */
 	char checksum[20];
 	uint64_t wall_ns, cpu_ns; /* host clock between the markers; CPU time of the whole process between them */
 	uint64_t guest_wall_ns;   /* by the guest's own clock: a cross-check */
@@ -121,7 +122,8 @@ void native_run(struct eval *ev, struct eval_run *r, unsigned scale, unsigned cp
 enum metric { METRIC_CPU, METRIC_WALL };
 /* Ratio of path p to native for workload w over the blocks in which both are valid. */
 struct stats_ratio analysis_ratio(const struct eval *ev, unsigned p, unsigned w, enum metric m);
-/* Geometric mean over the workloads of a group (NULL: all); n = 0 when one of them has no valid block on this path. */
+/* Geometric mean over the workloads of a group (NULL: all); n = 0 when one of them has failed in some block. A block in which
+ * one was too short to be timed is left out. */
 struct stats_ratio analysis_suite(const struct eval *ev, unsigned p, const struct eval_group *g, enum metric m);
 /* Path p over path q, geometric mean as above, blocks paired. Both must have the same scale. */
 struct stats_ratio analysis_versus(const struct eval *ev, unsigned p, unsigned q, const struct eval_group *g,
@@ -149,6 +151,8 @@ bool analysis_path_empty(const struct eval *ev, unsigned p);
 const char *analysis_path_failure(const struct eval *ev, unsigned p);
 /* Samples whose guest clock disagrees with the host's by more than 0.5 % (and 1 ms: markers pass a serial line). */
 unsigned analysis_clock_disagreements(const struct eval *ev);
+/* Samples, native ones too, with a result but no time. */
+unsigned analysis_untimed(const struct eval *ev);
 /* "near-native", "within 1.25", ... from the upper bound; "-" without interval. */
 const char *analysis_class(const struct stats_ratio *r);
 

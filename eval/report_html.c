@@ -67,7 +67,8 @@ static void verdict(const struct eval *ev, FILE *f)
 	double resolution = analysis_resolution(ev);
 
 	if (!c.n)
-		fputs("<p class=bad>Resolution unknown: a native run failed.</p>", f);
+		fputs("<p class=bad>Resolution unknown: no block has a time of every workload in both native runs.</p>",
+		      f);
 	else if (!resolution)
 		fputs("<p class=bad>Resolution unknown: one block has no interval.</p>", f);
 	else
@@ -223,7 +224,10 @@ static void sample_rows(const struct eval *ev, FILE *f, const struct eval_run *r
 
 		fprintf(f, "<tr><td class=n>%u</td><td>%s</td><td>%s</td><td class=n>%u&thinsp;%%</td>", r->order, name,
 			ev->workload[w], scale);
-		if (s->ok)
+		if (s->ok && !s->timed)
+			fprintf(f, "<td colspan=2>too short for the clock</td><td><code>%s</code></td></tr>",
+				s->checksum);
+		else if (s->ok)
 			fprintf(f, "<td class=n>%.3f</td><td class=n>%.3f</td><td><code>%s</code></td></tr>",
 				(double)s->cpu_ns * 1e-6, (double)s->wall_ns * 1e-6, s->checksum);
 		else

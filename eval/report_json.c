@@ -4,7 +4,8 @@
  *   run      what was asked, and the environment
  *   boot     one start of a path: times to the first line of init, status, reason of a failure
  *            resident memory of the guest's RAM and of all else then
- *   sample   one workload once; path "native" has pass 0, 1 and, for slow paths, "slow"
+ *   sample   one workload once; path "native" has pass 0, 1 and, for slow paths, "slow"; without "timed" it has a result,
+ *            but took less than the host's clock could tell then, and wall_ns and cpu_ns are null
  *   scaling  of eval smp: time with one processor over time with "cpus" of them
  *   ratio    what follows: effect and interval; workload "geomean" of a group, or of all when the group is null
  */
@@ -207,8 +208,10 @@ static void put_samples(const struct eval *ev, FILE *f, const struct eval_run *r
 		json_object_set_new(j, "ok", json_boolean(s->ok));
 		if (s->ok) {
 			json_object_set_new(j, "repeat", json_integer(s->repeat));
-			json_object_set_new(j, "wall_ns", json_integer((json_int_t)s->wall_ns));
-			json_object_set_new(j, "cpu_ns", json_integer((json_int_t)s->cpu_ns));
+			json_object_set_new(j, "timed", json_boolean(s->timed));
+			json_object_set_new(j, "wall_ns",
+					    s->timed ? json_integer((json_int_t)s->wall_ns) : json_null());
+			json_object_set_new(j, "cpu_ns", s->timed ? json_integer((json_int_t)s->cpu_ns) : json_null());
 			json_object_set_new(j, "guest_wall_ns", json_integer((json_int_t)s->guest_wall_ns));
 			json_object_set_new(j, "checksum", json_string(s->checksum));
 		}

@@ -179,7 +179,8 @@ void report_table(const struct eval *ev)
 	printf("\nSteelyard, eval %s: %u block%s, work %u %%, guest memory %u MiB, seed %llu\n", ev->suite->name,
 	       ev->nblocks, ev->nblocks == 1 ? "" : "s", ev->scale, ev->memory_mb, (unsigned long long)ev->seed);
 	if (!control.n)
-		printf("Resolution unknown: a native run failed (%s).\n", ev->native[0][0].why);
+		printf("Resolution unknown: no block has a time of every workload in both native runs%s%s.\n",
+		       ev->native[0][0].why[0] ? "; " : "", ev->native[0][0].why);
 	else if (!resolution)
 		printf("Resolution unknown: one block has no interval.\n");
 	else
@@ -202,6 +203,11 @@ void report_table(const struct eval *ev)
 	if (slow && ev->slow_scale != ev->scale)
 		printf("interp does %u %% of the work in one block; its ratio is to native with the same work.\n",
 		       ev->slow_scale);
+	if (analysis_untimed(ev))
+		printf("%u samples have a result but no time: both markers had waited for a busy host. More work "
+		       "(--scale) "
+		       "helps.\n",
+		       analysis_untimed(ev));
 	if (clocks)
 		printf("%u samples: the guest's clock and the host's differ by more than 0.5 %% and 1 ms (markers that "
 		       "waited for a busy host, or a guest clock that is wrong).\n",

@@ -44,7 +44,7 @@ struct stats_ratio scaling_ratio(const struct eval *ev, int k, unsigned w, enum 
 	for (unsigned b = 0; b < ev->nblocks; b++) {
 		const struct eval_sample *one = sample_of(ev, k, b, w, false), *many = sample_of(ev, k, b, w, true);
 
-		if (!one->ok || !many->ok || differs(ev, k, b, w, false) || differs(ev, k, b, w, true))
+		if (!one->timed || !many->timed || differs(ev, k, b, w, false) || differs(ev, k, b, w, true))
 			continue;
 		logs[n++] = m == METRIC_CPU ? log((double)one->cpu_ns / (double)many->cpu_ns)
 					    : log((double)one->wall_ns / (double)many->wall_ns);
@@ -83,7 +83,7 @@ static double alone_ms(const struct eval *ev, int k, unsigned w)
 	unsigned n = 0;
 
 	for (unsigned b = 0; b < ev->nblocks; b++)
-		if (sample_of(ev, k, b, w, false)->ok)
+		if (sample_of(ev, k, b, w, false)->timed)
 			logs[n++] = log((double)sample_of(ev, k, b, w, false)->wall_ns);
 	return stats_ratio(logs, n).ratio * 1e-6;
 }
@@ -132,6 +132,8 @@ void scaling_table(const struct eval *ev)
 	}
 	printf("\n\nnative is the same binary on the host, kept to 1 and to %u of its %ld CPUs.\n", ev->cpus,
 	       sysconf(_SC_NPROCESSORS_ONLN));
+	if (analysis_untimed(ev))
+		printf("%u samples have no time: both markers had waited for a busy host.\n", analysis_untimed(ev));
 	for (unsigned p = 0; p < ev->npaths; p++)
 		if (analysis_path_failure(ev, p))
 			printf("%s with %u: %s\n", ev->path[p]->name, ev->path_cpus[p], analysis_path_failure(ev, p));
