@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/coverage.h"
 #include "fastpath/probe_int.h"
 
 #define QUICK_NS 1500000000ull
@@ -144,6 +145,7 @@ static void child(pid_t parent, const struct host_facts *f, bool quick, const st
 		guest_end(&p);
 	}
 	b->now = n;
+	coverage_write();
 	_exit(0);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/coverage.h"
 #include "engine/exec.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -30,10 +31,6 @@ static const struct target {
 	{"control", fuzz_control_one, PATH_INTERP},
 };
 #define TARGETS (sizeof(targets) / sizeof(targets[0]))
-
-#ifdef COVERAGE
-void __gcov_dump(void);
-#endif
 
 struct tally {
 	unsigned passed, failed;
@@ -59,9 +56,7 @@ static void in_child(const struct target *t, const char *path)
 	signal(SIGALRM, SIG_DFL);
 	alarm(HANG_S);
 	t->fn(exact, n);
-#ifdef COVERAGE
-	__gcov_dump(); /* _exit writes no counters */
-#endif
+	coverage_write();
 	_exit(0);
 }
 
