@@ -69,11 +69,13 @@ static int as_child(const char *name)
 		say("@stop a 0123456789abcdef\nRESULT a 0123456789abcdef 5000000 4000000 2000000\n");
 	} else if (!strcmp(name, "together")) {
 		say("@start a 1\n@stop a 0123456789abcdef\nRESULT a 0123456789abcdef 5000000 4000000 2000000\n");
+		burn_ms(3); /* on the other CPU, while the reader looks at the clock */
 	} else if (!strcmp(name, "far")) { /* together too, but more than one read() takes */
 		memset(big, '.', sizeof(big) - 1);
 		memcpy(big, "@start a 1\n", 11);
 		memcpy(big + 8000, "\n@stop a 0123456789abcdef\n", 26);
 		say(big);
+		burn_ms(3);
 	} else if (!strcmp(name, "unended")) {
 		say("@start a 1\n@stop b 0123456789abcdef\n");
 	} else if (!strcmp(name, "complains")) {
