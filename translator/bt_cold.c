@@ -15,6 +15,18 @@
 #include "translator/bt_int.h"
 #include "translator/int_op.h"
 
+/*
+ * Several vCPUs: a store to a page that holds translations reaches memory before they are invalidated. Who executed the new bytes
+ * here in between, and then the old translation, would see the code go back in time (SDM 3A 8.1.3 and 8.2.3.3 allow stale code,
+ * not that). So code is cold there only while its page holds no translation at all: such a store comes after the mark, and
+ * bytes that were read before the mark are not newer than what the translator reads behind it (bt_marked).
+ */
+static bool page_is_marked(const struct vcpu *v, uint64_t page)
+{
+	atomic_thread_fence(memory_order_acquire); /* what has been read, was read before the mark is looked at */
+	return v->vm->ncpus > 1 && page < v->vm->codemap->npages && codemap_test(v->vm->codemap, page);
+}
+
 /* Counts one execution of the block at gpa. true: it stays cold. */
 bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 {
@@ -22,7 +34,7 @@ bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 	unsigned limit = v->vm->cfg.bt_cold;
 	uint8_t *n;
 
-	if (!limit || bt->single || page >= bt->npages)
+	if (!limit || bt->single || page >= bt->npages || page_is_marked(v, page))
 		return false;
 	limit <<= 2 * bt->page_heat[page];
 	h = (gpa >> 12 ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 32) * 0x9e3779b97f4a7c15ull;
@@ -99,6 +111,7 @@ static enum xr run_block(struct vcpu *v, uint32_t key, const uint8_t *page, bool
 {
 	unsigned bits = key & BK_CODE64 ? 64 : 32, n = 0, len;
 	uint64_t at = v->regs.rip >> 12, rip_mask = bits == 64 ? ~0ull : 0xffffffff;
+	uint64_t ram_page = (uint64_t)(page - v->vm->mem.ram_hva) >> 12;
 	enum xr x = XR_NEXT;
 	bool ends = false;
 
@@ -107,6 +120,8 @@ static enum xr run_block(struct vcpu *v, uint32_t key, const uint8_t *page, bool
 	while (!ends && n < BT_MAX_BLOCK_INSNS && v->regs.rip >> 12 == at) {
 		struct shape *s = decode(v, page, bits);
 
+		if (UNLIKELY(page_is_marked(v, ram_page)))
+			break;
 		if (UNLIKELY(!s)) {
 			if (n)
 				break;
@@ -124,7 +139,7 @@ static enum xr run_block(struct vcpu *v, uint32_t key, const uint8_t *page, bool
 			if (policy == BT_CALL) {
 				before_call(v, key, len);
 				s = decode(v, page, bits); /* the look at what follows has used the table */
-				if (!s) {
+				if (!s || page_is_marked(v, ram_page)) {
 					x = XR_JUMP;
 					break;
 				}
