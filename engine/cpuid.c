@@ -475,19 +475,31 @@ void cpuid_build(struct cpuid_table *t, unsigned ncpus)
 	}
 }
 
-void cpuid_drop_immunity(struct cpuid_table *t)
+static void drop(struct cpuid_table *t, const uint8_t *features, unsigned n)
 {
-	static const uint8_t claims[] = {F_ARCH_CAP,  F_AMD_SSB_NO, F_BTC_NO,	 F_AUTOIBRS,
-					 F_SRSO_NO, F_TSA_SQ_NO,	F_TSA_L1_NO};
-
-	for (unsigned i = 0; i < ARRAY_LEN(claims); i++) {
-		const struct feature_row *f = &feature_rows[claims[i]];
+	for (unsigned i = 0; i < n; i++) {
+		const struct feature_row *f = &feature_rows[features[i]];
 		struct cpuid_entry *e = (struct cpuid_entry *)find(t, f->leaf, f->subleaf);
 
 		if (!e)
 			continue;
 		*(f->reg == EAX ? &e->eax : f->reg == EBX ? &e->ebx : f->reg == ECX ? &e->ecx : &e->edx) &= ~(1u << f->bit);
 	}
+}
+
+void cpuid_drop_immunity(struct cpuid_table *t)
+{
+	static const uint8_t claims[] = {F_ARCH_CAP,  F_AMD_SSB_NO, F_BTC_NO,	 F_AUTOIBRS,
+					 F_SRSO_NO, F_TSA_SQ_NO,	F_TSA_L1_NO};
+
+	drop(t, claims, ARRAY_LEN(claims));
+}
+
+void cpuid_drop_random(struct cpuid_table *t)
+{
+	static const uint8_t random[] = {F_RDRAND, F_RDSEED};
+
+	drop(t, random, ARRAY_LEN(random));
 }
 
 static bool table_is_amd(const struct cpuid_table *t)

@@ -30,6 +30,8 @@ void cpuid_build(struct cpuid_table *t, unsigned ncpus);
 /* Takes back the rows that say "not affected" by a speculative side channel: for a guest whose own branches the processor runs.
  * Before the guest's first instruction. */
 void cpuid_drop_immunity(struct cpuid_table *t);
+/* Takes back RDRAND and RDSEED: for runs that must repeat. Before the guest's first instruction. */
+void cpuid_drop_random(struct cpuid_table *t);
 /* What the instruction returns on this vCPU now (APIC ID, OSXSAVE, XCR0-dependent sizes filled in).
  * out: eax ebx ecx edx. Out-of-range leaves answer as the vendor's processors do. */
 void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);

@@ -44,7 +44,8 @@ struct watch {
 	uint64_t start_wall, mark_wall, mark_cpu;
 	unsigned long arrival, mark_arrival; /* what was in the pipe at once arrived together: one number */
 	int running;                         /* index of the workload between its markers, or -1 */
-	char complaint[200];                 /* last line of stderr */
+	char complaint[200];                 /* the last line of stderr that begins with the program's name, or the last one */
+	bool named;                          /* complaint begins so */
 };
 
 static uint64_t clock_read_ns(clockid_t id)
@@ -113,6 +114,19 @@ static void take_line(struct watch *w, const char *line)
 	}
 }
 
+/* A line of stderr. What a program says of itself explains more than what it dumps behind that. */
+static void take_complaint(struct watch *w, const char *line)
+{
+	const char *path = w->spec->argv[0], *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t n = strlen(name);
+	bool named = !strncmp(line, name, n) && line[n] == ':';
+
+	if (w->named && !named)
+		return;
+	w->named = named;
+	snprintf(w->complaint, sizeof(w->complaint), "%.*s", (int)sizeof(w->complaint) - 1, line);
+}
+
 /* false at the end of the stream. */
 static bool drain(struct watch *w, struct stream *s, bool is_stderr)
 {
@@ -132,7 +146,7 @@ static bool drain(struct watch *w, struct stream *s, bool is_stderr)
 		}
 		s->line[s->len] = 0;
 		if (s->len && is_stderr)
-			snprintf(w->complaint, sizeof(w->complaint), "%.*s", (int)sizeof(w->complaint) - 1, s->line);
+			take_complaint(w, s->line);
 		else if (s->len)
 			take_line(w, s->line);
 		s->len = 0;

@@ -451,21 +451,11 @@ void item_immediate(struct probe *p, enum probe_item i, struct probe_item_result
 	fails_why(p, r);
 }
 
-static void on_kick(int sig, siginfo_t *si, void *uc)
-{
-	struct kvm_run *run = si->si_value.sival_ptr;
-
-	(void)sig;
-	(void)uc;
-	if (run)
-		run->immediate_exit = 1;
-}
-
 void item_kick(struct probe *p, enum probe_item i, struct probe_item_result *r)
 {
 	const enum probe_mode m = i == PROBE_ITEM_KICK3 ? PROBE_LONG3 : PROBE_LONG0;
 	const struct itimerspec soon = {.it_value.tv_nsec = 5000000};
-	struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO};
+	struct sigaction sa = {.sa_sigaction = guest_on_kick, .sa_flags = SA_SIGINFO};
 	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
 	struct guest *g = &p->g;
 	struct kvm_regs regs;

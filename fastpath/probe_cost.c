@@ -304,16 +304,6 @@ struct kicker {
 	_Atomic uint64_t sent_ns;
 };
 
-static void on_kick(int sig, siginfo_t *si, void *uc)
-{
-	struct kvm_run *run = si->si_value.sival_ptr;
-
-	(void)sig;
-	(void)uc;
-	if (run)
-		run->immediate_exit = 1;
-}
-
 static void *kick_now_and_then(void *arg)
 {
 	const struct timespec wait = {.tv_nsec = 300000};
@@ -332,7 +322,7 @@ static void *kick_now_and_then(void *arg)
 
 void cost_kick(struct probe *p, enum probe_cost c, struct probe_cost_result *r, unsigned arg)
 {
-	struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO};
+	struct sigaction sa = {.sa_sigaction = guest_on_kick, .sa_flags = SA_SIGINFO};
 	struct guest *g = &p->g;
 	struct kicker k = {.target = pthread_self()};
 	const unsigned n = p->quick ? 20 : 100;

@@ -650,3 +650,13 @@ struct kvm_cpuid2 *probe_supported_cpuid(int sys, bool all)
 		widen(c);
 	return c;
 }
+
+void guest_on_kick(int sig, siginfo_t *si, void *uc)
+{
+	struct kvm_run *run = si->si_value.sival_ptr;
+
+	(void)sig;
+	(void)uc;
+	if (run)
+		run->immediate_exit = 1;
+}

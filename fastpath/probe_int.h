@@ -102,6 +102,8 @@ bool guest_until_exception(struct probe *p, unsigned vector);
 void guest_settle(struct guest *g);
 /* A sentence about g->stop, into g->why. */
 void guest_explain(struct guest *g);
+/* Handler of a kick: makes the KVM_RUN whose struct kvm_run is the signal's value return at once. */
+void guest_on_kick(int sig, siginfo_t *si, void *uc);
 uint64_t guest_word(const struct guest *g, unsigned gpa);
 uint32_t guest_word32(const struct guest *g, unsigned gpa);
 void guest_put(struct guest *g, unsigned gpa, uint64_t value);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A window that missed, filled again without leaving generated code: most misses find their page in the inline TLB, which
- * all access instructions share, because another one has been there since the last flush.
+ * all access instructions share, because another one has been there since the last flush, or in the table of large mappings. That
+ * table also serves the instructions that missed the inline TLB itself.
  *
  * Entered by a jump from an access's stub: S0 is the linear address, bt_cpu.arg names the record, the guest's flags are dead
- * or saved. What the TLB has not got, a window that jumps about, and a write window that would change its region of RAM go
+ * or saved. What neither has got, a window that has moved often enough to be judged, and a write window that would change its region of RAM go
  * on to C (bt_access). A signal in here makes it begin again in C: see bt_signal.c.
  */
 #include "translator/bt_int.h"

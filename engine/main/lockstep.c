@@ -70,18 +70,6 @@ static void line_write(struct chardev *c, const uint8_t *buf, unsigned len)
 	line->n += len;
 }
 
-static void hide_random(struct vm *vm)
-{
-	for (unsigned i = 0; i < vm->cpuid.n; i++) {
-		struct cpuid_entry *e = &vm->cpuid.entry[i];
-
-		if (e->leaf == 1)
-			e->ecx &= ~(1u << 30); /* RDRAND */
-		if (e->leaf == 7 && e->subleaf == 0)
-			e->ebx &= ~(1u << 18); /* RDSEED */
-	}
-}
-
 static enum status make_one(struct ls *l, unsigned side, enum path_id path, struct error *e)
 {
 	struct vm_config cfg = *l->o->cfg;
@@ -94,7 +82,7 @@ static enum status make_one(struct ls *l, unsigned side, enum path_id path, stru
 	st = vm_create(&l->vm[side], &cfg, e);
 	if (st != ST_OK)
 		return st;
-	hide_random(l->vm[side]);
+	cpuid_drop_random(&l->vm[side]->cpuid);
 	line->chr = (struct chardev){.write = line_write, .backend = line};
 	l->vm[side]->serial = l->vm[side]->debugcon = &line->chr;
 	board_connect(l->vm[side]);

@@ -70,15 +70,17 @@ uint64_t wl_bigstart(uint64_t scale)
 	return sum;
 }
 
-uint64_t wl_pingpong(uint64_t scale)
+uint64_t wl_hops(uint64_t n, void (*place)(const void *arg, unsigned side), const void *arg)
 {
-	uint64_t n = 700 * scale, sum = 0;
 	int there[2], back[2];
+	uint64_t sum = 0;
 	uint8_t byte;
 	pid_t pid;
 
 	if (pipe(there) || pipe(back) || (pid = fork()) < 0)
 		exit(1);
+	if (place)
+		place(arg, !pid);
 	if (!pid) {
 		close(there[1]);
 		while (read(there[0], &byte, 1) == 1) {
@@ -99,6 +101,11 @@ uint64_t wl_pingpong(uint64_t scale)
 	close(there[1]);
 	close(back[0]);
 	return wl_mix(sum, wait_for(pid));
+}
+
+uint64_t wl_pingpong(uint64_t scale)
+{
+	return wl_hops(700 * scale, NULL, NULL);
 }
 
 static void *add_one(void *arg)

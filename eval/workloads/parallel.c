@@ -262,42 +262,19 @@ uint64_t wl_shootdown(uint64_t scale)
 	return run_team(&t);
 }
 
+static void place(const void *set, unsigned side)
+{
+	keep_to(set, side);
+}
+
 /* One byte there and back between two processes that stay on different CPUs, where there are two. */
 uint64_t wl_crosspipe(uint64_t scale)
 {
-	uint64_t n = 100 * scale, sum = 0;
-	int there[2], back[2], status;
 	cpu_set_t set;
-	uint8_t byte;
-	pid_t pid;
+	uint64_t sum;
 
 	allowed(&set);
-	if (pipe(there) || pipe(back) || (pid = fork()) < 0)
-		exit(1);
-	if (!pid) {
-		keep_to(&set, 1);
-		close(there[1]);
-		while (read(there[0], &byte, 1) == 1) {
-			byte = (uint8_t)(byte * 5 + 1);
-			if (write(back[1], &byte, 1) != 1)
-				_exit(1);
-		}
-		_exit(0);
-	}
-	keep_to(&set, 0);
-	close(there[0]);
-	close(back[1]);
-	for (uint64_t i = 0; i < n; i++) {
-		byte = (uint8_t)i;
-		if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
-			exit(1);
-		sum += byte;
-	}
-	close(there[1]);
-	close(back[0]);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			exit(1);
+	sum = wl_hops(100 * scale, place, &set);
 	sched_setaffinity(0, sizeof(set), &set);
-	return wl_mix(sum, (uint64_t)status);
+	return sum;
 }

@@ -21,6 +21,10 @@ struct workload {
 /* What "workloads --big" runs, for bigstart. */
 uint32_t wl_big_program(void);
 
+/* One byte n times there and back through two pipes; place, unless NULL, is called first in this process (side 0) and in the
+ * other one (side 1). */
+uint64_t wl_hops(uint64_t n, void (*place)(const void *arg, unsigned side), const void *arg);
+
 /* xorshift64*: a fixed sequence from a fixed seed. */
 static inline uint64_t wl_random(uint64_t *state)
 {

@@ -293,18 +293,6 @@ static void *side_thread(void *arg)
 	return NULL;
 }
 
-static void hide_random(struct vm *vm)
-{
-	for (unsigned i = 0; i < vm->cpuid.n; i++) {
-		struct cpuid_entry *e = &vm->cpuid.entry[i];
-
-		if (e->leaf == 1)
-			e->ecx &= ~(1u << 30); /* RDRAND */
-		if (e->leaf == 7 && e->subleaf == 0)
-			e->ebx &= ~(1u << 18); /* RDSEED */
-	}
-}
-
 static struct side *side_new(enum path_id path)
 {
 	struct side *s = calloc(1, sizeof(*s));
@@ -324,7 +312,7 @@ static struct side *side_new(enum path_id path)
 	if (vm_create(&s->vm, &cfg, &s->err) != ST_OK)
 		FUZZ_FAIL("%s", s->err.msg);
 	close(fd);
-	hide_random(s->vm);
+	cpuid_drop_random(&s->vm->cpuid);
 	clock_start(&s->vm->clock);
 	s->ops = exec_paths[path];
 	s->v = s->vm->vcpu[0];

@@ -2,9 +2,9 @@
 /* Two processors: INIT and SIPI, locked counters, cross-modifying code with a handshake, IPIs both ways, TLB shootdown, NMI. */
 #define GUEST64
 #include "lib.inc"
+#include "ap.inc"
 #define LAPIC 0x40000000
 #define WIN 0x60000000
-#define TRAMP 0x8000
 #define SPIN(cond_jump, mem, val, lab) lab: pause; cmpl $(val), mem; cond_jump lab##b
 test_main:
 	movl $0xfee00097, pd + 4096
@@ -194,43 +194,6 @@ on_nmi:	lock incl nmis
 	ret
 
 /* ---- the other processor ---- */
-	.balign 16
-tramp:
-	.code16
-	cli
-	xor %ax, %ax
-	mov %ax, %ds
-	lgdtl TRAMP + (tramp_gdt - tramp)
-	mov %cr0, %eax
-	or $1, %eax
-	mov %eax, %cr0
-	ljmpl $K_CODE32, $ap32
-	.balign 8
-tramp_gdt:
-	.word gdt_end_ - 1
-	.long gdt
-	.set gdt_end_, SEL_TEST + 64
-tramp_end:
-	.code32
-ap32:	mov $K_DATA, %eax
-	mov %eax, %ds
-	mov %eax, %es
-	mov %eax, %ss
-	mov $pml4, %eax
-	mov %eax, %cr3
-	mov $0x620, %eax
-	mov %eax, %cr4
-	mov $0xc0000080, %ecx
-	rdmsr
-	or $0x901, %eax
-	wrmsr
-	mov %cr0, %eax
-	or $0x80010022, %eax
-	and $~4, %eax
-	and $~0x60000000, %eax
-	mov %eax, %cr0
-	ljmp $K_CODE64, $ap64
-	.code64
 ap64:	mov $ap_stack_top, %esp
 	lidt idtr
 	movl $0x1ff, LAPIC + 0xf0

@@ -5,7 +5,7 @@
  */
 #define GUEST64
 #include "lib.inc"
-#define TRAMP 0x8000
+#include "ap.inc"
 #define STACK 16384
 	.globl stress_fail, pd
 test_main:
@@ -26,43 +26,6 @@ stress_fail:
 	mov %edi, case_no
 	jmp fail
 
-	.balign 16
-tramp:
-	.code16
-	cli
-	xor %ax, %ax
-	mov %ax, %ds
-	lgdtl TRAMP + (tramp_gdt - tramp)
-	mov %cr0, %eax
-	or $1, %eax
-	mov %eax, %cr0
-	ljmpl $K_CODE32, $ap32
-	.balign 8
-tramp_gdt:
-	.word gdt_end_ - 1
-	.long gdt
-	.set gdt_end_, SEL_TEST + 64
-tramp_end:
-	.code32
-ap32:	mov $K_DATA, %eax
-	mov %eax, %ds
-	mov %eax, %es
-	mov %eax, %ss
-	mov $pml4, %eax
-	mov %eax, %cr3
-	mov $0x620, %eax
-	mov %eax, %cr4
-	mov $0xc0000080, %ecx
-	rdmsr
-	or $0x901, %eax
-	wrmsr
-	mov %cr0, %eax
-	or $0x80010022, %eax
-	and $~4, %eax
-	and $~0x60000000, %eax
-	mov %eax, %cr0
-	ljmp $K_CODE64, $ap64
-	.code64
 ap64:	mov 0x40000020, %ebx	/* the local APIC's ID is the processor's number */
 	shr $24, %ebx
 	mov %ebx, %eax

@@ -11,18 +11,7 @@
 #include <unistd.h>
 
 #include "engine/vm.h"
-
-static unsigned passed, failed;
-
-#define CHECK(cond)                                                               \
-	do {                                                                      \
-		if (cond) {                                                       \
-			passed++;                                                 \
-		} else {                                                          \
-			failed++;                                                 \
-			printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #cond); \
-		}                                                                 \
-	} while (0)
+#include "tests/unit/check.h"
 
 /* ---- a path whose guest is a C function ---- */
 

@@ -8,19 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/unit/check.h"
 #include "tests/unit/control_test.h"
-
-static unsigned passed, failed;
-
-#define CHECK(cond)                                                               \
-	do {                                                                      \
-		if (cond) {                                                       \
-			passed++;                                                 \
-		} else {                                                          \
-			failed++;                                                 \
-			printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #cond); \
-		}                                                                 \
-	} while (0)
 
 static char folder[] = "/tmp/steelyard-control-XXXXXX";
 

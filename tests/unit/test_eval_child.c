@@ -3,6 +3,7 @@
  * eval/child.c: what is made of the output of a process, whatever the load of the host. This program is also the process
  * under observation ("test_eval_child as CASE"): it knows from FIONREAD when its reader has what it wrote.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,9 @@ static int as_child(const char *name)
 	} else if (!strcmp(name, "complains")) {
 		fprintf(stderr, "first\nthe reason\n");
 		return 3;
+	} else if (!strcmp(name, "dumps")) {
+		fprintf(stderr, "first\n%s: the reason\nrax 0000000000000000\n", program_invocation_short_name);
+		return 3;
 	} else if (!strcmp(name, "boots")) {
 		say("noise STEELYARD INIT\n");
 		pause();
@@ -144,6 +148,9 @@ int main(int argc, char **argv)
 	r = observe("complains", (struct child_spec){0});
 	check("complains: the last line is the reason",
 	      !r.ok && r.status == 3 && !strcmp(r.why, "status 3: the reason"));
+	r = observe("dumps", (struct child_spec){0});
+	check("dumps: the last line with the program's name is the reason",
+	      !r.ok && r.status == 3 && !strncmp(r.why, "status 3: ", 10) && strstr(r.why, ": the reason"));
 	r = observe("dies", (struct child_spec){0});
 	check("dies: the signal", !r.ok && r.status == 128 + 6);
 	r = observe("hangs", (struct child_spec){.timeout_s = 1});

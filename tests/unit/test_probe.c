@@ -13,18 +13,7 @@
 #include <unistd.h>
 
 #include "fastpath/probe_int.h"
-
-static unsigned passed, failed;
-
-#define CHECK(cond)                                                            \
-	do {                                                                   \
-		if (cond) {                                                    \
-			passed++;                                              \
-		} else {                                                       \
-			failed++;                                              \
-			printf("FAIL %s:%d: %s\n", __FILE__, __LINE__, #cond); \
-		}                                                              \
-	} while (0)
+#include "tests/unit/check.h"
 
 /* ---- hosts ---- */
 
