@@ -16,10 +16,11 @@
 #include "translator/int_op.h"
 
 /*
- * Several vCPUs: a store to a page that holds translations reaches memory before they are invalidated. Who executed the new bytes
- * here in between, and then the old translation, would see the code go back in time (SDM 3A 8.1.3 and 8.2.3.3 allow stale code,
- * not that). So code is cold there only while its page holds no translation at all: such a store comes after the mark, and
- * bytes that were read before the mark are not newer than what the translator reads behind it (bt_marked).
+ * Several vCPUs: a store to a page that holds translations reaches memory before they are invalidated. Who executed the new
+ * bytes here in between, and then the old translation, would see the code go back in time (SDM 3A 8.1.3 allows stale code
+ * until its reader serializes, not that). So code is cold there only while its page holds no translation at all: such a store
+ * comes after the mark, and bytes that were read before the mark are not newer than what the translator reads behind it
+ * (bt_marked).
  */
 static bool page_is_marked(const struct vcpu *v, uint64_t page)
 {
