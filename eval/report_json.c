@@ -82,41 +82,14 @@ static json_t *ask_ourselves(const char *self, char *const argv[])
 	return j;
 }
 
-/*
- * What the probe measured of this host's KVM, its tables cut to names: the verdict on each mode, and the conformance items
- * that fail. Without it nobody can say later what a "kvm" in these results was.
- */
+/* What the probe measured of this host's KVM, in short. Without it nobody can say later what a "kvm" in these results was. */
 static json_t *kvm_verdict_json(const struct eval *ev)
 {
 	char *const argv[] = {(char *)ev->self, (char *)"probe", (char *)"--quick", (char *)"--json", NULL};
-	static const char *const copied[] = {"level", "vendor", "reason", "measured", "quick", "auto", "measured_at"};
-	json_t *probe = ask_ourselves(ev->self, argv), *v = json_object_get(probe, "verdict"), *value;
-	json_t *out = json_object(), *modes = json_object(), *fails = json_array();
-	const char *name;
+	json_t *probe = ask_ourselves(ev->self, argv), *summary = json_incref(json_object_get(probe, "summary"));
 
-	if (!v) {
-		json_decref(probe);
-		json_decref(out);
-		json_decref(modes);
-		json_decref(fails);
-		return json_null();
-	}
-	for (unsigned i = 0; i < sizeof(copied) / sizeof(copied[0]); i++)
-		json_object_set(out, copied[i], json_object_get(v, copied[i]));
-	json_object_set(out, "module", json_object_get(json_object_get(probe, "kvm"), "module"));
-	json_object_foreach(json_object_get(v, "modes"), name, value)
-		json_object_set(modes, name, json_object_get(value, "level"));
-	json_object_foreach(json_object_get(v, "conformance"), name, value)
-	{
-		const char *outcome = json_string_value(json_object_get(value, "outcome"));
-
-		if (outcome && !strcmp(outcome, "fails"))
-			json_array_append_new(fails, json_string(name));
-	}
-	json_object_set_new(out, "modes", modes);
-	json_object_set_new(out, "fails", fails);
 	json_decref(probe);
-	return out;
+	return summary ? summary : json_null();
 }
 
 json_t *environment_json(const struct eval *ev)

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/exec.h"
 #include "fastpath/probe_int.h"
 
 #define EXIT_USAGE 2
@@ -40,35 +39,16 @@ enum probe_level probe_verdict(struct probe_verdict *v)
 	return probe_verdict_for(&f, &(struct probe_options){.effort = PROBE_QUICK}, v);
 }
 
-const char *probe_choose_by(const struct host_facts *f, const struct probe_verdict *v, const char **why)
+const char *probe_choose(const struct host_facts *f, struct probe_verdict *v)
 {
-	const char *no = probe_facts_against_kvm(f);
+	const enum probe_effort effort = probe_facts_against_kvm(f) ? PROBE_CACHED_ONLY : PROBE_QUICK;
 
-	if (no) {
-		*why = no;
-	} else if (!exec_paths[PATH_KVM]) {
-		*why = "this host has hardware virtualization, but this build has no kvm path";
-	} else if (v->auto_ok) {
-		*why = "VT-x or AMD-V runs guests natively, and what they need holds";
-		return "kvm";
-	} else {
-		*why = "KVM here lacks what guests need: `steelyard probe` has the list";
-	}
-	return "bt";
-}
-
-const char *probe_choose(const struct host_facts *f, const char **why)
-{
-	struct probe_verdict v = {0};
-
-	if (!probe_facts_against_kvm(f) && exec_paths[PATH_KVM])
-		probe_verdict_for(f, &(struct probe_options){.effort = PROBE_QUICK}, &v);
-	return probe_choose_by(f, &v, why);
+	probe_verdict_for(f, &(struct probe_options){.effort = effort}, v);
+	return probe_auto_path(v);
 }
 
 static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 {
-	const char *why, *path = probe_choose_by(f, v, &why);
 	json_t *root = probe_facts_json(f);
 	int r;
 
@@ -77,7 +57,8 @@ static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 		return 1;
 	}
 	json_object_set_new(root, "verdict", probe_verdict_json(v));
-	json_object_set_new(root, "auto", json_pack("{s:s,s:s}", "path", path, "why", why));
+	json_object_set_new(root, "summary", probe_summary(f, v));
+	json_object_set_new(root, "auto", json_pack("{s:s,s:s}", "path", probe_auto_path(v), "why", v->auto_why));
 	r = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 	putchar('\n');
 	json_decref(root);

@@ -167,14 +167,14 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 void probe_judge(const struct host_facts *f, struct probe_verdict *v);
 /* Did everything that was to be tried get its turn? */
 bool probe_complete(const struct probe_verdict *v);
+/* This item was to be tried, and was not: the time was up. */
+bool probe_item_late(const struct probe_verdict *v, unsigned i);
+/* What `auto` takes where the verdict is this: "kvm" or "bt". */
+const char *probe_auto_path(const struct probe_verdict *v);
 /* Facts alone: "auto" needs to ask no further. NULL: it needs the verdict. */
 const char *probe_facts_against_kvm(const struct host_facts *f);
 /* One sentence on why the device is not usable, with what to do; false when it is. */
 bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
-
-/* ---- probe.c ---- */
-/* probe_choose with a verdict at hand. */
-const char *probe_choose_by(const struct host_facts *f, const struct probe_verdict *v, const char **why);
 
 /* ---- probe_json.c ---- */
 json_t *probe_facts_json(const struct host_facts *f);

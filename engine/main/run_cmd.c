@@ -121,6 +121,8 @@ struct run_cmd {
 	struct run_switch change;
 	struct run_control control;
 	struct run_context context;
+	char path_why[sizeof(((struct error *)0)->msg)];
+	json_t *probe; /* probe_summary */
 	uint64_t start_ns;
 };
 
@@ -191,21 +193,33 @@ static bool parse_memory(const char *s, uint64_t *bytes)
 }
 
 /* kvm where the probe's verdict says that it is native and right, unless instructions are to be counted; bt else; interp
- * where bt cannot run. */
+ * where bt cannot run. A path that was asked for stays, and this boot's verdict is recorded with it all the same. */
 static void choose_path(struct run_cmd *r)
 {
+	struct probe_verdict v;
 	struct host_facts f;
 	struct error e = {0};
-	const char *why;
+	const char *path;
 
+	probe_host(&f);
+	if (!r->path_auto || r->insn_rows) {
+		probe_verdict_for(&f, &(struct probe_options){.effort = PROBE_CACHED_ONLY}, &v);
+		path = r->path_auto ? "bt" : exec_paths[r->cfg.path]->name;
+		snprintf(r->path_why, sizeof(r->path_why), "%s", r->path_auto ? "--insn-rows counts on bt and interp" : "asked for");
+	} else {
+		path = probe_choose(&f, &v);
+		snprintf(r->path_why, sizeof(r->path_why), "%s", v.auto_why);
+	}
+	r->probe = probe_summary(&f, &v);
 	if (!r->path_auto)
 		return;
-	probe_host(&f);
 	r->cfg.path = PATH_BT;
-	if (!r->insn_rows && !strcmp(probe_choose(&f, &why), "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
+	if (!strcmp(path, "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
 		r->cfg.path = PATH_KVM;
 	else if (exec_paths[PATH_BT]->available(&e) != ST_OK)
 		r->cfg.path = PATH_INTERP;
+	if (e.msg[0])
+		snprintf(r->path_why, sizeof(r->path_why), "%s", e.msg);
 }
 
 static int parse_path(struct run_cmd *r, const char *name)
@@ -568,7 +582,10 @@ static int run_machine(struct run_cmd *r)
 	st = make(r, &e);
 	if (st == ST_OK) {
 		r->start_ns = now_ns();
-		r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin};
+		r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name,
+						  .path_why = r->path_why,
+						  .probe = r->probe,
+						  .setup_ns = r->start_ns - begin};
 		st = run_control_start(&r->control, r->vm, &e);
 	}
 	if (st != ST_OK) {
@@ -628,6 +645,7 @@ int run_main(int argc, char **argv)
 								  .serial = r.serial});
 	else if (status == EXIT_OK)
 		status = run_machine(&r);
+	json_decref(r.probe);
 	free(r.flat);
 	return status;
 }

@@ -121,7 +121,6 @@ static void test_vendor(void)
 
 	for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
 		struct host_facts f = a_host();
-		const char *why;
 
 		f.vmx = row[i].vmx;
 		f.svm = row[i].svm;
@@ -136,8 +135,10 @@ static void test_vendor(void)
 		CHECK(v.auto_ok == (row[i].want == PROBE_VTX || row[i].want == PROBE_AMDV));
 		CHECK(!v.auto_ok == (probe_facts_against_kvm(&f) != NULL));
 		if (!v.auto_ok) {
-			CHECK(!strcmp(probe_choose(&f, &why), "bt"));
-			CHECK(!strcmp(why, v.auto_why));
+			struct probe_verdict chosen;
+
+			CHECK(!strcmp(probe_choose(&f, &chosen), "bt"));
+			CHECK(!strcmp(chosen.auto_why, v.auto_why));
 		}
 	}
 }
@@ -372,6 +373,69 @@ static void test_json(void)
 	free(text);
 }
 
+static const char *text_in(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "(none)";
+}
+
+static bool in_list(const json_t *list, const char *word)
+{
+	size_t i;
+	json_t *w;
+
+	json_array_foreach(list, i, w)
+		if (!strcmp(json_string_value(w), word))
+			return true;
+	return false;
+}
+
+/* What results record: each mode's level, each failed item, what was too late, and the reason of `auto`. */
+static void test_summary(void)
+{
+	struct host_facts f = a_host();
+	struct probe_verdict v;
+	json_t *j, *modes;
+
+	mixed(&v);
+	v.item[PROBE_ITEM_CX16].outcome = PROBE_UNTRIED;
+	probe_judge(&f, &v);
+	j = probe_summary(&f, &v);
+	modes = json_object_get(j, "modes");
+	CHECK(!strcmp(text_in(j, "level"), "partial") && !strcmp(text_in(j, "vendor"), "VT-x"));
+	CHECK(!strcmp(text_in(j, "module"), "kvm_intel") && !strcmp(text_in(j, "access"), "opens"));
+	CHECK(!strcmp(text_in(j, "reason"), v.reason) && json_is_true(json_object_get(j, "quick")));
+	CHECK(json_integer_value(json_object_get(j, "measured_at")) == v.measured_at);
+	CHECK(json_object_size(modes) == PROBE_MODES);
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		CHECK(!strcmp(text_in(modes, probe_modes[m].name), probe_level_name(v.mode[m].level)));
+	CHECK(!strcmp(text_in(modes, "v86"), "unusable") && !strcmp(text_in(modes, "pae"), "native"));
+	CHECK(json_array_size(json_object_get(j, "fails")) == 1);
+	CHECK(in_list(json_object_get(j, "fails"), "syscall_enters_ring0"));
+	CHECK(in_list(json_object_get(j, "late"), "cmpxchg16b_ring0"));
+	CHECK(!in_list(json_object_get(j, "late"), "trap_flag")); /* not asked for in a quick look */
+	CHECK(!strcmp(text_in(json_object_get(j, "auto"), "path"), "bt"));
+	CHECK(!strcmp(text_in(json_object_get(j, "auto"), "why"), v.auto_why));
+	json_decref(j);
+
+	measured(&v);
+	probe_judge(&f, &v);
+	j = probe_summary(&f, &v);
+	CHECK(!strcmp(text_in(j, "level"), "native") && !strcmp(text_in(json_object_get(j, "auto"), "path"), "kvm"));
+	CHECK(!json_array_size(json_object_get(j, "fails")) && !json_array_size(json_object_get(j, "late")));
+	json_decref(j);
+
+	f.kvm = KVM_NO_PERMISSION;
+	memset(&v, 0, sizeof(v));
+	probe_judge(&f, &v);
+	j = probe_summary(&f, &v);
+	CHECK(json_is_false(json_object_get(j, "measured")) && !strcmp(text_in(j, "access"), "denied"));
+	CHECK(!json_object_size(json_object_get(j, "modes")) && strstr(text_in(j, "reason"), "join its group"));
+	CHECK(!strcmp(text_in(json_object_get(j, "auto"), "path"), "bt"));
+	json_decref(j);
+}
+
 /* ---- cache ---- */
 
 static void write_file(const char *path, const char *text)
@@ -576,6 +640,7 @@ int main(void)
 	test_judge_late();
 	test_judge_long();
 	test_json();
+	test_summary();
 	test_cache();
 	test_machinery();
 	test_no_device();
