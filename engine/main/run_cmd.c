@@ -435,6 +435,14 @@ static void on_switch(void *ctx, struct vm *vm, const struct switch_event *ev)
 	fprintf(stderr, "steelyard: %s%s\n", switch_event_text(vm, ev, text, sizeof(text)), isatty(2) ? "\r" : "");
 }
 
+static void on_stall(void *ctx, struct vm *vm, unsigned vcpu, const char *text)
+{
+	struct run_cmd *r = ctx;
+
+	run_control_stalled(&r->control, vm, vcpu, text);
+	fprintf(stderr, "steelyard: %s%s\n", text, isatty(2) ? "\r" : "");
+}
+
 /* For the control socket, on its thread. */
 static json_t *stats_json(void *ctx)
 {
@@ -483,7 +491,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 	if (r->insn_rows && !(r->rows_file = fopen(r->insn_rows, "we")))
 		return error_errno(e, ST_DENIED, "cannot write the file of --insn-rows, %s", r->insn_rows);
 	r->cfg.on_switch = on_switch;
-	r->cfg.on_switch_ctx = r;
+	r->cfg.on_stall = on_stall;
+	r->cfg.on_switch_ctx = r->cfg.on_stall_ctx = r;
 	if ((st = run_control_open(&r->control, stats_json, r, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
 		return st;
 	run_control_listen(&r->control, &r->cfg);
@@ -567,6 +576,17 @@ static void close_lines(struct run_cmd *r)
 		fclose(r->rows_file);
 }
 
+/* A vCPU is still in guest code, and may come back at any moment to what it knows: nothing is freed, the process ends. The terminal
+ * is restored by its child. */
+static void leave_lost(struct run_cmd *r, const char *text)
+{
+	vm_destroy(r->vm);
+	run_control_close(&r->control);
+	fputs(text ? text : "", stderr);
+	fflush(NULL);
+	_exit(EXIT_HOST);
+}
+
 static int run_machine(struct run_cmd *r)
 {
 	uint64_t begin = now_ns(), wall_ns;
@@ -609,6 +629,8 @@ static int run_machine(struct run_cmd *r)
 		error_set(&e, ST_IO, "cannot write all of --insn-rows to %s: is the disk full?", r->insn_rows);
 		status = EXIT_HOST;
 	}
+	if (r->vm->lost)
+		leave_lost(r, text);
 	vm_destroy(r->vm);
 	close_lines(r);
 	if (text)
