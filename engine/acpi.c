@@ -22,10 +22,10 @@
 #define OEM_TABLE_ID "STEELYRD"
 #define CREATOR_ID "STLY"
 
-/* FADT flags (table 5.10) and IA-PC boot flags (table 5.11) */
+/* FADT flags (table 5.10) and IA-PC boot flags (table 5.11). PWR_BUTTON, bit 4, is clear: the button is fixed hardware, bit 8 of the
+ * PM1 registers. */
 #define FADT_WBINVD (1u << 0)
 #define FADT_PROC_C1 (1u << 2)
-#define FADT_PWR_BUTTON (1u << 4) /* none as fixed hardware */
 #define FADT_SLP_BUTTON (1u << 5) /* none as fixed hardware */
 #define FADT_FIX_RTC (1u << 6)    /* the RTC's wake status is not in the fixed registers */
 #define FADT_TMR_VAL_EXT (1u << 8)
@@ -164,7 +164,7 @@ static uint32_t write_fadt(struct tables *t, uint32_t facs, uint32_t dsdt)
 	put16(p + 98, 0xfff);
 	p[108] = BOARD_RTC_CENTURY;
 	put16(p + 109, BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA | BOOT_NO_MSI);
-	put32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC |
+	put32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
 			       (BOARD_PM_TMR_32BIT ? FADT_TMR_VAL_EXT : 0) | FADT_RESET_REG_SUP);
 	put_gas(p + 116, BOARD_RESET_PORT, 1, 1);
 	p[128] = BOARD_RESET_VALUE;

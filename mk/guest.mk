@@ -5,6 +5,9 @@ GUEST ?= $(if $(filter build/san-%,$(O)),build,$(O))/guest
 GUEST_ARCHS := amd64 i386
 GUEST_KERNEL_amd64 := linux-image-cloud-amd64
 GUEST_KERNEL_i386 := linux-image-686
+# Drivers that the kernel has as modules and our initramfs brings along; init loads them in this order. button: the ACPI power
+# button, for "steelyard vm stop".
+GUEST_MODULES := kernel/drivers/acpi/button.ko
 WORKLOAD_SRCS := $(filter-out eval/workloads/init.c,$(wildcard eval/workloads/*.c))
 GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Wshadow -static -s -fno-tree-loop-distribute-patterns -ffp-contract=off
 GUEST_CFLAGS_amd64 := -march=x86-64
@@ -17,10 +20,10 @@ GUEST_BUILDS := $(if $(HAVE_M32),$(GUEST_ARCHS),amd64)
 guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST
 	$(if $(HAVE_M32),,@echo "guest files: no i386 guest: this compiler cannot link with -m32 (gcc-multilib)")
 
-# One download for both; a change of the script fetches again.
-$(GUEST)/%/MANIFEST: mk/guest-files.sh
+# One download for both; a change of the script or of this file fetches again.
+$(GUEST)/%/MANIFEST: mk/guest-files.sh mk/guest.mk
 	@echo "guest files: Debian $* kernel and busybox"
-	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D)
+	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D) $(GUEST_MODULES)
 $(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h eval/workloads/table.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $(WORKLOAD_SRCS)
@@ -33,7 +36,9 @@ $(O)/mkcpio: mk/mkcpio.c
 $(GUEST)/%/initrd: $(GUEST)/%/MANIFEST $(GUEST)/%/init $(GUEST)/%/workloads $(O)/mkcpio
 	$(Q)$(O)/mkcpio dir:/bin:755 dir:/dev:755 char:/dev/console:600:5:1 char:/dev/null:666:1:3 dir:/proc:755 dir:/sys:755 \
 		dir:/tmp:1777 dir:/root:700 dir:/etc:755 file:/init:755:$(@D)/init file:/bin/busybox:755:$(@D)/busybox \
-		file:/bin/workloads:755:$(@D)/workloads link:/bin/sh:busybox >$@.part
+		file:/bin/workloads:755:$(@D)/workloads link:/bin/sh:busybox \
+		dir:/lib:755 dir:/lib/modules:755 file:/lib/modules/load:644:$(@D)/modules/load \
+		$(foreach m,$(notdir $(GUEST_MODULES)),file:/lib/modules/$m:644:$(@D)/modules/$m) >$@.part
 	$(Q)mv $@.part $@
 $(GUEST)/MANIFEST: $(GUEST_BUILDS:%=$(GUEST)/%/initrd)
 	$(Q)for a in $(GUEST_BUILDS); do sed "/^#/!s|^|$$a/|" $(GUEST)/$$a/MANIFEST; \
