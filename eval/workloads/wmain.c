@@ -11,6 +11,7 @@
  * --repeat does the same work N times between the markers; the checksum is that of one.
  * --one-cpu keeps to the CPU it is on: workloads of several processes or threads then run as on a machine with one;
  * --cpus N keeps to N.
+ * --clocks FILE watches the guest's time until FILE exists (clocks.c).
  * --nothing and --big are what the workloads "exec" and "bigstart" execute.
  */
 #include <inttypes.h>
@@ -94,6 +95,8 @@ int main(int argc, char **argv)
 			stays = stay_on_cpus((unsigned)strtoul(argv[++i], NULL, 10));
 		else if (!strcmp(argv[i], "--nothing"))
 			return 7;
+		else if (!strcmp(argv[i], "--clocks") && i + 1 < argc)
+			return wl_clocks(argv[i + 1]);
 		else if (!strcmp(argv[i], "--big"))
 			return (int)(wl_big_program() & 127);
 		else if (!strcmp(argv[i], "--repeat") && i + 1 < argc)
