@@ -3,15 +3,14 @@
 #
 # guest-files.sh ARCH KERNEL_PACKAGE DIR [MODULE...]
 #
-# Puts Debian's own kernel and static busybox into DIR: vmlinuz, busybox, modules/NAME.ko for each MODULE (a path below
-# the kernel's module folder), modules/load with their names in this order, and a line for each in MANIFEST. The packages
+# Puts Debian's own kernel, modules of it and static busybox into DIR: vmlinuz, MODULE.ko, busybox, and a line for each in MANIFEST. The packages
 # are downloaded and unpacked, never installed. The system's apt configuration supplies the sources and keys; when it
 # cannot answer for ARCH (another architecture, no lists, lists older than the archive) a set of lists private to DIR is
 # used, so that the system's own state is never changed and no privileges are needed.
 set -eu
 arch=$1 kernel=$2 dir=$3
 shift 3
-mkdir -p "$dir/modules"
+mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 work=$dir/.fetch
 rm -rf "$work/new"
@@ -58,17 +57,13 @@ extract() { # package pattern, path inside, destination
 	dpkg-deb --fsys-tarfile "$deb" | tar -x -O --wildcards "$2" >"$3.part"
 	[ -s "$3.part" ] || fail "$deb holds no $2"
 	mv "$3.part" "$3"
-	printf '%s %s %s %s %s\n' "${3#"$dir/"}" "$(sha256sum <"$3" | cut -d' ' -f1)" \
+	printf '%s %s %s %s %s\n' "$(basename "$3")" "$(sha256sum <"$3" | cut -d' ' -f1)" \
 		"$(dpkg-deb -f "$deb" Package)" "$(dpkg-deb -f "$deb" Version)" "$(sha256sum <"$deb" | cut -d' ' -f1)" >>"$work/manifest"
 }
 echo "# file sha256 package version package-sha256" >"$work/manifest"
 extract 'linux-image-*.deb' './boot/vmlinuz-*' "$dir/vmlinuz"
+for m; do extract 'linux-image-*.deb' "*/$m.ko" "$dir/$m.ko"; done
 extract 'busybox-static_*.deb' './bin/busybox' "$dir/busybox"
 chmod 755 "$dir/busybox"
-: >"$dir/modules/load"
-for module; do
-	extract 'linux-image-*.deb' "./lib/modules/*/$module" "$dir/modules/$(basename "$module")"
-	basename "$module" >>"$dir/modules/load"
-done
 mv "$work/manifest" "$dir/MANIFEST"
 rm -rf "$work"

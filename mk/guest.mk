@@ -7,7 +7,7 @@ GUEST_KERNEL_amd64 := linux-image-cloud-amd64
 GUEST_KERNEL_i386 := linux-image-686
 # Drivers that the kernel has as modules and our initramfs brings along; init loads them in this order. button: the ACPI power
 # button, for "steelyard vm stop".
-GUEST_MODULES := kernel/drivers/acpi/button.ko
+GUEST_MODULES := button
 WORKLOAD_SRCS := $(filter-out eval/workloads/init.c,$(wildcard eval/workloads/*.c))
 GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Wshadow -static -s -fno-tree-loop-distribute-patterns -ffp-contract=off
 GUEST_CFLAGS_amd64 := -march=x86-64
@@ -34,11 +34,12 @@ $(O)/mkcpio: mk/mkcpio.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
 $(GUEST)/%/initrd: $(GUEST)/%/MANIFEST $(GUEST)/%/init $(GUEST)/%/workloads $(O)/mkcpio
+	$(Q)printf '%s.ko\n' $(GUEST_MODULES) >$(@D)/modules.load
 	$(Q)$(O)/mkcpio dir:/bin:755 dir:/dev:755 char:/dev/console:600:5:1 char:/dev/null:666:1:3 dir:/proc:755 dir:/sys:755 \
 		dir:/tmp:1777 dir:/root:700 dir:/etc:755 file:/init:755:$(@D)/init file:/bin/busybox:755:$(@D)/busybox \
 		file:/bin/workloads:755:$(@D)/workloads link:/bin/sh:busybox \
-		dir:/lib:755 dir:/lib/modules:755 file:/lib/modules/load:644:$(@D)/modules/load \
-		$(foreach m,$(notdir $(GUEST_MODULES)),file:/lib/modules/$m:644:$(@D)/modules/$m) >$@.part
+		dir:/lib:755 dir:/lib/modules:755 file:/lib/modules/load:644:$(@D)/modules.load \
+		$(foreach m,$(GUEST_MODULES),file:/lib/modules/$m.ko:644:$(@D)/$m.ko) >$@.part
 	$(Q)mv $@.part $@
 $(GUEST)/MANIFEST: $(GUEST_BUILDS:%=$(GUEST)/%/initrd)
 	$(Q)for a in $(GUEST_BUILDS); do sed "/^#/!s|^|$$a/|" $(GUEST)/$$a/MANIFEST; \
