@@ -85,6 +85,17 @@ else
 	done | none "no mutable globals or function statics but: $allowed"
 fi
 
+# ---- what a failing KVM is tested with ----
+header=$(printf '#include <linux/kvm.h>\n' | gcc -E -dM -x c - 2>/dev/null)
+cat fastpath/kvm_*.[ch] | sed 's,/\*.*\*/,,' | grep -oE '\bKVM_[A-Z0-9_]+' | sort -u | while read -r n; do
+	grep -qE "^#define $n _IO" <<<"$header" || continue
+	grep -qE "\b$n\b.*(ioctl|case|,)|ioctl.*\b$n\b" fastpath/kvm_*.[ch] || continue
+	grep -qF "{$n, \"$n\"," tests/unit/test_kvm.c || echo "$n"
+done | none "every request that fastpath/kvm_*.c makes of KVM has its row in tests/unit/test_kvm.c"
+reasons=$(sed -n 's/^#define EXIT_REASONS \([0-9]*\) .*/\1/p' tests/unit/test_kvm.c)
+sed -n 's/^#define \(KVM_EXIT_[A-Z0-9_]*\) *\([0-9][0-9]*\)$/\2 \1/p' <<<"$header" | awk -v n="$reasons" '$1 >= n { print $2 ": " $1 }
+	END { if (!NR) print "no exit reasons in <linux/kvm.h>" }' | none "every exit reason of <linux/kvm.h> is below $reasons, and tried"
+
 # ---- pages ----
 # The first column of the tables under a heading of README.md, without the quotes.
 column() { awk -v h="$1" '/^#/ { on = $0 == h } on && /^\| `/' README.md | sed 's/^| `\([^`]*\)`.*/\1/; s/\\|/|/g'; }
