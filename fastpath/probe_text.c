@@ -93,7 +93,7 @@ static void print_items(const struct probe_verdict *v)
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
 		if (v->item[i].outcome == PROBE_UNTRIED && v->quick && !probe_items[i].quick)
 			not_asked++;
-		else if (v->item[i].outcome == PROBE_UNTRIED)
+		else if (v->item[i].outcome == PROBE_UNTRIED && !v->item[i].evidence[0])
 			late++;
 		else
 			printf("%-23s %-7s %s\n", probe_items[i].name, word[v->item[i].outcome], v->item[i].evidence);

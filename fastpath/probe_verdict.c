@@ -162,7 +162,7 @@ static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 	r->reason[0] = 0;
 	if (!r->tried) {
 		r->level = PROBE_UNKNOWN;
-		append(r->reason, sizeof(r->reason), "the time for all of it was up");
+		append(r->reason, sizeof(r->reason), "%s", r->evidence[0] ? r->evidence : "the time for all of it was up");
 		return;
 	}
 	if (!r->runs) {

@@ -606,12 +606,58 @@ static void test_machinery(void)
 
 	/* a deadline that has passed, and one that passes meanwhile */
 	memset(&v, 0, sizeof(v));
-	CHECK(probe_run_tests(&f, true, t, ARRAY_LEN(t), 0, &v) == 0 && v.item[0].outcome == PROBE_UNTRIED);
+	CHECK(probe_run_tests(&f, true, t, ARRAY_LEN(t), 0, &v) == 0);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++)
+		CHECK(v.item[i].outcome == PROBE_UNTRIED && !strcmp(v.item[i].evidence, "not measured: no time left"));
 	const struct probe_test late[] = {{never_ends, lost, 0, 0, 60000}, {runs_well, lost, 1, 0, 1000}};
 
 	CHECK(probe_run_tests(&f, true, late, ARRAY_LEN(late), probe_now_ns() + 20000000, &v) == 0);
 	CHECK(v.item[0].outcome == PROBE_UNTRIED && strstr(v.item[0].evidence, "time for all of it was up") &&
-	      v.item[1].outcome == PROBE_UNTRIED);
+	      v.item[1].outcome == PROBE_UNTRIED && strstr(v.item[1].evidence, "no time left"));
+
+	/* several that stall one after the other, whatever they do with signals: each is a result, or is told to have had no time;
+	 * what stands before them stays */
+	struct probe_test stalls[12] = {{runs_well, lost, 0, 0, 1000}};
+	unsigned done = 0, no_time = 0, running = 0;
+
+	for (unsigned i = 1; i < ARRAY_LEN(stalls); i++)
+		stalls[i] = (struct probe_test){i % 2 ? never_ends : waits_for_alarm, lost, i, 0, 40};
+	memset(&v, 0, sizeof(v));
+	probe_run_tests(&f, true, stalls, ARRAY_LEN(stalls), probe_now_ns() + 700000000, &v);
+	for (unsigned i = 0; i < ARRAY_LEN(stalls); i++) {
+		CHECK(v.item[i].evidence[0]);
+		running += strstr(v.item[i].evidence, "still running") != NULL;
+		no_time += strstr(v.item[i].evidence, "no time left") != NULL;
+		done += v.item[i].outcome != PROBE_UNTRIED;
+		CHECK(!no_time || v.item[i].outcome == PROBE_UNTRIED); /* in order: none behind the first that came too late */
+	}
+	CHECK(done + running + no_time == ARRAY_LEN(stalls) && running <= 1);
+	CHECK(no_time > 0); /* six of them take 40 ms twice, and more, to be found out: 11 do not fit */
+}
+
+/* A whole quick look that is out of time before it begins: every row that was to be tried says so, the others say nothing. */
+static void test_no_time(void)
+{
+	struct probe_verdict v = {0};
+	struct host_facts f = a_host();
+	unsigned late = 0;
+
+	v.measured = v.quick = true;
+	for (unsigned i = 0; i < PROBE_ITEMS; i++)
+		if (probe_items[i].quick)
+			snprintf(v.item[i].evidence, PROBE_TEXT, "not measured: no time left");
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		snprintf(v.mode[m].evidence, PROBE_TEXT, "not measured: no time left");
+	probe_judge(&f, &v);
+	CHECK(v.level == PROBE_UNKNOWN && !v.auto_ok && !probe_complete(&v));
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		CHECK(v.mode[m].level == PROBE_UNKNOWN && !strcmp(v.mode[m].reason, "not measured: no time left"));
+	for (unsigned i = 0; i < PROBE_ITEMS; i++)
+		late += probe_item_late(&v, i);
+	json_t *j = probe_summary(&f, &v);
+
+	CHECK(late > 0 && json_array_size(json_object_get(j, "late")) == late);
+	json_decref(j);
 }
 
 /* Whole measurements of a device that is none of KVM's: every row has its reason, nothing is native. */
@@ -643,6 +689,7 @@ int main(void)
 	test_summary();
 	test_cache();
 	test_machinery();
+	test_no_time();
 	test_no_device();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed > 0;
