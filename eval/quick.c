@@ -23,6 +23,7 @@
 #include "engine/status.h"
 #include "eval/eval.h"
 #include "eval/quick.h"
+#include "eval/schema.h"
 
 static void usage(FILE *f, const struct eval_suite *suite)
 {
@@ -450,6 +451,10 @@ int eval_main(int argc, char **argv)
 
 	if (suite)
 		return suite_main(suite, argc, argv);
+	if (argc == 2 && !strcmp(argv[1], "schema")) {
+		schema_print(stdout);
+		return 0;
+	}
 	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		usage(stdout, NULL);
 		return 0;
