@@ -23,6 +23,9 @@
 #include "engine/status.h"
 #include "eval/eval.h"
 #include "eval/quick.h"
+
+int report_main(int argc, char **argv);
+int compare_main(int argc, char **argv);
 #include "eval/schema.h"
 
 static void usage(FILE *f, const struct eval_suite *suite)
@@ -451,6 +454,10 @@ int eval_main(int argc, char **argv)
 
 	if (suite)
 		return suite_main(suite, argc, argv);
+	if (argc >= 2 && !strcmp(argv[1], "report"))
+		return report_main(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "compare"))
+		return compare_main(argc - 1, argv + 1);
 	if (argc == 2 && !strcmp(argv[1], "schema")) {
 		schema_print(stdout);
 		return 0;

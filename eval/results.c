@@ -164,7 +164,7 @@ static int take_path(struct results *r, const char *name, unsigned cpus)
 	p->name = name;
 	p->cpus = cpus;
 	if (cpus > 1)
-		snprintf(p->label, sizeof(p->label), "%.36s x%u", name, cpus);
+		snprintf(p->label, sizeof(p->label), "%.32s x%u", name, cpus);
 	else
 		snprintf(p->label, sizeof(p->label), "%.40s", name);
 	return (int)r->npaths - 1;
