@@ -13,13 +13,15 @@
 #define MICROVM "microvm,x-option-roms=off"
 
 static const struct eval_path paths[] = {
-	{"bt", "our translator", PEER_STEELYARD, "bt", .timeout_s = 120},
-	{"interp", "our interpreter", PEER_STEELYARD, "interp", .slow = true, .timeout_s = 600},
-	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", .timeout_s = 60},
-	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .timeout_s = 180},
-	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .timeout_s = 60},
+	{"bt", "our translator", PEER_STEELYARD, "bt", .timeout_s = 120, .boot_s = 60, .slowdown = 100},
+	{"interp", "our interpreter", PEER_STEELYARD, "interp", .slow = true, .timeout_s = 600, .boot_s = 300,
+	 .slowdown = 3000},
+	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", .timeout_s = 60, .boot_s = 30, .slowdown = 100},
+	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .timeout_s = 180, .boot_s = 90,
+	 .slowdown = 300},
+	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .timeout_s = 60, .boot_s = 30, .slowdown = 100},
 	{"qemu-microvm", "QEMU's translator, tuned microvm, boot only", PEER_QEMU, "tcg", .machine = MICROVM,
-	 .boot_only = true, .timeout_s = 60},
+	 .boot_only = true, .timeout_s = 60, .boot_s = 60, .slowdown = 100},
 };
 
 /* The rows' times are for eight workloads at a quarter of their work. */
