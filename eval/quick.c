@@ -25,6 +25,9 @@
 #include "eval/quick.h"
 #include "eval/run_cmd.h"
 
+int report_main(int argc, char **argv);
+int compare_main(int argc, char **argv);
+
 static void usage(FILE *f, const struct eval_suite *suite)
 {
 	fprintf(f, "usage: steelyard eval %s [options]\n", suite ? suite->name : "KIND");
@@ -456,6 +459,10 @@ int eval_main(int argc, char **argv)
 		return rc;
 	if (suite)
 		return suite_main(suite, argc, argv);
+	if (argc >= 2 && !strcmp(argv[1], "report"))
+		return report_main(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "compare"))
+		return compare_main(argc - 1, argv + 1);
 	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		usage(stdout, NULL);
 		return 0;
