@@ -25,6 +25,7 @@ struct eval_group {
 const struct eval_group *group_at(unsigned i);
 const struct eval_group *group_find(const char *name);
 const char *workload_at(unsigned i);
+const char *workload_what(unsigned i);
 const struct eval_group *workload_group(const char *name);
 /* A kind of evaluation: the defaults of its options. */
 struct eval_suite {
@@ -35,6 +36,9 @@ struct eval_suite {
 	bool by_group; /* means for each group; native first and last in a block */
 	const char *out_dir;
 	unsigned cpus; /* each path, and native, with one processor and with so many (eval/scaling.c); 0: with one */
+	/* of eval run */
+	const char *groups; /* when workloads is NULL */
+	unsigned blocks_max, pilot_blocks, together, wait_s;
 };
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);
@@ -50,6 +54,8 @@ struct eval_path {
 	bool slow;           /* gets the small scale and one block */
 	bool boot_only;      /* is ended at the first line of init */
 	unsigned timeout_s;  /* for one boot with all its workloads */
+	unsigned boot_s;     /* a boot that takes longer hangs */
+	unsigned slowdown;   /* a workload that takes so many times as long as natively, and 15 s, hangs */
 };
 const struct eval_path *eval_path_find(const char *name);
 const struct eval_path *eval_path_at(unsigned i); /* NULL past the last */

@@ -11,20 +11,27 @@ static const struct eval_group groups[] = {
 };
 
 static const struct {
-	const char *name, *group;
+	const char *name, *group, *what;
 } workloads[] = {
-#define W(name, group, what) {#name, #group},
+#define W(name, group, what) {#name, #group, what},
 #include "eval/workloads/table.def"
 };
 
+#define SUITE "int,fp,mem,os,gen"
 static const struct eval_suite suites[] = {
 	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings",
-	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo", 0},
+	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo", 0, NULL, 4, 0, 8, 10},
 	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, "bt,qemu-tcg,qemu-microvm", 5, 30,
-	 true, "build/bench", 0},
+	 true, "build/bench", 0, SUITE, 5, 0, 12, 60},
 	{"smp", "parallel work, threads and hand-overs with one processor and with several",
 	 "parproc,parthread,atomics,barrier,shootdown,thread,pingpong,crosspipe,handover,fork", "bt", 5, 25, false,
-	 "build/smp", 2},
+	 "build/smp", 2, NULL, 5, 0, 10, 60},
+	{"cpu", "integer, floating point and memory workloads", NULL, "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, true,
+	 "build/cpu", 0, "int,fp,mem", 30, 2, 8, 600},
+	{"os", "operating-system workloads", NULL, "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, true, "build/os", 0, "os",
+	 30, 2, 8, 600},
+	{"full", "everything, on every path and peer, blocks by a pilot", NULL,
+	 "bt,interp,kvm,qemu-tcg,qemu-kvm,qemu-microvm", 6, 30, true, "build/full", 0, SUITE, 30, 2, 8, 1800},
 };
 
 const struct eval_suite *suite_at(unsigned i)
@@ -56,6 +63,11 @@ const struct eval_group *group_find(const char *name)
 const char *workload_at(unsigned i)
 {
 	return i < ARRAY_LEN(workloads) ? workloads[i].name : NULL;
+}
+
+const char *workload_what(unsigned i)
+{
+	return i < ARRAY_LEN(workloads) ? workloads[i].what : NULL;
 }
 
 const struct eval_group *workload_group(const char *name)

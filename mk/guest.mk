@@ -24,10 +24,10 @@ guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST
 $(GUEST)/%/MANIFEST: mk/guest-files.sh mk/guest.mk
 	@echo "guest files: Debian $* kernel and busybox"
 	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D) $(GUEST_MODULES)
-$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h eval/workloads/table.def
+$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h eval/workloads/port.h eval/workloads/table.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $(WORKLOAD_SRCS)
-$(GUEST)/%/init: eval/workloads/init.c
+$(GUEST)/%/init: eval/workloads/init.c eval/workloads/port.h
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $<
 $(O)/mkcpio: mk/mkcpio.c

@@ -19,6 +19,7 @@
 #include "engine/io.h"
 #include "engine/main/lockstep.h"
 #include "engine/main/run_control.h"
+#include "engine/main/run_marks.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/run_switch.h"
 #include "engine/main/verbs.h"
@@ -51,6 +52,7 @@ enum option_id {
 	OPT_STATS,
 	OPT_JSON,
 	OPT_INSN_ROWS,
+	OPT_MARKS,
 	OPT_NO_REBOOT,
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
@@ -89,6 +91,7 @@ static const struct option_row rows[] = {
 	{"json", NULL, "the same as one line of JSON", OPT_JSON},
 	{"insn-rows", "F", "write to F how often each row of the instruction tables was executed (interp, bt)",
 	 OPT_INSN_ROWS},
+	{"marks", "F", "write to F a line of JSON with clocks and counters for each line that the guest writes to port 0xe9", OPT_MARKS},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
 	 OPT_NO_FALLBACK},
@@ -117,6 +120,7 @@ struct run_cmd {
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
 	FILE *rows_file; /* of insn_rows */
+	struct run_marks marks;
 	struct timer timer;
 	struct run_switch change;
 	struct run_control control;
@@ -325,6 +329,9 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		r->insn_rows = arg;
 		r->cfg.count_rows = true;
 		return EXIT_OK;
+	case OPT_MARKS:
+		r->marks.path = arg;
+		return EXIT_OK;
 	case OPT_NO_REBOOT:
 		r->cfg.no_reboot = true;
 		return EXIT_OK;
@@ -475,6 +482,10 @@ static enum status open_lines(struct run_cmd *r, struct error *e)
 		return st;
 	chardev_on_stats(r->serial_dev, show_stats, r);
 	r->cfg.serial = r->cfg.debugcon = r->serial_dev;
+	if (r->marks.path) {
+		r->cfg.debugcon = NULL; /* run_marks_start connects it: it is no host end that an I/O thread serves */
+		return run_marks_open(&r->marks, e);
+	}
 	if (!strcmp(r->debugcon, "serial"))
 		return ST_OK;
 	st = chardev_open(r->debugcon, &r->debugcon_dev, e);
@@ -572,6 +583,7 @@ static void close_lines(struct run_cmd *r)
 	chardev_close(r->debugcon_dev);
 	chardev_close(r->serial_dev);
 	run_control_close(&r->control);
+	run_marks_close(&r->marks);
 	if (r->rows_file)
 		fclose(r->rows_file);
 }
@@ -613,6 +625,7 @@ static int run_machine(struct run_cmd *r)
 		close_lines(r);
 		return verb_fail(&e);
 	}
+	run_marks_start(&r->marks, r->vm);
 	o = vm_run(r->vm);
 	wall_ns = now_ns() - r->start_ns;
 	status = outcome_status(r->vm, o);
@@ -629,9 +642,14 @@ static int run_machine(struct run_cmd *r)
 		error_set(&e, ST_IO, "cannot write all of --insn-rows to %s: is the disk full?", r->insn_rows);
 		status = EXIT_HOST;
 	}
+	run_marks_stop(&r->marks);
 	if (r->vm->lost)
 		leave_lost(r, text);
 	vm_destroy(r->vm);
+	if (!run_marks_close(&r->marks)) {
+		error_set(&e, ST_IO, "cannot write all of --marks to %s: is the disk full?", r->marks.path);
+		status = EXIT_HOST;
+	}
 	close_lines(r);
 	if (text)
 		fputs(text, stderr);
@@ -660,6 +678,8 @@ int run_main(int argc, char **argv)
 		help(stdout);
 	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))
 		status = verb_usage("--lockstep runs without a control socket: leave out --name and --control");
+	else if (status == EXIT_OK && r.marks.path && (r.lockstep || strcmp(r.debugcon, "serial")))
+		status = verb_usage("--marks takes port 0xe9 for itself: leave out --debugcon and --lockstep");
 	else if (status == EXIT_OK && r.lockstep)
 		status = lockstep_main(&(struct lockstep_options){.cfg = &r.cfg,
 								  .max_insns = r.lockstep_insns,

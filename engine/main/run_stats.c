@@ -114,9 +114,18 @@ static json_t *json_switches(struct vm *vm)
 	return all;
 }
 
+json_t *run_stats_counters(struct vm *vm)
+{
+	json_t *sum = json_object();
+
+	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
+		json_object_set_new(sum, counters[i].name, json_count(counter_sum(vm, &counters[i])));
+	return sum;
+}
+
 static void add_stats(struct vm *vm, const struct run_context *c, json_t *root)
 {
-	json_t *sum = json_object(), *cpus = json_array();
+	json_t *cpus = json_array();
 
 	json_object_set_new(root, "path", json_string(c->path));
 	json_object_set_new(root, "path_why", json_string(c->path_why));
@@ -131,9 +140,7 @@ static void add_stats(struct vm *vm, const struct run_context *c, json_t *root)
 	json_object_set_new(root, "vcpu_cpu_s", cpus);
 	json_object_set_new(root, "io_cpu_s", json_real(seconds(io_cpu_ns(vm->io))));
 	json_object_set_new(root, "resets", json_integer((json_int_t)vm->resets));
-	for (unsigned i = 0; i < ARRAY_LEN(counters); i++)
-		json_object_set_new(sum, counters[i].name, json_count(counter_sum(vm, &counters[i])));
-	json_object_set_new(root, "counters", sum);
+	json_object_set_new(root, "counters", run_stats_counters(vm));
 	if (vm->paths_begun & 1u << PATH_KVM)
 		json_object_set_new(root, "kvm", json_kvm(vm));
 	json_object_set_new(root, "switches", json_switches(vm));

@@ -22,6 +22,8 @@ struct run_context {
 void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f);
 /* The same as JSON; the caller's reference. Any thread. */
 json_t *run_stats_object(struct vm *vm, const struct run_context *c);
+/* The counters alone, by name. */
+json_t *run_stats_counters(struct vm *vm);
 /* One line of JSON, with the end. outcome: enum vm_outcome by name; status: the exit status. */
 void run_stats_json(struct vm *vm, const struct run_context *c, const char *outcome, int status, FILE *f);
 

@@ -2,10 +2,10 @@
 /*
  * The guest's first process.
  *
- * Its first act is the line "STEELYARD INIT" on the console: the end of the boot phase for whoever measures. Then it
- * mounts what a userland needs and does what the kernel command line says:
+ * Its first act is the line "@init" on port 0xe9 and "STEELYARD INIT" on the console: the end of the boot phase for whoever measures.
+ * Then it mounts what a userland needs and does what the kernel command line says:
  *
- *   steelyard.run=NAME[:SCALE],...   runs these workloads (workloads --mark NAME SCALE)
+ *   steelyard.run=NAME[:SCALE[xN]],...   runs these workloads, each N times (workloads --port NAME SCALE)
  *   steelyard.exec=COMMAND           runs a command in busybox's shell; "+" stands for a space
  *   steelyard.shell                  an interactive shell on the console; the machine powers off when it ends
  *   steelyard.poweroff               powers off when all is done
@@ -35,6 +35,8 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "port.h"
 
 static void say(const char *s)
 {
@@ -220,11 +222,16 @@ static void run_workloads(char *list)
 	char *save = NULL;
 
 	for (char *item = strtok_r(list, ",", &save); item; item = strtok_r(NULL, ",", &save)) {
-		char *scale = strchr(item, ':');
+		char *scale = strchr(item, ':'), *times = scale ? strchr(scale, 'x') : NULL;
+		unsigned long n = times ? strtoul(times + 1, NULL, 10) : 1;
 
 		if (scale)
 			*scale++ = 0;
-		if (run((char *[]){"/bin/workloads", "--mark", item, scale ? scale : "100", NULL})) {
+		if (times)
+			*times = 0;
+		for (; n; n--) {
+			if (!run((char *[]){"/bin/workloads", "--port", item, scale ? scale : "100", NULL}))
+				continue;
 			say("FAILED ");
 			say(item);
 			say("\n");
@@ -287,6 +294,8 @@ int main(void)
 	bool want_shell = false, want_off = false, did = false;
 	int fd;
 
+	if (port_open())
+		port_say("@init\n");
 	say("STEELYARD INIT\n");
 	mount_all();
 	mkdir("/root", 0700);

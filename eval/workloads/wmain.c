@@ -3,11 +3,13 @@
  * workloads: every kernel in one static binary, the same one in the guest and on the host.
  *
  *   workloads                            list them
- *   workloads [--mark] [--one-cpu | --cpus N] [--repeat N] NAME [SCALE]
+ *   workloads [--mark | --port] [--one-cpu | --cpus N] [--repeat N] [--slower P] NAME [SCALE]
  *
  * --mark writes "@start NAME SCALE" before and "@stop NAME CHECKSUM" behind the work, so that whoever reads the output
  * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS" by the clocks
  * here; CPU_NS is without the children, whose time no clock of this process shows from outside.
+ * --port is for guests: the markers go to port 0xe9 where there is one, and an empty line in front of @stop is its moment.
+ * --slower goes on behind the work for P percent of the CPU time that it has taken: what is measured then is a known slowdown.
  * --repeat does the same work N times between the markers; the checksum is that of one.
  * --one-cpu keeps to the CPU it is on: workloads of several processes or threads then run as on a machine with one;
  * --cpus N keeps to N.
@@ -25,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "port.h"
 #include "workload.h"
 
 static const struct workload table[] = {
@@ -69,18 +72,42 @@ static bool stay_on_cpus(unsigned n)
 	return !n && !sched_setaffinity(0, sizeof(set), &set);
 }
 
-static void mark(const char *line)
+enum mark_way { MARK_NOT, MARK_OUTPUT, MARK_PORT_E9 };
+
+static void mark(enum mark_way way, const char *line)
 {
+	if (way == MARK_PORT_E9) {
+		port_say(line);
+		return;
+	}
+	if (way == MARK_NOT || line[0] == '\n')
+		return;
 	fputs(line, stdout);
 	fflush(stdout);
 	if (isatty(STDOUT_FILENO))
 		tcdrain(STDOUT_FILENO); /* what waits in a buffer is not on the host's clock */
 }
 
+/* CPU time, children's too. */
+static uint64_t spent_ns(void)
+{
+	return now_ns(CLOCK_PROCESS_CPUTIME_ID) + children_ns();
+}
+
+static void go_on(uint64_t since_ns, double percent)
+{
+	uint64_t now = spent_ns(), until = now + (uint64_t)((double)(now - since_ns) * percent / 100);
+
+	while (spent_ns() < until)
+		;
+}
+
 int main(int argc, char **argv)
 {
 	const struct workload *w = NULL;
-	bool marks = false, stays = true;
+	enum mark_way way = MARK_NOT;
+	bool stays = true;
+	double slower = 0;
 	unsigned long repeat = 1, scale = 100;
 	uint64_t sum = 0, wall, cpu, children;
 	char line[128];
@@ -88,7 +115,11 @@ int main(int argc, char **argv)
 
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "--mark"))
-			marks = true;
+			way = MARK_OUTPUT;
+		else if (!strcmp(argv[i], "--port"))
+			way = port_open() ? MARK_PORT_E9 : MARK_OUTPUT;
+		else if (!strcmp(argv[i], "--slower") && i + 1 < argc)
+			slower = strtod(argv[++i], NULL);
 		else if (!strcmp(argv[i], "--one-cpu"))
 			stays = stay_on_cpus(1);
 		else if (!strcmp(argv[i], "--cpus") && i + 1 < argc)
@@ -119,24 +150,26 @@ int main(int argc, char **argv)
 	if (i + 1 < argc)
 		scale = strtoul(argv[i + 1], NULL, 10);
 	if (!w || i + 2 < argc || !scale || scale > 100000 || !repeat) {
-		fprintf(stderr, "usage: workloads [--mark] [--one-cpu | --cpus N] [--repeat N] NAME [SCALE 1..100000]; without "
+		fprintf(stderr, "usage: workloads [--mark | --port] [--one-cpu | --cpus N] [--repeat N] [--slower P] "
+				"NAME [SCALE 1..100000]; without "
 				"arguments: the names\n");
 		return 2;
 	}
 	snprintf(line, sizeof(line), "@start %s %lu\n", w->name, scale);
-	if (marks)
-		mark(line);
+	mark(way, line);
 	wall = now_ns(CLOCK_MONOTONIC);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	children = children_ns();
 	for (unsigned long n = 0; n < repeat; n++)
 		sum = w->run(scale);
+	if (slower > 0)
+		go_on(cpu + children, slower);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	children = children_ns() - children;
 	wall = now_ns(CLOCK_MONOTONIC) - wall;
+	mark(way, "\n");
 	snprintf(line, sizeof(line), "@stop %s %016" PRIx64 "\n", w->name, sum);
-	if (marks)
-		mark(line);
+	mark(way, line);
 	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu, children);
 	return 0;
 }

@@ -119,6 +119,9 @@ sed -n '/^<!-- schema -->$/,/^<!-- \/schema -->$/p' docs/control.md | sed '1d;$d
 "$STEELYARD" vm schema >"$work/done"
 same "docs/control.md has the tables of vm schema" "$work/said" "$work/done"
 check "they are not empty" [ -s "$work/done" ]
+sed -n '/^<!-- schema -->$/,/^<!-- \/schema -->$/p' docs/results.md | sed '1d;$d' | sed '1{/^$/d};${/^$/d}' >"$work/said"
+"$STEELYARD" eval schema | sed '${/^$/d}' >"$work/done"
+same "docs/results.md has the tables of eval schema" "$work/said" "$work/done"
 column "## Counters" | sort -u >"$work/said"
 sed -n '/^#define VCPU_COUNTERS/,/^$/s/^[[:space:]]*X(\([a-z_]*\),.*/\1/p' engine/vcpu.h | sort -u >"$work/done"
 same "README explains every counter" "$work/said" "$work/done"

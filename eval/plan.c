@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What runs when.
+ *
+ * A block has every workload once on every path and natively twice. One boot for each workload would pair best, and spend more
+ * time in boots than in work; one boot for all workloads of a block puts minutes between a workload and its native twin, in
+ * which a shared host changes. So the block's workloads, shuffled, are cut into hands of spec.together. A hand is booted once on each
+ * path; with it go the two native passes and the one with the injected slowdown, all in shuffled order, and each of these
+ * items has its own order of the hand's workloads. Slow paths, whose boot alone may take half a minute, get one boot for all
+ * workloads in block 0, and a native pass of the same small work beside it.
+ *
+ * The numbers come from the seed, the block's number and whether it is the pilot's, so that a block of a sweep is the same
+ * wherever it runs. (splitmix64: Steele, Lea, Flood 2014; shuffle: Fisher & Yates.)
+ */
+#include "eval/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/status.h"
+
+static uint64_t next_random(uint64_t *s)
+{
+	uint64_t z = *s += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static void swap_items(struct plan_item *a, struct plan_item *b)
+{
+	struct plan_item t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+static void shuffle_items(struct plan_item *a, unsigned n, uint64_t *seed)
+{
+	for (unsigned i = n; i > 1; i--)
+		swap_items(&a[i - 1], &a[next_random(seed) % i]);
+}
+
+static void shuffle_numbers(unsigned *a, unsigned n, uint64_t *seed)
+{
+	for (unsigned i = n; i > 1; i--) {
+		unsigned j = (unsigned)(next_random(seed) % i), t = a[i - 1];
+
+		a[i - 1] = a[j];
+		a[j] = t;
+	}
+}
+
+static struct plan_item *add_item(struct plan *p, struct plan_item item)
+{
+	if (p->n == p->allocated) {
+		unsigned more = p->allocated ? 2 * p->allocated : 64;
+		struct plan_item *grown = realloc(p->item, more * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		p->item = grown;
+		p->allocated = more;
+	}
+	p->item[p->n] = item;
+	return &p->item[p->n++];
+}
+
+static struct plan_item with(const unsigned *workload, unsigned n, struct plan_item item)
+{
+	memcpy(item.workload, workload, n * sizeof(*workload));
+	item.nworkloads = n;
+	return item;
+}
+
+/* The native passes for each number of processors, and the paths. */
+static bool add_hand(struct plan *p, const struct eval_spec *s, struct plan_item like, const unsigned *hand, unsigned n)
+{
+	bool want[65] = {[1] = true}, fine; /* inject is compared with one processor */
+
+	for (unsigned i = 0; i < s->npaths; i++)
+		want[s->path[i].cpus] |= !s->path[i].row->slow && !s->path[i].row->boot_only;
+	like.path = -1;
+	like.cpus = 1;
+	like.pass = PASS_INJECT;
+	fine = s->inject <= 0 || add_item(p, with(hand, n, like));
+	for (unsigned cpus = 1; cpus < ARRAY_LEN(want); cpus++)
+		for (unsigned k = 0; k < 2 && want[cpus] && fine; k++) {
+			like.cpus = cpus;
+			like.pass = k ? PASS_1 : PASS_0;
+			fine = add_item(p, with(hand, n, like));
+		}
+	like.pass = PASS_NONE;
+	for (unsigned i = 0; i < s->npaths && fine; i++) {
+		if (s->path[i].row->slow || s->path[i].row->boot_only)
+			continue;
+		like.path = (int)i;
+		like.cpus = s->path[i].cpus;
+		fine = add_item(p, with(hand, n, like));
+	}
+	return fine;
+}
+
+/* What a block has once, whatever the hands: boots without work, and slow paths in the first. */
+static bool add_singles(struct plan *p, const struct eval_spec *s, struct plan_item like, const unsigned *all)
+{
+	bool fine = true;
+
+	for (unsigned i = 0; i < s->npaths && fine; i++) {
+		like.path = (int)i;
+		like.cpus = s->path[i].cpus;
+		like.slow = s->path[i].row->slow;
+		if (s->path[i].row->boot_only)
+			fine = add_item(p, like);
+		if (!like.slow || like.block || like.pilot || !fine)
+			continue;
+		fine = add_item(p, with(all, s->nworkloads, like));
+		like.path = -1;
+		like.pass = PASS_SLOW;
+		fine = fine && add_item(p, with(all, s->nworkloads, like));
+		like.pass = PASS_NONE;
+	}
+	return fine;
+}
+
+static bool add_block(struct plan *p, const struct eval_spec *s, bool pilot, unsigned block)
+{
+	uint64_t seed = s->seed ^ (uint64_t)block << 32 ^ (pilot ? 0x70696c6f74ull : 0);
+	struct plan_item like = {.block = block, .path = -1, .cpus = 1, .pilot = pilot};
+	unsigned order[SPEC_MAX_WORKLOADS], from = p->n;
+	bool singles_first;
+
+	next_random(&seed);
+	for (unsigned i = 0; i < s->nworkloads; i++)
+		order[i] = i;
+	shuffle_numbers(order, s->nworkloads, &seed);
+	singles_first = next_random(&seed) & 1;
+	if (singles_first && !add_singles(p, s, like, order))
+		return false;
+	for (unsigned at = 0; at < s->nworkloads; at += s->together) {
+		unsigned n = s->nworkloads - at < s->together ? s->nworkloads - at : s->together, first = p->n;
+
+		if (!add_hand(p, s, like, order + at, n))
+			return false;
+		shuffle_items(p->item + first, p->n - first, &seed);
+	}
+	if (!singles_first && !add_singles(p, s, like, order))
+		return false;
+	for (unsigned i = from; i < p->n; i++) {
+		p->item[i].order = i;
+		shuffle_numbers(p->item[i].workload, p->item[i].nworkloads, &seed);
+	}
+	return true;
+}
+
+bool plan_add_blocks(struct plan *p, const struct eval_spec *s, bool pilot, unsigned first, unsigned n)
+{
+	for (unsigned b = first; b < first + n; b++)
+		if (!add_block(p, s, pilot, b))
+			return false;
+	return true;
+}
+
+bool plan_add_reference(struct plan *p, const struct eval_spec *s)
+{
+	struct plan_item item = {.order = p->n, .path = -1, .pass = PASS_REFERENCE, .cpus = 1, .pilot = true};
+
+	for (unsigned i = 0; i < s->npaths; i++)
+		item.slow |= s->path[i].row->slow;
+	for (unsigned i = 0; i < s->nworkloads; i++)
+		item.workload[i] = i;
+	item.nworkloads = s->nworkloads;
+	return add_item(p, item) != NULL;
+}
+
+void plan_free(struct plan *p)
+{
+	free(p->item);
+	*p = (struct plan){0};
+}
+
+const char *plan_pass_name(enum plan_pass pass)
+{
+	static const char *const name[] = {NULL, "0", "1", "slow", "inject", "reference"};
+
+	return (unsigned)pass < ARRAY_LEN(name) ? name[pass] : NULL;
+}
