@@ -99,6 +99,27 @@ enum vcpu_run_state {
 };
 
 /* Counters: one row each; printed by --stats, used by eval. All are counts since start. */
+/* Where a vCPU's thread is, for `run --sample`: a row is a kind of code, and a counter of the CPU time (ns) that samples found there.
+ * Those up to "jump" are kinds of translated code, told by its marks; C code says itself where it is (vcpu_doing). */
+#define VCPU_SAMPLES(X)                                                              \
+	X(copy, COPY, "guest instructions that run as they are")                     \
+	X(check, CHECK, "checks in front of memory accesses")                        \
+	X(flags, FLAGS, "saving and loading arithmetic flags")                       \
+	X(spill, SPILL, "loading and storing R14 and R15")                           \
+	X(jump, JUMP, "looking up jumps, links between blocks")                      \
+	X(fill, FILL, "windows filled, page tables walked, TLBs flushed")            \
+	X(dispatch, DISPATCH, "into and out of translated code, blocks looked up")   \
+	X(translate, TRANSLATE, "translating, and making translations invalid")      \
+	X(interp, INTERP, "the interpreter's functions, instructions written anew")  \
+	X(device, DEVICE, "devices, on the vCPU's thread")                           \
+	X(kernel, KERNEL, "system calls of the host")
+enum vcpu_sample {
+#define X(name, NAME, text) SAMPLE_##NAME,
+	VCPU_SAMPLES(X)
+#undef X
+	SAMPLE_KINDS
+};
+
 #define VCPU_COUNTERS(X)                                               \
 	X(insns_interp, "instructions executed by the interpreter")    \
 	X(interrupts, "external interrupts delivered")                 \
@@ -123,7 +144,18 @@ enum vcpu_run_state {
 	X(bt_smc, "self-modifying-code invalidations")                 \
 	X(bt_cache_flushes, "code-cache flushes")                      \
 	X(bt_faults, "guest faults raised in translated code")         \
-	X(kvm_exits, "returns from KVM_RUN")
+	X(kvm_exits, "returns from KVM_RUN")                           \
+	X(sample_copy, "sampled ns in copied guest code")              \
+	X(sample_check, "sampled ns in memory checks")                 \
+	X(sample_flags, "sampled ns saving and loading flags")         \
+	X(sample_spill, "sampled ns around spilled registers")         \
+	X(sample_jump, "sampled ns looking up jumps")                  \
+	X(sample_fill, "sampled ns filling windows, walking tables")   \
+	X(sample_dispatch, "sampled ns in the dispatcher")             \
+	X(sample_translate, "sampled ns translating")                  \
+	X(sample_interp, "sampled ns in the interpreter's functions")  \
+	X(sample_device, "sampled ns in devices")                      \
+	X(sample_kernel, "sampled ns in system calls")
 
 struct vcpu_counters {
 #define X(name, text) uint64_t name;
@@ -142,6 +174,8 @@ struct vcpu {
 	bool int_shadow;	     /* MOV SS / STI: no interrupt before the next instruction */
 	struct x86_inject inject;    /* see there */
 	bool in_guest;		     /* the owner thread is inside ops->run() */
+	uint8_t doing;		     /* enum vcpu_sample: what the owner's C code does; its signal handler reads it */
+	uint64_t sampled_ns;	     /* CPU time of the thread at the last sample */
 	enum vcpu_run_state run_state;
 	struct x86_fault fault;	     /* scratch: set by whoever returns "guest fault" */
 	/* an exception whose delivery was begun, for double-fault detection (SDM 3A table 6-5) */
@@ -180,6 +214,15 @@ struct vcpu {
 	 * Last, so that its pages stay untouched, and cost no memory, where it does not. */
 	uint64_t row_count[VCPU_ROWS];
 };
+
+/* Says what the calling vCPU thread does from here on; returns what it did, for the caller to say again behind it. */
+static inline uint8_t vcpu_doing(struct vcpu *v, uint8_t what)
+{
+	uint8_t was = v->doing;
+
+	v->doing = what;
+	return was;
+}
 
 /* Bytes of address space (lazily committed) behind struct vcpu for the path. */
 #define VCPU_PATH_AREA_OFFSET 65536

@@ -257,6 +257,7 @@ enum vm_outcome vm_run(struct vm *vm)
 
 uint64_t vm_pio_read(struct vcpu *v, uint16_t port, unsigned size)
 {
+	uint8_t was = vcpu_doing(v, SAMPLE_DEVICE);
 	struct vm *vm = v->vm;
 	uint64_t val;
 
@@ -265,11 +266,13 @@ uint64_t vm_pio_read(struct vcpu *v, uint16_t port, unsigned size)
 	pthread_mutex_lock(&vm->dev_lock);
 	val = bus_read(&vm->pio, port, size);
 	pthread_mutex_unlock(&vm->dev_lock);
+	v->doing = was;
 	return val;
 }
 
 void vm_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val)
 {
+	uint8_t was = vcpu_doing(v, SAMPLE_DEVICE);
 	struct vm *vm = v->vm;
 
 	vcpu_vec_sync(v);
@@ -277,6 +280,7 @@ void vm_pio_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t val)
 	pthread_mutex_lock(&vm->dev_lock);
 	bus_write(&vm->pio, port, size, val);
 	pthread_mutex_unlock(&vm->dev_lock);
+	v->doing = was;
 }
 
 static bool own_lapic(const struct vcpu *v, uint64_t gpa, unsigned size)
@@ -286,7 +290,7 @@ static bool own_lapic(const struct vcpu *v, uint64_t gpa, unsigned size)
 	return base != UINT64_MAX && gpa - base < PAGE_SIZE_4K && gpa - base + size <= PAGE_SIZE_4K;
 }
 
-uint64_t vm_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size)
+static uint64_t mmio_read(struct vcpu *v, uint64_t gpa, unsigned size)
 {
 	struct vm *vm = v->vm;
 	uint64_t val = 0;
@@ -304,7 +308,7 @@ uint64_t vm_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size)
 	return val;
 }
 
-void vm_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val)
+static void mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val)
 {
 	struct vm *vm = v->vm;
 
@@ -326,4 +330,21 @@ void vm_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val)
 	pthread_mutex_lock(&vm->dev_lock);
 	bus_write(&vm->mmio, gpa, size, val);
 	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+uint64_t vm_mmio_read(struct vcpu *v, uint64_t gpa, unsigned size)
+{
+	uint8_t was = vcpu_doing(v, SAMPLE_DEVICE);
+	uint64_t val = mmio_read(v, gpa, size);
+
+	v->doing = was;
+	return val;
+}
+
+void vm_mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val)
+{
+	uint8_t was = vcpu_doing(v, SAMPLE_DEVICE);
+
+	mmio_write(v, gpa, size, val);
+	v->doing = was;
 }

@@ -54,6 +54,7 @@ struct vm_config {
 	unsigned bt_cold;    /* bt interprets a block so often before it translates it (0-255) */
 	bool no_reboot;	     /* a reset request ends the run */
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
+	unsigned sample_hz;  /* how often bt looks where its vCPU threads are (vcpu->count.sample_*); 0: never */
 	bool count_rows;     /* vcpu->row_count is kept (interp; bt, where bt_cold is 0) */
 	/* In the place of the table's path `path` (tests); NULL: exec_paths[path] */
 	const struct exec_ops *ops;

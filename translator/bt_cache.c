@@ -270,7 +270,10 @@ struct bt_block *bt_find(struct vcpu *v, uint32_t key, bool cold, enum bt_miss *
 		*global = p.global;
 		b = hash_find(bt, v, gpa, lin, key, global); /* another vCPU may have been faster */
 		if (!b) {
+			uint8_t was = vcpu_doing(v, SAMPLE_TRANSLATE);
+
 			b = bt_translate(bt, v, lin, gpa, key, &step);
+			v->doing = was;
 			if (b)
 				insert(bt, b);
 			else

@@ -166,6 +166,7 @@ void *bt_run_cold(struct vcpu *v, uint32_t key)
 	enum xr x;
 	bool plain;
 
+	v->doing = SAMPLE_INTERP;
 	bt_flags_pull(v);
 	do {
 		x = run_block(v, key, cpu->cold_page, &plain);
@@ -174,6 +175,7 @@ void *bt_run_cold(struct vcpu *v, uint32_t key)
 		host = bt_find_host(v, key, &miss);
 	} while (!host && miss == BT_COLD);
 	bt_flags_push(v);
+	v->doing = SAMPLE_DISPATCH;
 	if (x == XR_FAULT)
 		return bt_raise(v);
 	if (x != XR_NEXT && x != XR_JUMP && x != XR_AGAIN)

@@ -8,8 +8,11 @@
 
 void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free)
 {
+	unsigned was;
+
 	if (c->fl_mem || !(live & FL_ARITH))
 		return;
+	was = bt_kind(c, SAMPLE_FLAGS);
 	bt_mark(c, MARK_STEP, 0);
 	if (!s1_free)
 		e_store_gs(&c->e, S1, GS_CPU(tmp[0]));
@@ -18,12 +21,16 @@ void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free)
 		e_load_gs(&c->e, S1, GS_CPU(tmp[0]));
 	c->fl_mem = true;
 	bt_mark(c, 0, 0);
+	bt_kind(c, was);
 }
 
 void bt_flags_need(struct tctx *c, bool s1_free)
 {
+	unsigned was;
+
 	if (!c->fl_mem)
 		return;
+	was = bt_kind(c, SAMPLE_FLAGS);
 	bt_mark(c, MARK_STEP, 0);
 	if (!s1_free)
 		e_store_gs(&c->e, S1, GS_CPU(tmp[0]));
@@ -32,6 +39,7 @@ void bt_flags_need(struct tctx *c, bool s1_free)
 		e_load_gs(&c->e, S1, GS_CPU(tmp[0]));
 	c->fl_mem = false;
 	bt_mark(c, 0, 0);
+	bt_kind(c, was);
 }
 
 /* ---- liveness ---- */

@@ -249,6 +249,8 @@ static void forget_page(struct vcpu *v, uint64_t lin)
 
 void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin)
 {
+	uint8_t was = vcpu_doing(v, SAMPLE_FILL);
+
 	switch (kind) {
 	case TLB_FLUSH_PAGE:
 		forget_page(v, lin);
@@ -263,6 +265,7 @@ void bt_tlb_flushed(struct vcpu *v, enum tlb_flush kind, uint64_t lin)
 		forget(v, 0);
 		break;
 	}
+	v->doing = was;
 }
 
 void bt_forget_all(struct vcpu *v)
@@ -507,9 +510,11 @@ static void *do_by_interpreter(struct vcpu *v, struct bt_rec *r)
 	enum xr x;
 
 	v->count.bt_slow_access++;
+	v->doing = SAMPLE_INTERP;
 	bt_flags_pull(v);
 	x = bt_step_in(v, b);
 	bt_flags_push(v);
+	v->doing = SAMPLE_FILL;
 	if (x != XR_JUMP && x != XR_AGAIN)
 		return bt_pending(v, x);
 	if (x == XR_AGAIN || !r->next || !b->valid || v->int_shadow)

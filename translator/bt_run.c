@@ -156,11 +156,14 @@ void *bt_pending(struct vcpu *v, enum xr x)
 
 void *bt_raise(struct vcpu *v)
 {
+	uint8_t was = vcpu_doing(v, SAMPLE_INTERP);
+
 	v->count.bt_faults++;
 	bt_flags_pull(v);
 	if (event_exception(v, &v->fault) == XR_SHUTDOWN)
 		bt_pending(v, XR_SHUTDOWN);
 	bt_flags_push(v);
+	v->doing = was;
 	return NULL;
 }
 
@@ -173,9 +176,11 @@ static void *callout(struct vcpu *v, struct bt_rec *r, bool end)
 
 	v->count.bt_callouts++;
 	v->regs.rip = b->gva + r->guest_off;
+	v->doing = SAMPLE_INTERP;
 	bt_flags_pull(v);
 	x = interp_exec(v, r->insn);
 	bt_flags_push(v);
+	v->doing = SAMPLE_DISPATCH;
 	switch (x) {
 	case XR_NEXT:
 	case XR_JUMP:
@@ -195,11 +200,13 @@ static void *callout(struct vcpu *v, struct bt_rec *r, bool end)
 /* The interpreter does the instruction at regs.rip, which translated code has begun; b: the block that it is in, or NULL. */
 static void step_begun(struct vcpu *v, const struct bt_block *b)
 {
+	uint8_t was = vcpu_doing(v, SAMPLE_INTERP);
 	enum xr x;
 
 	bt_flags_pull(v);
 	x = b ? bt_step_in(v, b) : interp_step(v, bt_cpu(v)->interp);
 	bt_flags_push(v);
+	v->doing = was;
 	if (x != XR_JUMP && x != XR_AGAIN)
 		bt_pending(v, x);
 }
@@ -233,6 +240,7 @@ static bool between(struct vcpu *v)
 			return true;
 	}
 	if (!cpu->bt->single && vcpu_has_event(v)) {
+		uint8_t was = vcpu_doing(v, SAMPLE_INTERP);
 		enum xr x = XR_JUMP;
 
 		bt_flags_pull(v);
@@ -246,6 +254,7 @@ static bool between(struct vcpu *v)
 				x = event_interrupt(v, (uint8_t)vec);
 		}
 		bt_flags_push(v);
+		v->doing = was;
 		if (x == XR_SHUTDOWN)
 			bt_pending(v, x);
 		req |= REQ_EVENT;
@@ -344,6 +353,7 @@ uint64_t bt_service(struct vcpu *v, uint32_t arg)
 	uint32_t id = arg & 0x0fffffff;
 	void *host = NULL;
 
+	v->doing = SAMPLE_DISPATCH;
 	switch ((enum bt_svc)(arg >> 28)) {
 	case SVC_INDIRECT:
 		indirect(v, &bt->rec[id]);
@@ -352,7 +362,9 @@ uint64_t bt_service(struct vcpu *v, uint32_t arg)
 		host = link_service(v, &bt->link[id]);
 		break;
 	case SVC_ACCESS:
+		v->doing = SAMPLE_FILL;
 		host = bt_access(v, &bt->rec[id]);
+		v->doing = SAMPLE_DISPATCH;
 		break;
 	case SVC_CALLOUT:
 		host = callout(v, &bt->rec[id], false);
@@ -378,6 +390,7 @@ static void bt_run(struct vcpu *v, struct exit *x)
 	struct bt_cpu *cpu = bt_cpu(v);
 	void *host;
 
+	v->doing = SAMPLE_DISPATCH;
 	cpu->have_pending = false;
 	if (v->inject.kind != INJECT_NONE && event_inject(v) == XR_SHUTDOWN)
 		bt_pending(v, XR_SHUTDOWN);

@@ -53,6 +53,7 @@ enum option_id {
 	OPT_JSON,
 	OPT_INSN_ROWS,
 	OPT_MARKS,
+	OPT_SAMPLE,
 	OPT_NO_REBOOT,
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
@@ -91,6 +92,7 @@ static const struct option_row rows[] = {
 	{"json", NULL, "the same as one line of JSON", OPT_JSON},
 	{"insn-rows", "F", "write to F how often each row of the instruction tables was executed (interp, bt)",
 	 OPT_INSN_ROWS},
+	{"sample", "HZ", "bt: look so many times a second what each vCPU's thread does; the counters sample_* tell", OPT_SAMPLE},
 	{"marks", "F", "write to F a line of JSON with clocks and counters for each line that the guest writes to port 0xe9", OPT_MARKS},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
@@ -328,6 +330,11 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_INSN_ROWS:
 		r->insn_rows = arg;
 		r->cfg.count_rows = true;
+		return EXIT_OK;
+	case OPT_SAMPLE:
+		if (!number(arg, 10000, &n, &end) || *end || !n)
+			return verb_usage("--sample %s: give 1 to 10000 samples a second", arg);
+		r->cfg.sample_hz = (unsigned)n;
 		return EXIT_OK;
 	case OPT_MARKS:
 		r->marks.path = arg;
