@@ -22,6 +22,7 @@
 
 #include "engine/status.h"
 #include "eval/eval.h"
+#include "eval/machine.h"
 #include "eval/quick.h"
 
 static void usage(FILE *f, const struct eval_suite *suite)
@@ -30,6 +31,7 @@ static void usage(FILE *f, const struct eval_suite *suite)
 	for (unsigned i = 0; !suite && suite_at(i); i++)
 		fprintf(f, "  %-17s %s\n", suite_at(i)->name, suite_at(i)->what);
 	if (!suite) {
+		fprintf(f, "  %-17s %s\n", "machine", "what single operations cost on each path: exits, faults, page tables, interrupts");
 		fprintf(f, "steelyard eval KIND --help lists the options\n");
 		return;
 	}
@@ -450,6 +452,8 @@ int eval_main(int argc, char **argv)
 
 	if (suite)
 		return suite_main(suite, argc, argv);
+	if (argc >= 2 && !strcmp(argv[1], "machine"))
+		return machine_main(argc - 1, argv + 1);
 	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		usage(stdout, NULL);
 		return 0;
