@@ -22,6 +22,7 @@
 
 #include "engine/status.h"
 #include "eval/eval.h"
+#include "eval/machine.h"
 #include "eval/quick.h"
 #include "eval/run_cmd.h"
 
@@ -36,6 +37,7 @@ static void usage(FILE *f, const struct eval_suite *suite)
 	if (!suite)
 		run_cmd_usage(f);
 	if (!suite) {
+		fprintf(f, "  %-17s %s\n", "machine", "what single operations cost on each path: exits, faults, page tables, interrupts");
 		fprintf(f, "steelyard eval KIND --help lists the options\n");
 		return;
 	}
@@ -463,6 +465,8 @@ int eval_main(int argc, char **argv)
 		return report_main(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "compare"))
 		return compare_main(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "machine"))
+		return machine_main(argc - 1, argv + 1);
 	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		usage(stdout, NULL);
 		return 0;
