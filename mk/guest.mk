@@ -17,17 +17,17 @@ GUEST_CFLAGS_i386 := -m32 -march=i686 -msse2 -mfpmath=sse
 HAVE_M32 := $(and $(filter /%,$(shell $(CC) -m32 -print-file-name=libc.a 2>/dev/null)),$(filter /%,$(shell $(CC) -m32 -print-file-name=libgcc.a 2>/dev/null)))
 GUEST_BUILDS := $(if $(HAVE_M32),$(GUEST_ARCHS),amd64)
 
-guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST
+guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST $(GUEST)/macro/macro
 	$(if $(HAVE_M32),,@echo "guest files: no i386 guest: this compiler cannot link with -m32 (gcc-multilib)")
 
 # One download for both; a change of the script or of this file fetches again.
 $(GUEST)/%/MANIFEST: mk/guest-files.sh mk/guest.mk
 	@echo "guest files: Debian $* kernel and busybox"
 	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D) $(GUEST_MODULES)
-$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h eval/workloads/port.h eval/workloads/table.def
+$(GUEST)/%/workloads: $(WORKLOAD_SRCS) $(wildcard eval/workloads/*.h) eval/workloads/table.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $(WORKLOAD_SRCS)
-$(GUEST)/%/init: eval/workloads/init.c eval/workloads/port.h
+$(GUEST)/%/init: eval/workloads/init.c eval/workloads/port.h eval/workloads/macro.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $<
 $(O)/mkcpio: mk/mkcpio.c

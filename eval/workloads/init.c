@@ -5,7 +5,8 @@
  * Its first act is the line "@init" on port 0xe9 and "STEELYARD INIT" on the console: the end of the boot phase for whoever measures.
  * Then it mounts what a userland needs and does what the kernel command line says:
  *
- *   steelyard.run=NAME[:SCALE[xN]],...   runs these workloads, each N times (workloads --port NAME SCALE)
+ *   steelyard.run=NAME[:SCALE[xN]],...   runs these workloads, each N times (workloads --port NAME SCALE; those of the macro suite
+ *                                    macro --port NAME SCALE, which only the Debian tree has)
  *   steelyard.exec=COMMAND           runs a command in busybox's shell; "+" stands for a space
  *   steelyard.shell                  an interactive shell on the console; the machine powers off when it ends
  *   steelyard.poweroff               powers off when all is done
@@ -217,6 +218,20 @@ static int run(char *const argv[])
 	return status;
 }
 
+/* The program that knows the workload. */
+static const char *program_of(const char *name)
+{
+	static const char *const macro[] = {
+#define MW(name, group, packages, amount, least, input, bytes, command, what) #name,
+#include "macro.def"
+	};
+
+	for (size_t i = 0; i < sizeof(macro) / sizeof(macro[0]); i++)
+		if (!strcmp(macro[i], name))
+			return "/bin/macro";
+	return "/bin/workloads";
+}
+
 static void run_workloads(char *list)
 {
 	char *save = NULL;
@@ -230,7 +245,7 @@ static void run_workloads(char *list)
 		if (times)
 			*times = 0;
 		for (; n; n--) {
-			if (!run((char *[]){"/bin/workloads", "--port", item, scale ? scale : "100", NULL}))
+			if (!run((char *[]){(char *)program_of(item), "--port", item, scale ? scale : "100", NULL}))
 				continue;
 			say("FAILED ");
 			say(item);
