@@ -408,7 +408,7 @@ static void vcpu_loop(struct vcpu *v)
 	struct vm *vm = v->vm;
 
 	for (;;) {
-		atomic_fetch_and(&v->request, ~REQ_EXIT);
+		atomic_fetch_and(&v->request, ~(REQ_EXIT | REQ_LOOK));
 		if (atomic_load(&vm->run->quit) || atomic_load(&vm->outcome) != VM_RUNNING)
 			return;
 		if (atomic_load(&vm->world_stop_depth)) {

@@ -33,6 +33,7 @@
 /* Who goes on where a path cannot. The interpreter knows every instruction that any path knows. */
 static const enum path_id fall_to[PATH_COUNT][2] = {
 	[PATH_KVM] = {PATH_BT, PATH_INTERP},
+	[PATH_HYBRID] = {PATH_BT, PATH_INTERP},
 	[PATH_BT] = {PATH_INTERP, NO_PATH},
 	[PATH_INTERP] = {NO_PATH, NO_PATH},
 };
@@ -270,6 +271,8 @@ static enum status begin(struct vcpu *v, enum path_id p, struct error *e)
 
 	if (c->begun & 1u << p)
 		return ST_OK;
+	if (vm->paths[p]->has_base && (st = begin(v, vm->paths[p]->base, e)) != ST_OK)
+		return st;
 	if (c->barred & 1u << p)
 		return error_set(e, ST_UNSUPPORTED, "%s did not start before", path_name(vm, p));
 	if (!(vm->paths_begun & 1u << p)) {

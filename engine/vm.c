@@ -44,7 +44,15 @@ static enum status make_vcpus(struct vm *vm, const struct exec_ops *ops, struct 
 
 enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e)
 {
-	return vm->paths[p]->vm_init ? vm->paths[p]->vm_init(vm, e) : ST_OK;
+	const struct exec_ops *ops = vm->paths[p];
+	enum status st;
+
+	if (ops->has_base && !(vm->paths_begun & 1u << ops->base)) {
+		if ((st = vm_path_begin(vm, ops->base, e)) != ST_OK)
+			return st;
+		vm->paths_begun |= 1u << ops->base;
+	}
+	return ops->vm_init ? ops->vm_init(vm, e) : ST_OK;
 }
 
 static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct error *e)

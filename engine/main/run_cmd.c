@@ -239,7 +239,7 @@ static int parse_path(struct run_cmd *r, const char *name)
 		r->cfg.path = (enum path_id)i;
 		return EXIT_OK;
 	}
-	return verb_usage("unknown path \"%s\": give auto, bt, interp or kvm", name);
+	return verb_usage("unknown path \"%s\": give auto, bt, interp, kvm or hybrid", name);
 }
 
 static int parse_flat(struct run_cmd *r, const char *arg)
