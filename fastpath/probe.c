@@ -8,6 +8,7 @@
  */
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fastpath/probe_int.h"
@@ -21,7 +22,7 @@ enum probe_level probe_verdict_for(const struct host_facts *f, const struct prob
 	if (o->fresh || !probe_cache_load(f, v) || (full && v->quick)) {
 		memset(v, 0, sizeof(*v));
 		if (f->kvm == KVM_OPENS && o->effort != PROBE_CACHED_ONLY) {
-			probe_measure(f, !full, v);
+			probe_measure(f, !full, o->patience, v);
 			/* a quick look on a busy host may miss what another would see: not for the whole boot */
 			if (full || probe_complete(v))
 				probe_cache_store(f, v);
@@ -67,13 +68,14 @@ static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 
 static void help(void)
 {
-	printf("usage: steelyard probe [--quick] [--fresh] [--json] [--kvm-device FILE]\n"
+	printf("usage: steelyard probe [--quick] [--fresh] [--json] [--patience N] [--kvm-device FILE]\n"
 	       "Says what this host offers for running guests, and which path --path auto takes. Tiny guests measure "
 	       "what\n"
 	       "KVM does in each mode of the processor: does it run, how fast, what do events cost, is it as the "
 	       "manuals say.\n"
 	       "  --quick            what decides, in at most 2 seconds (else all of it, at most 20)\n"
 	       "  --fresh            measures, although this boot has been measured\n"
+	       "  --patience N       N times as long, 1 to 100: for a host that is itself emulated\n"
 	       "  --json             for programs\n"
 	       "  --kvm-device FILE  instead of " PROBE_KVM_DEVICE "\n");
 }
@@ -96,6 +98,15 @@ int probe_main(int argc, char **argv)
 			o.effort = PROBE_QUICK;
 		} else if (strcmp(argv[i], "--fresh") == 0) {
 			o.fresh = true;
+		} else if (strcmp(argv[i], "--patience") == 0 && i + 1 < argc) {
+			char *end;
+			unsigned long n = strtoul(argv[++i], &end, 10);
+
+			if (*end || n < 1 || n > 100) {
+				fprintf(stderr, "steelyard: --patience takes a number from 1 to 100\n");
+				return EXIT_USAGE;
+			}
+			o.patience = (unsigned)n;
 		} else if (strcmp(argv[i], "--kvm-device") == 0 && i + 1 < argc) {
 			device = argv[++i];
 			if (device[strspn(device, printable)]) {

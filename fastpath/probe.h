@@ -121,6 +121,7 @@ enum probe_effort { PROBE_CACHED_ONLY, PROBE_QUICK, PROBE_FULL };
 struct probe_options {
 	enum probe_effort effort;
 	bool fresh; /* ignore what is in the cache */
+	unsigned patience; /* so many times the time for each test and for all of it; 0: once */
 };
 /* The verdict on the host of these facts: from the cache when that is at least as thorough, else measured (at most 2 s
  * with PROBE_QUICK, 20 s with PROBE_FULL) and then cached. Without a usable device, and with PROBE_CACHED_ONLY and an empty

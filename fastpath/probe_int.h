@@ -148,7 +148,7 @@ void item_skips(struct probe_item_result *r, const char *fmt, ...) __attribute__
 void cost_set(struct probe_cost_result *r, double *ns, unsigned n);
 
 /* Runs the guests. Fills v (measured true), unjudged. */
-void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict *v);
+void probe_measure(const struct host_facts *f, bool quick, unsigned patience, struct probe_verdict *v);
 
 /* What a test process is asked to run, and for how long; the tests of this file's machinery bring their own. */
 struct probe_test {

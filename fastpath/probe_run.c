@@ -372,25 +372,25 @@ static void round_all(struct probe_verdict *v)
 	}
 }
 
-void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict *v)
+void probe_measure(const struct host_facts *f, bool quick, unsigned patience, struct probe_verdict *v)
 {
 	struct probe_test t[PROBE_MODES + PROBE_ITEMS + PROBE_COSTS];
 	const uint64_t begin = probe_now_ns();
-	const unsigned budget = quick ? 80 : 300;
+	const unsigned times = patience ? patience : 1, budget = times * (quick ? 80 : 300);
 	unsigned n = 0;
 
 	for (unsigned m = 0; m < PROBE_MODES; m++)
-		t[n++] = (struct probe_test){run_mode, lost_mode, m, 0, quick ? 100 : 400};
+		t[n++] = (struct probe_test){run_mode, lost_mode, m, 0, times * (quick ? 100 : 400)};
 	for (unsigned i = 0; i < PROBE_ITEMS; i++)
 		if (probe_items[i].quick || !quick)
 			t[n++] = (struct probe_test){run_item, lost_item, i, 0, budget};
 	for (unsigned c = 0; c < PROBE_COSTS; c++)
 		if (probe_costs[c].quick || !quick)
-			t[n++] = (struct probe_test){run_cost, lost_cost, c, cost_arg[c], quick ? 100 : 600};
+			t[n++] = (struct probe_test){run_cost, lost_cost, c, cost_arg[c], times * (quick ? 100 : 600)};
 	v->measured = true;
 	v->quick = quick;
 	v->measured_at = (int64_t)time(NULL);
-	probe_run_tests(f, quick, t, n, begin + (quick ? QUICK_NS : FULL_NS), v);
+	probe_run_tests(f, quick, t, n, begin + times * (quick ? QUICK_NS : FULL_NS), v);
 	v->seconds = (double)(probe_now_ns() - begin) / 1e9;
 	round_all(v);
 }

@@ -667,7 +667,7 @@ static void test_no_device(void)
 	struct probe_verdict v = {0};
 
 	f.kvm_device = "/dev/null";
-	probe_measure(&f, true, &v);
+	probe_measure(&f, true, 1, &v);
 	probe_judge(&f, &v);
 	CHECK(v.measured && v.level == PROBE_UNUSABLE && !v.auto_ok);
 	for (unsigned m = 0; m < PROBE_MODES; m++)
