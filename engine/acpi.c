@@ -5,9 +5,11 @@
  *
  *     RSDP (F0000H) -> XSDT, RSDT -> FADT -> FACS, DSDT
  *                                 -> MADT
+ *                                 -> MCFG
  *
- * The DSDT is a device list: COM1, PS/2 keyboard and mouse, the real-time clock, and \_S5 for power-off. There is no
- * PCI, no HPET and no processor object: what the MADT says of processors is all that there is to say of them.
+ * The DSDT is a device list: the PCI host bridge with its interrupt routing, COM1, PS/2 keyboard and mouse, the real-time
+ * clock, and \_S5 for power-off. There is no HPET and no processor object: what the MADT says of processors is all that
+ * there is to say of them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include "engine/aml.h"
 #include "engine/board_map.h"
 #include "engine/loader.h"
+#include "engine/pci/pci.h"
 #include "engine/vm.h"
 
 #define HEADER_BYTES 36
@@ -35,7 +38,6 @@
 #define BOOT_LEGACY_DEVICES (1u << 0)
 #define BOOT_8042 (1u << 1)
 #define BOOT_NO_VGA (1u << 2)
-#define BOOT_NO_MSI (1u << 3)
 
 static uint8_t checksum(const uint8_t *p, uint32_t len)
 {
@@ -103,11 +105,68 @@ static void device(struct aml *a, const char name[4], const char *hid, struct am
 	aml_close(a, dev);
 }
 
+/* The guest says here whether it uses the I/O APIC (ACPI 6.4 5.8.1). */
+static void write_pic_method(struct aml *a)
+{
+	struct aml_pkg m;
+
+	aml_name_int(a, "PICF", 0);
+	m = aml_method(a, "_PIC", 1);
+	aml_store_arg0(a, "PICF");
+	aml_close(a, m);
+}
+
+/* Where the interrupt pins of all slots arrive (6.2.13). */
+static void write_routes(struct aml *a, const char name[4], bool apic)
+{
+	struct aml_pkg list = aml_name_list(a, name, PCI_SLOTS * 4);
+
+	for (uint32_t slot = 0; slot < PCI_SLOTS; slot++)
+		for (uint32_t pin = 0; pin < 4; pin++) {
+			uint32_t line = pci_intx_line(slot, pin);
+			uint32_t irq = line % 2 ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN;
+			const uint32_t route[4] = {slot << 16 | 0xffff, pin, 0, apic ? BOARD_PCI_GSI + line : irq};
+
+			aml_package(a, route, ARRAY_LEN(route));
+		}
+	aml_close(a, list);
+}
+
+static void write_pci_root(struct aml *a)
+{
+	struct aml_crs root = {0}, ecam = {0};
+	struct aml_pkg dev = aml_device(a, "PCI0"), m, cond;
+
+	aml_name_eisaid(a, "_HID", "PNP0A08");
+	aml_name_eisaid(a, "_CID", "PNP0A03");
+	aml_name_int(a, "_UID", 0);
+	aml_name_int(a, "_SEG", 0);
+	aml_name_int(a, "_BBN", 0);
+	aml_crs_bus(&root, 0, 255);
+	aml_crs_io(&root, BOARD_PCI_ADDR_PORT, 8);
+	aml_crs_io_window(&root, 0, BOARD_PCI_ADDR_PORT - 1);
+	aml_crs_io_window(&root, BOARD_PCI_ADDR_PORT + 8, 0xffff);
+	aml_crs_mem_window(&root, BOARD_PCI_MEM_GPA, BOARD_PCI_MEM_GPA + (BOARD_PCI_MEM_BYTES - 1));
+	aml_crs_mem_window(&root, BOARD_PCI_MEM2_GPA, BOARD_PCI_MEM2_GPA + (BOARD_PCI_MEM2_BYTES - 1));
+	aml_name_crs(a, &root);
+	write_routes(a, "PRTA", true);
+	write_routes(a, "PRTP", false);
+	m = aml_method(a, "_PRT", 0);
+	cond = aml_if(a, "PICF");
+	aml_return(a, "PRTA");
+	aml_close(a, cond);
+	aml_return(a, "PRTP");
+	aml_close(a, m);
+	aml_close(a, dev);
+	aml_crs_mem(&ecam, BOARD_ECAM_GPA, BOARD_ECAM_BYTES);
+	device(a, "MRES", "PNP0C02", &ecam, 1);
+}
+
 static uint32_t write_dsdt(struct acpi_image *t)
 {
 	const uint32_t s5[4] = {BOARD_SLP_TYP_S5, BOARD_SLP_TYP_S5, 0, 0};
 	struct aml_crs com1 = {0}, kbd = {0}, mouse = {0}, rtc = {0};
-	uint32_t gpa, room = 2048;
+	uint32_t gpa, room = 8192;
 	uint8_t *p = table_alloc(t, room, 16, &gpa);
 	struct aml_pkg sb;
 	struct aml a;
@@ -123,7 +182,9 @@ static uint32_t write_dsdt(struct acpi_image *t)
 
 	aml_init(&a, p + HEADER_BYTES, room - HEADER_BYTES);
 	aml_name_package(&a, "_S5_", s5, ARRAY_LEN(s5));
+	write_pic_method(&a);
 	sb = aml_scope(&a, "_SB_");
+	write_pci_root(&a);
 	device(&a, "COM1", "PNP0501", &com1, 1);
 	device(&a, "PS2K", "PNP0303", &kbd, -1);
 	device(&a, "PS2M", "PNP0F13", &mouse, -1);
@@ -180,7 +241,7 @@ static uint32_t write_fadt(struct acpi_image *t, uint32_t facs, uint32_t dsdt, b
 	put16(p + 96, 0xfff); /* C2 and C3 latencies: too long, so not there */
 	put16(p + 98, 0xfff);
 	p[108] = BOARD_RTC_CENTURY;
-	put16(p + 109, BOOT_LEGACY_DEVICES | BOOT_8042 | (vga ? 0 : BOOT_NO_VGA) | BOOT_NO_MSI);
+	put16(p + 109, BOOT_LEGACY_DEVICES | BOOT_8042 | (vga ? 0 : BOOT_NO_VGA));
 	put32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC |
 			       (BOARD_PM_TMR_32BIT ? FADT_TMR_VAL_EXT : 0) | FADT_RESET_REG_SUP);
 	put_gas(p + 116, BOARD_RESET_PORT, 1, 1);
@@ -242,6 +303,18 @@ static uint32_t write_madt(struct acpi_image *t, unsigned ncpus)
 	return gpa;
 }
 
+/* Where configuration space is in memory (PCI Firmware Specification 3.2, 4.1.2). */
+static uint32_t write_mcfg(struct acpi_image *t)
+{
+	uint32_t gpa, bytes = HEADER_BYTES + 8 + 16;
+	uint8_t *p = table_alloc(t, bytes, 16, &gpa);
+
+	put64(p + HEADER_BYTES + 8, BOARD_ECAM_GPA);
+	p[HEADER_BYTES + 8 + 11] = 255; /* the last bus */
+	table_finish(t, p, "MCFG", 1, bytes);
+	return gpa;
+}
+
 /* ---- roots ---- */
 
 static uint32_t write_root(struct acpi_image *t, const char *sig, const uint32_t *table, unsigned n, unsigned width)
@@ -269,12 +342,13 @@ static void write_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
 
 void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin)
 {
-	uint32_t table[2], rsdt, xsdt;
+	uint32_t table[3], rsdt, xsdt;
 
 	*t = (struct acpi_image){.origin = origin};
 	table[0] = write_facs(t);
 	table[0] = write_fadt(t, table[0], write_dsdt(t), vm->cfg.bios != NULL);
 	table[1] = write_madt(t, vm->ncpus);
+	table[2] = write_mcfg(t);
 	rsdt = write_root(t, "RSDT", table, ARRAY_LEN(table), 4);
 	xsdt = write_root(t, "XSDT", table, ARRAY_LEN(table), 8);
 	write_rsdp(t->rsdp, rsdt, xsdt);

@@ -15,6 +15,7 @@
 
 #include "engine/acpi_pm.h"
 #include "engine/board_map.h"
+#include "engine/board_pci.h"
 #include "engine/debugport.h"
 #include "engine/fwcfg.h"
 #include "engine/i8042.h"
@@ -39,13 +40,14 @@ struct board {
 	struct acpi_pm *pm;
 	struct uart *com1;
 	struct port92 *port92;
-	struct pciconf *pci;
+	struct pciconf *pciconf;
 	struct debugport *debug, *firmware_log; /* the same device, or NULL */
 	struct fwcfg *fwcfg;		        /* with firmware */
 	struct vga *vga;		        /* with firmware */
 	bool a20; /* the gate; open at power-on, when no firmware runs that would open it */
 	struct port92 port92_state;
-	struct pciconf pci_state;
+	struct pciconf pciconf_state;
+	struct board_pci pci;
 	struct debugport debug_state;
 };
 
@@ -78,7 +80,7 @@ static const struct board_row board_rows[] = {
 	{ON_PIO, BOARD_SMI_PORT, BOARD_SMI_LEN, &acpi_smi_ops, DEV(pm)},
 	{ON_PIO, BOARD_PM_PORT, BOARD_PM_LEN, &acpi_pm_ops, DEV(pm)},
 	{ON_PIO, BOARD_COM1_PORT, BOARD_COM1_LEN, &uart_ops, DEV(com1)},
-	{ON_PIO, BOARD_PCI_ADDR_PORT, 8, &pciconf_ops, DEV(pci)},
+	{ON_PIO, BOARD_PCI_ADDR_PORT, 8, &pciconf_ops, DEV(pciconf)},
 	{ON_MMIO, BOARD_IOAPIC_GPA, BOARD_IOAPIC_BYTES, &ioapic_ops, DEV(ioapic)},
 };
 
@@ -218,6 +220,24 @@ static enum status add_debug_exit(struct board *b, struct error *e)
 	return ST_OK;
 }
 
+static uint32_t pci_cycle_read(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size)
+{
+	return pci_config_read(bus, nr, devfn, off, size);
+}
+
+static void pci_cycle_write(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size, uint32_t val)
+{
+	pci_config_write(bus, nr, devfn, off, size, val);
+}
+
+static enum status connect_pci(struct board *b, struct error *e)
+{
+	b->pciconf->read = pci_cycle_read;
+	b->pciconf->write = pci_cycle_write;
+	b->pciconf->bus = &b->pci.bus;
+	return board_pci_init(&b->pci, b->vm, b->pic, b->ioapic, e);
+}
+
 static void tell_sizes(struct board *b)
 {
 	uint64_t gpa, len, low = 0, high = 0;
@@ -247,11 +267,11 @@ enum status board_create(struct vm *vm, struct error *e)
 	vm->board = b;
 	b->vm = vm;
 	b->port92 = &b->port92_state;
-	b->pci = &b->pci_state;
+	b->pciconf = &b->pciconf_state;
 	b->debug = &b->debug_state;
 	b->a20 = true;
 	port92_init(b->port92, &b->a20, on_reset, b);
-	pciconf_init(b->pci, on_reset, b);
+	pciconf_init(b->pciconf, on_reset, b);
 	debugport_init(b->debug, &vm->clock, on_debug_exit, b);
 	if (!make_devices(b)) {
 		board_free(vm);
@@ -266,6 +286,8 @@ enum status board_create(struct vm *vm, struct error *e)
 			bus_add(r->bus == ON_PIO ? &vm->pio : &vm->mmio, r->base, r->len, r->ops, dev);
 	}
 	st = add_debug_exit(b, e);
+	if (st == ST_OK)
+		st = connect_pci(b, e);
 	if (st != ST_OK) {
 		board_free(vm);
 		return st;
@@ -284,6 +306,7 @@ void board_free(struct vm *vm)
 		return;
 	vga_free(b->vga);
 	fwcfg_free(b->fwcfg);
+	board_pci_fini(&b->pci);
 	uart_free(b->com1);
 	acpi_pm_free(b->pm);
 	i8042_free(b->kbc);
@@ -315,10 +338,17 @@ void board_reset(struct vm *vm)
 	}
 	b->a20 = true;
 	port92_reset(b->port92);
-	pciconf_reset(b->pci);
+	pciconf_reset(b->pciconf);
+	board_pci_reset(&b->pci);
 	b->debug->post = 0;
 	/* What firmware does before it starts an operating system: the SCI is level-triggered in the 8259 too. */
 	pic_elcr_ops.write(b->pic, BOARD_IRQ_SCI / 8, 1, 1u << BOARD_IRQ_SCI % 8);
+}
+
+void board_place_pci(struct vm *vm)
+{
+	if (vm->board)
+		board_pci_place(&vm->board->pci);
 }
 
 bool board_pic_intr(struct vm *vm)

@@ -26,6 +26,9 @@ void board_free(struct vm *vm);
 /* All devices to their power-on state (the RTC keeps its time). Device lock held. */
 void board_reset(struct vm *vm);
 
+/* What a firmware does with PCI before it starts an operating system; nothing without a board. No vCPU runs. */
+void board_place_pci(struct vm *vm);
+
 /* Connects vm->serial to COM1 and vm->debugcon to port 0xe9; board_create has done so. Again when they change, with no
  * vCPU running or the device lock held. */
 void board_connect(struct vm *vm);

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/board.h"
+#include "engine/board_map.h"
 #include "engine/loader.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"
@@ -151,6 +153,7 @@ void boot_map_build(const struct vm *vm, struct boot_map *m)
 	map_add(m, LOW_END, LOW_END + LOW_EBDA_BYTES, MAP_RESERVED);
 	map_add(m, LOW_ACPI, LOW_TOP, MAP_RESERVED);
 	map_add(m, LOW_TOP, boot_low_ram_end(vm), MAP_RAM);
+	map_add(m, BOARD_ECAM_GPA, BOARD_ECAM_GPA + (uint64_t)BOARD_ECAM_BYTES, MAP_RESERVED);
 	if (vm->mem.ram_bytes > MEM_HOLE_START)
 		map_add(m, MEM_HOLE_END, MEM_HOLE_END + vm->mem.ram_bytes - MEM_HOLE_START, MAP_RAM);
 }
@@ -339,6 +342,7 @@ enum status boot_load(struct vm *vm, struct error *e)
 		return load_bios(vm, e);
 	if (vm->cfg.rom)
 		return load_rom(vm, e);
+	board_place_pci(vm);
 	if ((s = acpi_write_tables(vm, e)) != ST_OK)
 		return s;
 	if (vm->cfg.kernel)
