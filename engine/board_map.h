@@ -33,6 +33,11 @@
 #define BOARD_SMI_PORT 0xb2u /* FADT SMI_CMD; 0xb3 is its data byte */
 #define BOARD_SMI_LEN 2u
 #define BOARD_DEBUGCON_PORT 0xe9u
+#define BOARD_VGA_PORT 0x3b0u
+#define BOARD_VGA_LEN 0x30u
+#define BOARD_FIRMWARE_LOG_PORT 0x402u /* where SeaBIOS and OVMF write what they do */
+#define BOARD_FWCFG_PORT 0x510u
+#define BOARD_FWCFG_LEN 12u
 #define BOARD_DEBUG_EXIT_PORT 0xf4 /* default; configurable */
 #define BOARD_DEBUG_EXIT_LEN 4u
 #define BOARD_COM1_PORT 0x3f8u

@@ -11,6 +11,7 @@
 #include "engine/ioapic.h"
 #include "engine/lapic.h"
 #include "engine/pci/pci_host.h"
+#include "engine/pci/pci_isa.h"
 #include "engine/pic8259.h"
 #include "engine/vm.h"
 
@@ -72,6 +73,7 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 {
 	const struct pci_bus_config cfg = {
 		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .ctx = p};
+	enum status st;
 	const struct io_source source = {.prepare = source_prepare, .ready = source_ready, .ctx = p};
 
 	p->vm = vm;
@@ -82,7 +84,8 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 	bus_set_rest(&vm->pio, &pci_io_ops, &p->bus);
 	if (vm->io)
 		io_add(vm->io, &source);
-	return pci_host_add(&p->bus, e);
+	st = pci_host_add(&p->bus, e);
+	return st == ST_OK && vm->cfg.bios ? pci_isa_add(&p->bus, BOARD_PM_PORT, e) : st;
 }
 
 void board_pci_fini(struct board_pci *p)

@@ -250,17 +250,21 @@ void switch_print(struct vm *vm, unsigned max, void *file)
 
 /* ---- changing: the owner thread ---- */
 
+void switch_ram_written(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	for (unsigned p = 0; p < PATH_COUNT; p++)
+		if ((vm->paths_begun & 1u << p) && vm->paths[p]->mem_dirty) {
+			vm->paths[p]->mem_dirty(vm, gpa, len);
+			break; /* the paths that decode share one codemap */
+		}
+}
+
 void switch_forget_code(struct vm *vm)
 {
 	uint64_t gpa, len;
 
-	for (unsigned p = 0; p < PATH_COUNT; p++) {
-		if (!(vm->paths_begun & 1u << p) || !vm->paths[p]->mem_dirty)
-			continue;
-		for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
-			vm->paths[p]->mem_dirty(vm, gpa, len);
-		break; /* the paths that decode share one codemap */
-	}
+	for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
+		switch_ram_written(vm, gpa, len);
 }
 
 static enum status begin(struct vcpu *v, enum path_id p, struct error *e)

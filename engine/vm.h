@@ -51,6 +51,7 @@ struct vm_config {
 	const char *flat;
 	uint64_t flat_addr;
 	const char *rom;
+	const char *bios; /* a ROM that is the firmware of a PC: fw_cfg and a VGA are there */
 	unsigned bt_cold;    /* bt interprets a block so often before it translates it (0-255) */
 	bool no_reboot;	     /* a reset request ends the run */
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */

@@ -461,7 +461,7 @@ static enum status bt_vm_init(struct vm *vm, struct error *e)
 	if (st)
 		return st;
 	if (!vm->codemap) {
-		st = codemap_create(&vm->codemap, vm->mem.ram_bytes, e);
+		st = codemap_create(&vm->codemap, mem_span(&vm->mem), e);
 		if (st)
 			return st;
 		bt->own_codemap = true;
@@ -504,7 +504,7 @@ static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
 	cpu->exit_mem = (void *)bt_exit_mem;
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
 		return error_errno(e, ST_UNSUPPORTED, "bt: cannot set the GS base");
-	st = bt_lists_init(cpu, v->vm->mem.ram_bytes, e);
+	st = bt_lists_init(cpu, mem_span(&v->vm->mem), e);
 	if (st)
 		return st;
 	st = shapes_create(&cpu->shapes, e);
@@ -544,7 +544,7 @@ static void bt_vcpu_fini(struct vcpu *v)
 	mmu_fini(v);
 	vec_free(v);
 	cpu->bt = NULL;
-	bt_lists_fini(cpu, v->vm->mem.ram_bytes);
+	bt_lists_fini(cpu, mem_span(&v->vm->mem));
 }
 
 static void bt_kick(struct vcpu *v)

@@ -19,19 +19,19 @@ static void *map_zeroed(uint64_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-enum status codemap_create(struct codemap **out, uint64_t ram_bytes, struct error *e)
+enum status codemap_create(struct codemap **out, uint64_t span, struct error *e)
 {
 	struct codemap *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return error_set(e, ST_NO_MEMORY, "not enough memory for the map of code pages");
-	c->npages = (ram_bytes + 4095) / 4096;
+	c->npages = (span + 4095) / 4096;
 	c->bits = map_zeroed((c->npages + 63) / 64 * 8);
 	c->gen = map_zeroed(c->npages * sizeof(*c->gen));
 	if (!c->bits || !c->gen) {
 		codemap_free(c);
 		return error_errno(e, ST_NO_MEMORY, "cannot map %llu bytes for the map of code pages",
-				   (unsigned long long)(c ? ram_bytes / 4096 * 4 : 0));
+				   (unsigned long long)(c ? span / 4096 * 4 : 0));
 	}
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	*out = c;

@@ -41,7 +41,7 @@ static inline uint32_t codemap_gen(const struct codemap *c, uint64_t page)
 {
 	return atomic_load_explicit(&c->gen[page], memory_order_acquire);
 }
-enum status codemap_create(struct codemap **out, uint64_t ram_bytes, struct error *e);
+enum status codemap_create(struct codemap **out, uint64_t span, struct error *e);
 void codemap_free(struct codemap *c);
 void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page);
 void codemap_clear(struct codemap *c, uint64_t page);

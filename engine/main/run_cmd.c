@@ -45,6 +45,7 @@ enum option_id {
 	OPT_MODULE,
 	OPT_FLAT,
 	OPT_ROM,
+	OPT_BIOS,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -83,6 +84,7 @@ static const struct option_row rows[] = {
 	{"module", "F", "module for --multiboot; may be given several times", OPT_MODULE},
 	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
+	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it", OPT_BIOS},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -119,6 +121,7 @@ struct run_cmd {
 	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
 	char *flat; /* owned copy of F in F@ADDR */
+	char bios[4096]; /* file of the firmware */
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
 	FILE *rows_file; /* of insn_rows */
@@ -145,7 +148,7 @@ static uint64_t now_ns(void)
 static void help(FILE *f)
 {
 	fputs("Usage: steelyard run [OPTION]...\n"
-	      "Runs one guest: --kernel, --multiboot, --flat or --rom says which.\n\n",
+	      "Runs one guest: --kernel, --multiboot, --flat, --bios or --rom says which.\n\n",
 	      f);
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
 		fprintf(f, "  --%-14s %-7s %s\n", rows[i].name, rows[i].arg ? rows[i].arg : "", rows[i].what);
@@ -156,6 +159,16 @@ static void help(FILE *f)
 	fputs("\nExit status: 0 power-off, (value << 1) | 1 debug exit, 4 triple fault, 124 timeout, 2 usage,\n"
 	      "1 host failure, 3 lockstep found a difference, 128 + N ended by signal N.\n",
 	      f);
+}
+
+static int parse_bios(struct run_cmd *r, const char *arg)
+{
+	struct error e = {0};
+
+	if (bios_find(arg, r->bios, sizeof(r->bios), &e) != ST_OK)
+		return verb_fail(&e);
+	r->cfg.bios = r->bios;
+	return EXIT_OK;
 }
 
 /* A number with nothing behind it but what the caller allows; false when it is none. */
@@ -304,6 +317,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_ROM:
 		r->cfg.rom = arg;
 		return EXIT_OK;
+	case OPT_BIOS:
+		return parse_bios(r, arg);
 	case OPT_SERIAL:
 		r->serial = arg;
 		return EXIT_OK;
