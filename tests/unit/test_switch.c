@@ -358,6 +358,8 @@ static bool begin(struct bench *b, struct error *e)
 	b->v = vm->vcpu[0];
 	b->v->tid = gettid();
 	for (unsigned p = 0; p < PATH_COUNT; p++) {
+		if (p == PATH_HYBRID) /* bt holds its state */
+			continue;
 		if (vm->paths[p]->available(e) != ST_OK)
 			return false;
 		if (!(vm->paths_begun & 1u << p) && vm_path_begin(vm, (enum path_id)p, e) != ST_OK)
