@@ -76,7 +76,7 @@ for path in bt interp; do
 	check "$path: resume" eval 'is 0 resume $m && state_is $m running'
 	sleep 0.1
 	check "$path: guest time goes on" [ "$before" -lt "$(get $m guest_ns)" ]
-	check "$path: stats" eval 'is 0 stats $m && grep -q "^io_reads" "$work/vm.out"'
+	check "$path: stats" eval 'is 0 stats $m && grep -q "^io_reads" "$work/vm.out" && grep -q "^probe.vendor  *[a-zA-Z]" "$work/vm.out" && [ "$(grep -c "^path " "$work/vm.out")" = 1 ]'
 	check "$path: switch to $other" eval 'is 0 switch $m $other && [ "$(get $m path)" = $other ]'
 	check "$path: switch back" eval 'is 0 switch $m $path --vcpu 0 && [ "$(get $m path)" = $path ]'
 	check "$path: switch to nowhere is 2" is 2 switch $m teleport
