@@ -8,7 +8,7 @@
 # with no cache. Taken is the CPU time of the whole process, children included. Prints the geometric mean of the ratios in
 # pairs with a 95 % interval (Student's t on their logarithms); OUT gets the times, one line a run.
 #
-# On a loaded host that interval is wider than what is looked for. So the same is done with a guest of two instructions, twenty
+# On a loaded host that interval is wider than what is looked for. So the same is done with a guest of two instructions, ten
 # starts a sample: there the difference is nearly all there is, and is given in milliseconds a start.
 set -eu
 steelyard=$1 guest=$2 pairs=$3 out=$4
@@ -22,7 +22,7 @@ path=$("$steelyard" probe --quick --json </dev/null | sed -n '/^  "auto"/,/}/s/.
 
 printf '\xb0\x15\xe6\xf4' >"$work/tiny" # mov al, 21; out 0xf4, al
 tiny() { # PATH CACHE
-	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	for i in 1 2 3 4 5 6 7 8 9 10; do
 		XDG_CACHE_HOME=$2 "$steelyard" run --path $1 --control none --serial none --memory 64M --flat "$work/tiny@0x7c00" </dev/null 2>/dev/null ||
 			[ $? -eq 43 ]
 	done
@@ -36,7 +36,7 @@ one() { # KIND
 	t=$({ time tiny $p "$cache"; } 2>&1)
 	echo "tiny-$1 $t"
 	t=$({ time XDG_CACHE_HOME=$cache "$steelyard" run --path $p --control none --kernel "$guest/amd64/vmlinuz" \
-		--initrd "$guest/amd64/initrd" --append "console=ttyS0 quiet panic=-1 steelyard.run=sieve:20,sha256:20 steelyard.poweroff" \
+		--initrd "$guest/amd64/initrd" --append "console=ttyS0 quiet panic=-1 steelyard.run=sieve:5,sha256:5 steelyard.poweroff" \
 		--timeout 120 </dev/null >"$work/out" 2>"$work/err"; } 2>&1) || { echo "bench-auto: a run failed: $(tail -n 1 "$work/err")" >&2; exit 1; }
 	grep -q 'RESULT sha256' "$work/out" || { echo "bench-auto: no result in the output" >&2; exit 1; }
 	echo "$1 $t"
@@ -57,7 +57,7 @@ awk -v path="$path" '
 		printf "%-34s %.4f  [%.4f, %.4f]\n", what, exp(m), exp(m - h), exp(m + h)
 	}
 	function start(kind, what,    i, x, sum, sq, m, s) { # ms a start
-		for (i = 0; i < n; i++) { x = (t[i, "tiny-" kind] - t[i, "tiny-path"]) * 1000 / 20; sum += x; sq += x * x }
+		for (i = 0; i < n; i++) { x = (t[i, "tiny-" kind] - t[i, "tiny-path"]) * 1000 / 10; sum += x; sq += x * x }
 		m = sum / n
 		s = (1.96 + 2.4 / (n - 1)) * sqrt((sq - n * m * m) / (n - 1) / n)
 		printf "%-34s %+.3f  [%+.3f, %+.3f] ms a start\n", what, m, m - s, m + s
