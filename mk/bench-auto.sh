@@ -49,15 +49,17 @@ for ((n = 0; n < pairs; n++)); do
 done
 awk -v path="$path" '
 	{ t[$1, $2] = $3; if ($1 >= n) n = $1 + 1 }
+	# auto is held against the mean of the two runs of the path, the control against the first
+	function of(kind, i, k) { return kind == "control" ? t[i, k "path"] : sqrt(t[i, k "path"] * t[i, k "control"]) }
 	function row(kind, what,    i, x, sum, sq, m, s, h) {
-		for (i = 0; i < n; i++) { x = log(t[i, kind] / t[i, "path"]); sum += x; sq += x * x }
+		for (i = 0; i < n; i++) { x = log(t[i, kind] / of(kind, i, "")); sum += x; sq += x * x }
 		m = sum / n
 		s = sqrt((sq - n * m * m) / (n - 1) / n)
 		h = (1.96 + 2.4 / (n - 1)) * s # t(0.975) to a hundredth from 10 pairs on
 		printf "%-34s %.4f  [%.4f, %.4f]\n", what, exp(m), exp(m - h), exp(m + h)
 	}
 	function start(kind, what,    i, x, sum, sq, m, s) { # ms a start
-		for (i = 0; i < n; i++) { x = (t[i, "tiny-" kind] - t[i, "tiny-path"]) * 1000 / 10; sum += x; sq += x * x }
+		for (i = 0; i < n; i++) { x = (t[i, "tiny-" kind] - of(kind, i, "tiny-")) * 1000 / 10; sum += x; sq += x * x }
 		m = sum / n
 		s = (1.96 + 2.4 / (n - 1)) * sqrt((sq - n * m * m) / (n - 1) / n)
 		printf "%-34s %+.3f  [%+.3f, %+.3f] ms a start\n", what, m, m - s, m + s
