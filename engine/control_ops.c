@@ -47,17 +47,13 @@ static json_t *state_word(const struct control *c)
 	return json_string(control_states[control_state_now(c)].word);
 }
 
-static json_t *path_of(struct vm *vm, unsigned i)
-{
-	return json_string(vm->paths[switch_path_of(vm, i)]->name);
-}
-
-static json_t *paths_of(struct vm *vm)
+/* Of each vCPU: the one that it is on, or that it shall be on. */
+static json_t *paths_of(struct vm *vm, enum path_id (*of)(struct vm *vm, unsigned i))
 {
 	json_t *a = json_array();
 
 	for (unsigned i = 0; i < vm->ncpus; i++)
-		json_array_append_new(a, path_of(vm, i));
+		json_array_append_new(a, json_string(vm->paths[of(vm, i)]->name));
 	return a;
 }
 
@@ -82,8 +78,9 @@ static enum control_code do_status(struct control *c, struct control_client *cl,
 	json_object_set_new(ok, "pid", json_integer(getpid()));
 	json_object_set_new(ok, "protocol", json_integer(CONTROL_PROTOCOL));
 	json_object_set_new(ok, "state", state_word(c));
-	json_object_set_new(ok, "path", path_of(vm, 0));
-	json_object_set_new(ok, "paths", paths_of(vm));
+	json_object_set_new(ok, "path", json_string(vm->paths[switch_path_of(vm, 0)]->name));
+	json_object_set_new(ok, "paths", paths_of(vm, switch_path_of));
+	json_object_set_new(ok, "wanted", paths_of(vm, switch_wanted_of));
 	json_object_set_new(ok, "vcpus", json_integer((json_int_t)vm->ncpus));
 	json_object_set_new(ok, "memory_bytes", count(vm->mem.ram_bytes));
 	json_object_set_new(ok, "uptime_ns", count(control_now_ns() - c->start_ns));
@@ -231,7 +228,7 @@ static enum control_code do_switch(struct control *c, struct control_client *cl,
 	if (vm_switch_path(c->vm, vcpu ? (int)json_integer_value(vcpu) : -1, path, "asked through the control socket",
 			   &e) != ST_OK)
 		return fail(rq, code_of(e.status), e.msg);
-	json_object_set_new(ok, "paths", paths_of(c->vm));
+	json_object_set_new(ok, "paths", paths_of(c->vm, switch_path_of));
 	return CONTROL_OK;
 }
 

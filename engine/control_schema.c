@@ -36,6 +36,7 @@ const struct control_verb control_verbs[CV_COUNT] = {
 			   STATE_NOW,
 			   {"path", CT_WORD, SET_PATHS, true, 0, "the path that runs vCPU 0"},
 			   {"paths", CT_WORDS, SET_PATHS, true, 0, "the path of each vCPU"},
+			   {"wanted", CT_WORDS, SET_PATHS, true, 0, "the path that each vCPU shall be on: another one until it has changed"},
 			   UINT("vcpus", 64, "virtual CPUs"),
 			   UINT("memory_bytes", NS_MAX, "guest memory"),
 			   UINT("uptime_ns", NS_MAX, "host time since the machine was made"),

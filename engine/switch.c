@@ -154,6 +154,11 @@ enum path_id switch_path_of(struct vm *vm, unsigned i)
 	return (enum path_id)atomic_load(&vm->switcher->cpu[i].cur);
 }
 
+enum path_id switch_wanted_of(struct vm *vm, unsigned i)
+{
+	return (enum path_id)atomic_load(&vm->switcher->cpu[i].want);
+}
+
 /* ---- events ---- */
 
 static void note(struct vcpu *v, enum path_id from, enum path_id to, enum switch_cause cause, const char *why)

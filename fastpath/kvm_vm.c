@@ -19,6 +19,7 @@
 
 #include "engine/cpuid.h"
 #include "fastpath/kvm_int.h"
+#include "fastpath/probe.h"
 
 #define DEV_KVM "/dev/kvm"
 /* Four pages that VMX without unrestricted guests needs in a free place of the address space: above the local APIC, below any
@@ -106,11 +107,18 @@ static enum status open_device(const struct kvm_sys *sys, int *out, enum status 
 	return ST_OK;
 }
 
+/* Facts first: they know what to do about a device that is not there, not ours, too old or something else. */
 static enum status kvm_available(struct error *e)
 {
 	enum status why = ST_UNSUPPORTED, st;
+	struct host_facts f;
+	char trouble[PROBE_TEXT];
 	int fd;
 
+	probe_host(&f);
+	if (probe_device_trouble(&f, trouble, sizeof(trouble)))
+		return error_set(e, f.kvm == KVM_NO_PERMISSION ? ST_DENIED : ST_UNSUPPORTED,
+				 "path kvm cannot run here, use --path auto: %s", trouble);
 	st = open_device(&kvm_sys_host, &fd, &why, e);
 	if (fd >= 0)
 		kvm_sys_host.close(&kvm_sys_host, fd);

@@ -116,6 +116,8 @@ struct probe_verdict {
 /* Facts about the host; device NULL means PROBE_KVM_DEVICE. The string must live as long as *f. */
 void probe_host(struct host_facts *f);
 void probe_host_device(struct host_facts *f, const char *device);
+/* One sentence on why the device is not usable, with what to do; false when it is. */
+bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
 enum probe_vendor probe_vendor(const struct host_facts *f);
 enum probe_effort { PROBE_CACHED_ONLY, PROBE_QUICK, PROBE_FULL };
 struct probe_options {

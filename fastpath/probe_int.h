@@ -173,8 +173,6 @@ bool probe_item_late(const struct probe_verdict *v, unsigned i);
 const char *probe_auto_path(const struct probe_verdict *v);
 /* Facts alone: "auto" needs to ask no further. NULL: it needs the verdict. */
 const char *probe_facts_against_kvm(const struct host_facts *f);
-/* One sentence on why the device is not usable, with what to do; false when it is. */
-bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
 
 /* ---- probe_json.c ---- */
 json_t *probe_facts_json(const struct host_facts *f);

@@ -13,3 +13,11 @@ bench-smp:
 	$(Q)$(MAKE) --no-print-directory all guest
 	$(Q)$(O)/steelyard eval smp --blocks $(BENCH_BLOCKS) --out $(O)/smp $(BENCH_ARGS)
 .PHONY: bench bench-smp
+# make bench-auto: CPU time of --path auto over the path that it takes, in pairs, with and without the probe's cache.
+BENCH_PAIRS ?= 31
+bench-auto:
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all guest
+	$(Q)mkdir -p $(O)/bench
+	$(Q)bash mk/bench-auto.sh $(O)/steelyard $(GUEST) $(BENCH_PAIRS) $(O)/bench/auto.txt
+.PHONY: bench-auto
