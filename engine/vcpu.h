@@ -83,12 +83,13 @@ struct x86_inject {
 };
 
 /* The paths; engine/exec.h has their table. */
-enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_COUNT };
+enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_HYBRID, PATH_COUNT };
 
 /* vcpu->request bits */
 #define REQ_EXIT (1u << 0)  /* leave ops->run() with EXIT_KICK: pause, stop, path switch */
 #define REQ_EVENT (1u << 1) /* an interrupt, NMI, INIT or SIPI may be pending: look */
 #define REQ_FLUSH (1u << 2) /* flush this vCPU's translations (remote request) */
+#define REQ_LOOK (1u << 3)  /* bt: back to the path that it is the base of, with EXIT_KICK; that one consumes it */
 
 enum tlb_flush { TLB_FLUSH_PAGE, TLB_FLUSH_LOCAL /* keeps global pages */, TLB_FLUSH_ALL };
 
@@ -99,6 +100,27 @@ enum vcpu_run_state {
 };
 
 /* Counters: one row each; printed by --stats, used by eval. All are counts since start. */
+/* Where a vCPU's thread is, for `run --sample`: a row is a kind of code, and a counter of the CPU time (ns) that samples found there.
+ * Those up to "jump" are kinds of translated code, told by its marks; C code says itself where it is (vcpu_doing). */
+#define VCPU_SAMPLES(X)                                                              \
+	X(copy, COPY, "guest instructions that run as they are")                     \
+	X(check, CHECK, "checks in front of memory accesses")                        \
+	X(flags, FLAGS, "saving and loading arithmetic flags")                       \
+	X(spill, SPILL, "loading and storing R14 and R15")                           \
+	X(jump, JUMP, "looking up jumps, links between blocks")                      \
+	X(fill, FILL, "windows filled, page tables walked, TLBs flushed")            \
+	X(dispatch, DISPATCH, "into and out of translated code, blocks looked up")   \
+	X(translate, TRANSLATE, "translating, and making translations invalid")      \
+	X(interp, INTERP, "the interpreter's functions, instructions written anew")  \
+	X(device, DEVICE, "devices, on the vCPU's thread")                           \
+	X(kernel, KERNEL, "system calls of the host")
+enum vcpu_sample {
+#define X(name, NAME, text) SAMPLE_##NAME,
+	VCPU_SAMPLES(X)
+#undef X
+	SAMPLE_KINDS
+};
+
 #define VCPU_COUNTERS(X)                                               \
 	X(insns_interp, "instructions executed by the interpreter")    \
 	X(interrupts, "external interrupts delivered")                 \
@@ -123,7 +145,31 @@ enum vcpu_run_state {
 	X(bt_smc, "self-modifying-code invalidations")                 \
 	X(bt_cache_flushes, "code-cache flushes")                      \
 	X(bt_faults, "guest faults raised in translated code")         \
-	X(kvm_exits, "returns from KVM_RUN")
+	X(kvm_exits, "returns from KVM_RUN")                           \
+	X(hybrid_stays, "stays of 64-bit ring 3 outside of bt")        \
+	X(hybrid_inside_us, "microseconds in them")                    \
+	X(hybrid_fills, "page faults answered in them")                \
+	X(hybrid_resets, "times that the hidden page tables began anew") \
+	X(hybrid_refused, "stays that the vCPU's state did not allow") \
+	X(hybrid_requests, "stays ended by an interrupt or a request") \
+	X(hybrid_syscalls, "stays ended by SYSCALL")                   \
+	X(hybrid_faults, "stays ended by a page fault of the guest's") \
+	X(hybrid_exceptions, "stays ended by another exception")       \
+	X(hybrid_traps, "stays ended by a single step")                \
+	X(hybrid_code, "stays ended by code that may not run directly") \
+	X(hybrid_stores, "stays ended by a store to a code page")      \
+	X(hybrid_broken, "stays that the host broke off") \
+	X(sample_copy, "sampled ns in copied guest code")              \
+	X(sample_check, "sampled ns in memory checks")                 \
+	X(sample_flags, "sampled ns saving and loading flags")         \
+	X(sample_spill, "sampled ns around spilled registers")         \
+	X(sample_jump, "sampled ns looking up jumps")                  \
+	X(sample_fill, "sampled ns filling windows, walking tables")   \
+	X(sample_dispatch, "sampled ns in the dispatcher")             \
+	X(sample_translate, "sampled ns translating")                  \
+	X(sample_interp, "sampled ns in the interpreter's functions")  \
+	X(sample_device, "sampled ns in devices")                      \
+	X(sample_kernel, "sampled ns in system calls")
 
 struct vcpu_counters {
 #define X(name, text) uint64_t name;
@@ -142,6 +188,8 @@ struct vcpu {
 	bool int_shadow;	     /* MOV SS / STI: no interrupt before the next instruction */
 	struct x86_inject inject;    /* see there */
 	bool in_guest;		     /* the owner thread is inside ops->run() */
+	uint8_t doing;		     /* enum vcpu_sample: what the owner's C code does; its signal handler reads it */
+	uint64_t sampled_ns;	     /* CPU time of the thread at the last sample */
 	enum vcpu_run_state run_state;
 	struct x86_fault fault;	     /* scratch: set by whoever returns "guest fault" */
 	/* an exception whose delivery was begun, for double-fault detection (SDM 3A table 6-5) */
@@ -155,6 +203,9 @@ struct vcpu {
 	void *path[PATH_COUNT];	     /* the paths' per-vCPU objects */
 	/* told of every TLB flush (NULL: nobody caches translations but the soft TLB): the path's own caches follow */
 	void (*tlb_flushed)(struct vcpu *v, enum tlb_flush kind, uint64_t lin);
+	/* told when IRET, SYSRET or SYSEXIT has entered CPL 3; vector state may be live. NULL: nobody asks. Owner thread */
+	void (*user_entered)(struct vcpu *v);
+	volatile uint8_t *exit_now;  /* the translator's signal handler sets it: KVM's immediate_exit. NULL: none */
 	struct mmu *mmu;	     /* soft TLB of translator/mmu.h, shared by bt and interp; NULL on other paths */
 	struct vec *vec;	     /* translator/vec.h: stubs that run vector instructions; made at first use */
 	/* The translator keeps x87/SSE/AVX state in the host's registers between callouts: true means regs.xsave is stale.
@@ -180,6 +231,15 @@ struct vcpu {
 	 * Last, so that its pages stay untouched, and cost no memory, where it does not. */
 	uint64_t row_count[VCPU_ROWS];
 };
+
+/* Says what the calling vCPU thread does from here on; returns what it did, for the caller to say again behind it. */
+static inline uint8_t vcpu_doing(struct vcpu *v, uint8_t what)
+{
+	uint8_t was = v->doing;
+
+	v->doing = what;
+	return was;
+}
 
 /* Bytes of address space (lazily committed) behind struct vcpu for the path. */
 #define VCPU_PATH_AREA_OFFSET 65536

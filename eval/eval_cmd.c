@@ -15,6 +15,7 @@
 
 #include "engine/status.h"
 #include "eval/eval.h"
+#include "eval/machine.h"
 #include "eval/report.h"
 #include "eval/runner.h"
 #include "eval/schema.h"
@@ -390,6 +391,11 @@ static int compare_verb(int argc, char **argv)
 	return compare_main(argc - 1, argv + 1);
 }
 
+static int machine_verb(int argc, char **argv)
+{
+	return machine_main(argc - 1, argv + 1);
+}
+
 static const struct {
 	const char *name, *args, *what;
 	int (*run)(int argc, char **argv);
@@ -400,6 +406,7 @@ static const struct {
 	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb, false},
 	{"report", "DIR [options]", "table, page, pictures and summary of a results folder", report_verb, true},
 	{"compare", "A B [options]", "two results folders, with intervals", compare_verb, true},
+	{"machine", "[options]", "what single operations cost: exits, faults, page tables, interrupts", machine_verb, true},
 	{"verify", "DIR", "checks a results folder: records, plan, checksums, SHA256SUMS", verify_verb, false},
 	{"schema", "", "the records and their fields, as docs/results.md has them", schema_verb, false},
 };

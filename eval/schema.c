@@ -107,6 +107,7 @@ static const struct schema_field probe[] = {
 	F("auto", STRING, REQUIRED, "", "the path that `--path auto` takes, and why"),
 	F("modes", MAP_STRING, REQUIRED, "", "verdict by mode of the processor"),
 	F("failed", STRINGS, REQUIRED, "", "conformance items that fail"),
+	F("late", STRINGS, OPTIONAL, "", "what there was no time to measure"),
 	F("quick", BOOL, REQUIRED, "", "measured shortly"),
 	{0},
 };

@@ -190,7 +190,7 @@ static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
 	struct recode rc;
 	struct snapshot snap;
 	bool found = c->copy_len[c->cur] != SHAPE_NO_COPY;
-	unsigned spilled = c->code64 ? spilled_regs(i) : 0, size, acc;
+	unsigned spilled = c->code64 ? spilled_regs(i) : 0, size, acc, was;
 	uint32_t writes = (i->fl_write | i->fl_undef) & FL_ARITH;
 	bool need = (i->fl_read & FL_ARITH) || (i->fl_undef & live_out) || (writes && (live_out & FL_ARITH & ~i->fl_write));
 	int32_t disp = 0;
@@ -204,9 +204,11 @@ static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
 		if (!c->code64 && i->seg >= SEG_FS && !(c->key & (i->seg == SEG_FS ? BK_FS_FLAT4G : BK_GS_FLAT4G)))
 			return false;
 		disp = bt_emit_operand(c, i, acc, size);
+		was = bt_kind(c, SAMPLE_SPILL);
 		if (spilled)
 			e_load_gs(e, S1, GS_GPR(spilled == 1 ? R_14 : R_15));
 	} else {
+		was = bt_kind(c, SAMPLE_SPILL);
 		if (spilled & 1)
 			e_load_gs(e, R_14, GS_GPR(R_14));
 		if (spilled & 2) {
@@ -214,6 +216,7 @@ static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
 			c->s0_group = -1;
 		}
 	}
+	bt_kind(c, was);
 	if (need)
 		bt_flags_need(c, !spilled);
 	if (found) {
@@ -228,9 +231,11 @@ static bool emit_copy(struct tctx *c, const struct insn *i, uint32_t live_out)
 	if (writes)
 		c->fl_mem = false;
 	bt_mark(c, MARK_STEP, 0);
+	bt_kind(c, SAMPLE_SPILL);
 	for (unsigned k = 0; k < i->nops && spilled; k++)
 		if (i->op[k].kind == OPK_GPR && (i->op[k].reg == R_14 || i->op[k].reg == R_15) && bt_writes_reg(i, k))
 			e_store_gs(e, i->has_mem ? S1 : i->op[k].reg, GS_GPR(i->op[k].reg));
+	bt_kind(c, was);
 	return true;
 }
 
@@ -250,6 +255,8 @@ static void emit_lea(struct tctx *c, const struct insn *i)
 
 		e_mov_imm(e, to, w ? a : (uint32_t)a);
 	} else {
+		unsigned was = bt_kind(c, SAMPLE_SPILL);
+
 		if (c->code64 && (base == R_14 || base == R_15)) {
 			e_load_gs(e, S0, GS_GPR(base));
 			base = S0;
@@ -260,10 +267,15 @@ static void emit_lea(struct tctx *c, const struct insn *i)
 			e_load_gs(e, t, GS_GPR(index));
 			index = t;
 		}
+		bt_kind(c, was);
 		e_lea(e, w, to, base, index, i->scale, (int32_t)i->disp);
 	}
-	if (spilled)
+	if (spilled) {
+		unsigned was = bt_kind(c, SAMPLE_SPILL);
+
 		e_store_gs(e, to, GS_GPR(dst));
+		bt_kind(c, was);
+	}
 }
 
 /* the value to push or jump to: a register into S1 or itself */
@@ -339,6 +351,7 @@ static void emit_leave(struct tctx *c)
  * the whole instruction; sp_add is what it adds to RSP, for CALL (whose target is not in S0) -1. Flags are in fl, or dead. */
 static void emit_jump_lookup(struct tctx *c, unsigned target, unsigned index, int32_t sp_add)
 {
+	unsigned was = bt_kind(c, SAMPLE_JUMP);
 	struct emit *e = &c->e;
 	uint32_t id;
 	struct bt_rec *r = bt_rec_new(c, &id);
@@ -348,6 +361,7 @@ static void emit_jump_lookup(struct tctx *c, unsigned target, unsigned index, in
 	e_gs_idx_op(e, true, 0x3b, target, index,
 		    GS_CPU(jc) + (int32_t)(bt_jc_class(c->key) * sizeof(struct bt_jc) + offsetof(struct bt_jc, lin)));
 	bt_stub_add(c, e_jcc32(e, CC_NE), SVC_ARG(SVC_INDIRECT, id), true, -1);
+	bt_kind(c, was);
 }
 
 static void emit_jump_cached(struct tctx *c, unsigned index)
@@ -616,10 +630,15 @@ bool bt_emit_insn(struct tctx *c, unsigned k)
 	const struct insn *i = &c->insn[k];
 	uint32_t out = c->live_out[k];
 	uint64_t next = c->lin + c->guest_off + i->len;
+	unsigned was;
 	int s;
 
-	if (bt_emit_system(c, i))
+	was = bt_kind(c, SAMPLE_INTERP);
+	if (bt_emit_system(c, i)) {
+		bt_kind(c, was);
 		return false;
+	}
+	bt_kind(c, was);
 	if (!c->interpret[k]) {
 		s = emit_special(c, i);
 		if (s)

@@ -8,8 +8,11 @@
 
 void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free)
 {
+	unsigned was;
+
 	if (c->fl_mem || !(live & FL_ARITH))
 		return;
+	was = bt_kind(c, SAMPLE_FLAGS);
 	bt_mark(c, MARK_STEP, 0);
 	if (!s1_free)
 		e_store_gs(&c->e, S1, GS_CPU(tmp[0]));
@@ -18,12 +21,16 @@ void bt_flags_spill(struct tctx *c, uint32_t live, bool s1_free)
 		e_load_gs(&c->e, S1, GS_CPU(tmp[0]));
 	c->fl_mem = true;
 	bt_mark(c, 0, 0);
+	bt_kind(c, was);
 }
 
 void bt_flags_need(struct tctx *c, bool s1_free)
 {
+	unsigned was;
+
 	if (!c->fl_mem)
 		return;
+	was = bt_kind(c, SAMPLE_FLAGS);
 	bt_mark(c, MARK_STEP, 0);
 	if (!s1_free)
 		e_store_gs(&c->e, S1, GS_CPU(tmp[0]));
@@ -32,6 +39,7 @@ void bt_flags_need(struct tctx *c, bool s1_free)
 		e_load_gs(&c->e, S1, GS_CPU(tmp[0]));
 	c->fl_mem = false;
 	bt_mark(c, 0, 0);
+	bt_kind(c, was);
 }
 
 /* ---- liveness ---- */
@@ -107,10 +115,11 @@ static struct flags_at flags_of(struct vcpu *v, uint32_t key, uint64_t lin)
 		if (!(key & BK_CODE64))
 			lin = (uint32_t)lin;
 		if (lin >> 12 != at) { /* without side effects: no A bit, no fault */
-			uint64_t gpa;
+			uint64_t gpa, off;
 
-			if (!mmu_peek(v, lin, &gpa) || !(page = mem_ram(&v->vm->mem, gpa & ~0xfffull, 4096)))
+			if (!mmu_peek(v, lin, &gpa) || (off = mem_offset(&v->vm->mem, gpa & ~0xfffull)) == UINT64_MAX)
 				break;
+			page = v->vm->mem.ram_hva + off;
 			at = lin >> 12;
 		}
 		s = bt_decode(v, page + (lin & 0xfff), key & BK_CODE64 ? 64 : 32, &more);

@@ -31,6 +31,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "engine/vcpu.h"
 #include "engine/vm.h"
@@ -171,6 +172,8 @@ struct bt_cpu {
 	bool irq_waiting;	/* an interrupt waits for IF */
 	bool host_fault;	/* v->fault was set by a signal in generated code: deliver it */
 	void *altstack;
+	timer_t sampler;	/* valid when has_sampler */
+	bool has_sampler;
 	char pending_text[120];
 	_Atomic uint32_t barrier_want, barrier_done; /* bt_barrier */
 	_Atomic bool live;		  /* a thread runs this vCPU on bt */
@@ -238,6 +241,7 @@ struct bt_mark {
 #define MARK_MEM (1u << 0)  /* flags are in fl */
 #define MARK_STEP (1u << 1) /* past the last restartable point: single-step out of here */
 #define MARK_FIX (1u << 2)
+#define MARK_KIND_SHIFT 3   /* enum vcpu_sample: what kind of code this is, where vm_config.sample_hz asks for it */
 
 struct bt_rec {
 	uint32_t block;	   /* index */
@@ -381,9 +385,17 @@ enum xr bt_step_in(struct vcpu *v, const struct bt_block *b);
 /* Interprets from regs.rip on. The host address of translated code that has been reached, or NULL: dispatch at regs.rip. */
 void *bt_run_cold(struct vcpu *v, uint32_t key);
 
+/* bt_signal.c: the mark that a host PC in generated code belongs to, or NULL; the vCPU of the calling thread, or NULL. */
+const struct bt_mark *bt_mark_of_pc(struct vcpu *v, uint64_t pc, const struct bt_block **block);
+struct vcpu *bt_thread_vcpu(void);
+
+/* bt_sample.c: for the vCPU's thread, with signals installed; nothing where cfg.sample_hz is 0. */
+enum status bt_sample_start(struct vcpu *v, struct error *e);
+void bt_sample_stop(struct vcpu *v);
+
 /* bt_mem.c */
-enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e);
-void bt_lists_fini(struct bt_cpu *cpu, uint64_t ram_bytes);
+enum status bt_lists_init(struct bt_cpu *cpu, uint64_t span, struct error *e);
+void bt_lists_fini(struct bt_cpu *cpu, uint64_t span);
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global);
 void bt_jc_switch(struct vcpu *v, uint32_t key);
 void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */

@@ -6,6 +6,7 @@
  * SIGTRAP         the single step that brings a kick from the middle of a commit to the next boundary
  * SIGSEGV         in generated code: a misaligned SSE operand (#GP)
  * SIGFPE          in generated code: #DE, #MF, #XM
+ * SIGPROF         looks where the thread is, and changes nothing (bt_sample.c)
  *
  * The handlers run on an alternate stack with SS_AUTODISARM: RSP holds the guest's stack pointer in generated code, any value
  * at all, and the kernel must not mistake it for a place on the alternate stack.
@@ -30,6 +31,11 @@ static __thread struct vcpu *thread_vcpu;
 
 extern const char bt_resume_to[];
 
+struct vcpu *bt_thread_vcpu(void)
+{
+	return thread_vcpu;
+}
+
 static const struct bt_mark *mark_at(const struct bt_block *b, uint32_t off)
 {
 	uint32_t lo = 0, hi = b->nmarks;
@@ -46,7 +52,7 @@ static const struct bt_mark *mark_at(const struct bt_block *b, uint32_t off)
 	return lo ? &b->marks[lo - 1] : NULL;
 }
 
-static const struct bt_mark *mark_of_pc(struct vcpu *v, uint64_t pc, const struct bt_block **block)
+const struct bt_mark *bt_mark_of_pc(struct vcpu *v, uint64_t pc, const struct bt_block **block)
 {
 	struct bt *bt = bt_cpu(v)->bt;
 	uint64_t off = pc - (uint64_t)bt->cache;
@@ -97,7 +103,7 @@ static void try_leave(struct vcpu *v, ucontext_t *uc)
 		g[REG_EFL] &= ~(greg_t)FL_TF;
 		return;
 	}
-	m = mark_of_pc(v, pc, &b);
+	m = bt_mark_of_pc(v, pc, &b);
 	if (!m) { /* C code or an exit: it will look at vcpu->request itself */
 		g[REG_EFL] &= ~(greg_t)FL_TF;
 		return;
@@ -134,6 +140,8 @@ static void on_kick(int sig, siginfo_t *si, void *ctx)
 	(void)sig, (void)si;
 	if (!v || !bt_cpu(v)->bt)
 		return;
+	if (v->exit_now)
+		*v->exit_now = 1;
 	/* A barrier needs every access either done or not begun: the code between a window's check and its use begins
 	 * again, because generated code is left at an instruction boundary whatever the reason of the signal. */
 	try_leave(v, uc);
@@ -172,7 +180,7 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
 	const struct bt_block *b;
 	const struct bt_mark *m;
 
-	if (!in_generated(v, (uint64_t)g[REG_RIP]) || !(m = mark_of_pc(v, (uint64_t)g[REG_RIP], &b)) ||
+	if (!in_generated(v, (uint64_t)g[REG_RIP]) || !(m = bt_mark_of_pc(v, (uint64_t)g[REG_RIP], &b)) ||
 	    (sig == SIGSEGV && g[REG_TRAPNO] != VEC_GP)) {
 		default_action(sig); /* ours: the instruction runs again and the process dies with the right signal */
 		return;
@@ -228,7 +236,7 @@ enum status bt_signals_thread(struct vcpu *v, struct error *e)
 	sigaddset(&set, SIGFPE);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	thread_vcpu = v;
-	return ST_OK;
+	return bt_sample_start(v, e);
 }
 
 void bt_signals_thread_end(struct vcpu *v)
@@ -236,6 +244,7 @@ void bt_signals_thread_end(struct vcpu *v)
 	struct bt_cpu *cpu = bt_cpu(v);
 	stack_t ss = { .ss_flags = SS_DISABLE };
 
+	bt_sample_stop(v);
 	thread_vcpu = NULL;
 	sigaltstack(&ss, NULL);
 	if (cpu->altstack)

@@ -16,7 +16,7 @@ void bt_mark(struct tctx *c, unsigned flags, unsigned fix)
 	struct bt_mark *m;
 	uint64_t off = (uint64_t)(c->e.p - c->host);
 
-	flags |= c->fl_mem ? MARK_MEM : 0;
+	flags |= (c->fl_mem ? MARK_MEM : 0) | (unsigned)c->kind << MARK_KIND_SHIFT;
 	if (c->nmarks && c->marks[c->nmarks - 1].host_off == off)
 		c->nmarks--;
 	if (c->nmarks == TCTX_MARKS || off > 0xffff) {
@@ -29,6 +29,18 @@ void bt_mark(struct tctx *c, unsigned flags, unsigned fix)
 	m->guest_off = c->guest_off;
 	m->flags = (uint8_t)flags;
 	m->fix = (uint8_t)fix;
+}
+
+unsigned bt_kind(struct tctx *c, unsigned kind)
+{
+	const struct bt_mark *m = c->nmarks ? &c->marks[c->nmarks - 1] : NULL;
+	unsigned was = c->kind;
+
+	if (!c->sampled || kind == was)
+		return was;
+	c->kind = (uint8_t)kind;
+	bt_mark(c, m ? m->flags & (MARK_STEP | MARK_FIX) : 0, m ? m->fix : 0);
+	return was;
 }
 
 struct bt_rec *bt_rec_new(struct tctx *c, uint32_t *id)
@@ -61,8 +73,11 @@ void bt_stub_add(struct tctx *c, uint8_t *from, uint32_t arg, bool mem, int32_t 
 /* The way out that a stub takes: arg for bt_service, then the common exit. */
 void bt_emit_service(struct tctx *c, uint32_t arg, bool mem)
 {
+	unsigned was = bt_kind(c, SAMPLE_DISPATCH);
+
 	e_store_gs_imm(&c->e, false, GS_CPU(arg), arg);
 	e_jmp_gs(&c->e, mem ? GS_CPU(exit_mem) : GS_CPU(exit_host));
+	bt_kind(c, was);
 }
 
 static void align_rel32(struct tctx *c, unsigned opcode_bytes)
@@ -91,8 +106,14 @@ struct bt_link *bt_link_new(struct tctx *c, uint64_t target, uint32_t *id)
 
 void bt_emit_goto(struct tctx *c, int cc, uint64_t target)
 {
+	unsigned was = c->kind;
 	struct bt_link *l;
 	uint32_t id;
+
+	/* the guest's own branch, or one that the guest has not got */
+	if (cc < 0 && (c->guest_off == c->guest_len || (c->insn[c->cur].row->bt != BT_JMP && c->insn[c->cur].row->bt != BT_CALL) ||
+		       (target ^ c->lin) >> 12))
+		bt_kind(c, SAMPLE_JUMP);
 
 	if (!c->code64)
 		target = (uint32_t)target;
@@ -109,6 +130,7 @@ void bt_emit_goto(struct tctx *c, int cc, uint64_t target)
 	} else {
 		bt_stub_add(c, e_jcc32(&c->e, (enum cc)cc), SVC_ARG(SVC_LINK, id), c->fl_mem, (int32_t)l->slot);
 	}
+	bt_kind(c, was);
 }
 
 /* ---- decode ---- */
@@ -155,7 +177,7 @@ static bool decode_straddler(struct tctx *c, struct insn *i)
 		lin2 = (uint32_t)lin2;
 	if (!mmu_translate(c->v, lin2, ACC_EXEC | (c->key & BK_USER ? ACC_USER : 0), &p) || !p.hva)
 		return false;
-	off = mem_ram_offset(&c->v->vm->mem, p.gpa + (lin2 - p.gva));
+	off = mem_offset(&c->v->vm->mem, p.gpa + (lin2 - p.gva));
 	if (off == UINT64_MAX)
 		return false;
 	codemap_mark(c->v->vm->codemap, c->v, off >> 12);
@@ -251,6 +273,7 @@ static void emit_stubs(struct tctx *c)
 
 		c->guest_off = s->guest_off;
 		c->fl_mem = s->fl_mem;
+		c->kind = c->sampled ? kind == SVC_LINK ? SAMPLE_JUMP : kind == SVC_ACCESS ? SAMPLE_FILL : SAMPLE_DISPATCH : 0;
 		if (s->from)
 			e_patch32(&c->e, s->from, c->e.p);
 		if (kind == SVC_LINK) {
@@ -330,6 +353,7 @@ static struct bt_block *emit_block(struct tctx *c)
 	b->site0 = bt->nsites;
 	c->nmarks = c->nstubs = c->naccess = 0;
 	c->fl_mem = false;
+	c->kind = SAMPLE_COPY;
 	c->ready = 0;
 	c->s0_group = -1;
 	for (unsigned g = 0; g < c->ngroups; g++)
@@ -365,6 +389,7 @@ static struct bt_block *emit_block(struct tctx *c)
 	}
 	emit_stubs(c);
 	c->guest_off = 0;
+	c->kind = c->sampled ? SAMPLE_FLAGS : 0;
 	b->host = bt_code_off(c, c->host);
 	b->host_mem = b->host;
 	if (c->live_in[0]) {
@@ -410,7 +435,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 {
 	struct tctx *c = bt->tctx;
 	struct bt_block *b;
-	uint64_t off = mem_ram_offset(&v->vm->mem, gpa);
+	uint64_t off = mem_offset(&v->vm->mem, gpa);
 
 	c->bt = bt;
 	c->v = v;
@@ -422,6 +447,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 	c->bits = c->code64 ? 64 : 32;
 	c->max_insns = bt->single_insns ? bt->single_insns : BT_MAX_BLOCK_INSNS;
 	c->too_long = c->need_ret_flags = false;
+	c->sampled = v->vm->cfg.sample_hz != 0;
 	c->n = c->guest_len = c->side_exits = 0;
 	*step = false;
 	if (off == UINT64_MAX || bt->nblocks == BT_MAX_BLOCKS) {

@@ -48,6 +48,8 @@ struct tctx {
 	bool fl_mem;		/* flags are in bt_cpu.fl here */
 	uint16_t guest_off;	/* of the instruction being emitted */
 	uint8_t cur_len;	/* and its length */
+	bool sampled;		/* marks tell kinds of code */
+	uint8_t kind;		/* enum vcpu_sample */
 	unsigned guest_len;
 	unsigned n, nmarks, nstubs, naccess;
 	unsigned side_exits;	/* conditional branches that the block goes on behind */
@@ -70,6 +72,8 @@ struct tctx {
 
 /* Host offsets from here on belong to the current guest instruction, with these MARK_*. */
 void bt_mark(struct tctx *c, unsigned flags, unsigned fix);
+/* Code from here on is of this kind (enum vcpu_sample), for samples; returns the kind before. Nothing else changes. */
+unsigned bt_kind(struct tctx *c, unsigned kind);
 struct bt_rec *bt_rec_new(struct tctx *c, uint32_t *id);
 static inline uint32_t bt_code_off(const struct tctx *c, const uint8_t *p)
 {

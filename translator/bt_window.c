@@ -120,8 +120,8 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 		c->access_rec[c->naccess++ & 3] = id;
 }
 
-static int32_t emit_access(struct tctx *c, unsigned acc, unsigned size, unsigned seg, unsigned base, unsigned index,
-			   unsigned scale, int64_t disp, unsigned addrsize, bool s1_busy)
+static int32_t access_address(struct tctx *c, unsigned acc, unsigned size, unsigned seg, unsigned base, unsigned index,
+			      unsigned scale, int64_t disp, unsigned addrsize, bool s1_busy)
 {
 	const struct tmember *m = &c->member[c->cur][c->cur_access++ & 1];
 	struct tgroup *g;
@@ -145,6 +145,16 @@ static int32_t emit_access(struct tctx *c, unsigned acc, unsigned size, unsigned
 	}
 	c->s0_group = m->group;
 	return m->off - g->lo;
+}
+
+static int32_t emit_access(struct tctx *c, unsigned acc, unsigned size, unsigned seg, unsigned base, unsigned index,
+			   unsigned scale, int64_t disp, unsigned addrsize, bool s1_busy)
+{
+	unsigned was = bt_kind(c, SAMPLE_CHECK);
+	int32_t d = access_address(c, acc, size, seg, base, index, scale, disp, addrsize, s1_busy);
+
+	bt_kind(c, was);
+	return d;
 }
 
 int32_t bt_emit_operand(struct tctx *c, const struct insn *i, unsigned acc, unsigned size)
