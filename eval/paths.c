@@ -4,10 +4,13 @@
  * kernel, initramfs, kernel command line, memory and number of processors.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/status.h"
 #include "eval/quick.h"
+#include "eval/runner.h"
 
 /* The peer tuned for the boot. Without RTC, or without PIT and PIC, this kernel waits longer under TCG, not shorter. */
 #define MICROVM "microvm,x-option-roms=off"
@@ -65,8 +68,8 @@ void path_run_block(struct eval *ev, const struct eval_path *p, unsigned cpus, s
 	snprintf(accel, sizeof(accel), "%s", p->accel);
 	snprintf(machine, sizeof(machine), "%s", p->machine ? p->machine : "");
 
-	char *own[] = {ev->self,   "run",      "--path",      accel,       "--memory", memory,     "--cpus",
-		       ncpus,      "--kernel", kernel,        "--initrd",  initrd,     "--append", append,
+	char *own[] = {ev->self,   "run",      "--path",      accel,       "--memory", memory,          "--cpus",
+		       ncpus,      "--kernel", kernel,        "--initrd",  initrd,     "--append",      append,
 		       "--serial", "stdio",    "--no-reboot", "--timeout", timeout,    "--no-fallback", NULL};
 	char *qemu[] = {"qemu-system-x86_64",
 			"-accel",
@@ -137,4 +140,98 @@ void native_run(struct eval *ev, struct eval_run *r, unsigned scale, unsigned cp
 		if (!one.ok && !r->why[0])
 			snprintf(r->why, sizeof(r->why), "%.30s: %.200s", name, one.why);
 	}
+}
+
+/* ---- of the runner ---- */
+
+static bool in_path(const char *program)
+{
+	const char *dirs = getenv("PATH");
+	char file[4200];
+
+	for (const char *p = dirs ? dirs : "/usr/bin:/bin"; *p;) {
+		size_t n = strcspn(p, ":");
+
+		snprintf(file, sizeof(file), "%.*s/%s", (int)(n < 4000 ? n : 4000), p, program);
+		if (n && !access(file, X_OK))
+			return true;
+		p += n + (p[n] == ':');
+	}
+	return false;
+}
+
+const char *path_why_not(const struct eval_path *p, char *text, size_t n)
+{
+	if (p->peer == PEER_QEMU && !in_path("qemu-system-x86_64")) {
+		snprintf(text, n, "there is no qemu-system-x86_64 in PATH; make deps installs it");
+		return text;
+	}
+	if (!strcmp(p->accel, "kvm") && access("/dev/kvm", R_OK | W_OK)) {
+		snprintf(text, n,
+			 access("/dev/kvm", F_OK) ? "there is no /dev/kvm" : "/dev/kvm may not be opened by this user");
+		return text;
+	}
+	return NULL;
+}
+
+/* Every machine gets what the others get. Port 0xe9 of QEMU's is its debug console. */
+bool path_command(const struct runner *r, const struct spec_path *p, const char *words, unsigned limit_s,
+		  struct path_command *c)
+{
+	const struct eval_path *row = p->row;
+	bool own = row->peer == PEER_STEELYARD;
+
+	if (snprintf(c->append, sizeof(c->append), "console=ttyS0 quiet panic=-1 %s steelyard.poweroff", words) >=
+	    (int)sizeof(c->append))
+		return false;
+	snprintf(c->kernel, sizeof(c->kernel), "%s/vmlinuz", r->guest_dir);
+	snprintf(c->initrd, sizeof(c->initrd), "%s/initrd", r->guest_dir);
+	snprintf(c->memory, sizeof(c->memory), "%uM", r->spec.memory_mb);
+	snprintf(c->ncpus, sizeof(c->ncpus), "%u", p->cpus);
+	snprintf(c->limit, sizeof(c->limit), "%u", limit_s);
+	snprintf(c->accel, sizeof(c->accel), "%s", row->accel);
+	snprintf(c->machine, sizeof(c->machine), "%s", row->machine ? row->machine : "");
+	const char *const ours[] = {r->self,       "run",           "--path",      c->accel,    "--memory",
+				    c->memory,     "--cpus",        c->ncpus,      "--kernel",  c->kernel,
+				    "--initrd",    c->initrd,       "--append",    c->append,   "--serial",
+				    "stdio",       "--marks",       OBSERVE_MARKS, "--control", "none",
+				    "--no-reboot", "--no-fallback", "--timeout",   c->limit,    NULL};
+	const char *const qemu[] = {"qemu-system-x86_64",
+				    "-accel",
+				    c->accel,
+				    "-M",
+				    c->machine,
+				    "-cpu",
+				    strcmp(row->accel, "kvm") ? "max" : "host",
+				    "-m",
+				    c->memory,
+				    "-smp",
+				    c->ncpus,
+				    "-nodefaults",
+				    "-display",
+				    "none",
+				    "-no-reboot",
+				    "-serial",
+				    "stdio",
+				    "-chardev",
+				    "file,id=marks,path=" OBSERVE_MARKS,
+				    "-device",
+				    "isa-debugcon,iobase=0xe9,chardev=marks",
+				    "-kernel",
+				    c->kernel,
+				    "-initrd",
+				    c->initrd,
+				    "-append",
+				    c->append,
+				    NULL};
+	_Static_assert(ARRAY_LEN(ours) <= ARRAY_LEN(c->argv) && ARRAY_LEN(qemu) <= ARRAY_LEN(c->argv), "argv");
+	memcpy(c->argv, own ? ours : qemu, own ? sizeof(ours) : sizeof(qemu));
+	c->observe = (struct observe){.argv = c->argv,
+				      .boot_limit_s = row->boot_s,
+				      .repeat = 1,
+				      .boot_only = row->boot_only,
+				      .ram_bytes = (uint64_t)r->spec.memory_mb << 20,
+				      .ram_name = own ? "/memfd:steelyard-ram" : NULL,
+				      .stop_fd = r->stop_fd};
+	return true;
 }

@@ -23,16 +23,18 @@
 #include "engine/status.h"
 #include "eval/eval.h"
 #include "eval/quick.h"
+#include "eval/run_cmd.h"
 
 int report_main(int argc, char **argv);
 int compare_main(int argc, char **argv);
-#include "eval/schema.h"
 
 static void usage(FILE *f, const struct eval_suite *suite)
 {
 	fprintf(f, "usage: steelyard eval %s [options]\n", suite ? suite->name : "KIND");
 	for (unsigned i = 0; !suite && suite_at(i); i++)
 		fprintf(f, "  %-17s %s\n", suite_at(i)->name, suite_at(i)->what);
+	if (!suite)
+		run_cmd_usage(f);
 	if (!suite) {
 		fprintf(f, "steelyard eval KIND --help lists the options\n");
 		return;
@@ -451,17 +453,16 @@ out:
 int eval_main(int argc, char **argv)
 {
 	const struct eval_suite *suite = argc >= 2 ? suite_find(argv[1]) : NULL;
+	int rc = run_cmd(argc, argv);
 
+	if (rc >= 0)
+		return rc;
 	if (suite)
 		return suite_main(suite, argc, argv);
 	if (argc >= 2 && !strcmp(argv[1], "report"))
 		return report_main(argc - 1, argv + 1);
 	if (argc >= 2 && !strcmp(argv[1], "compare"))
 		return compare_main(argc - 1, argv + 1);
-	if (argc == 2 && !strcmp(argv[1], "schema")) {
-		schema_print(stdout);
-		return 0;
-	}
 	if (argc >= 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
 		usage(stdout, NULL);
 		return 0;

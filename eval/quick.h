@@ -25,6 +25,7 @@ struct eval_group {
 const struct eval_group *group_at(unsigned i);
 const struct eval_group *group_find(const char *name);
 const char *workload_at(unsigned i);
+const char *workload_what(unsigned i);
 const struct eval_group *workload_group(const char *name);
 /* A kind of evaluation: the defaults of its options. */
 struct eval_suite {

@@ -11,9 +11,9 @@ static const struct eval_group groups[] = {
 };
 
 static const struct {
-	const char *name, *group;
+	const char *name, *group, *what;
 } workloads[] = {
-#define W(name, group, what) {#name, #group},
+#define W(name, group, what) {#name, #group, what},
 #include "eval/workloads/table.def"
 };
 
@@ -63,6 +63,11 @@ const struct eval_group *group_find(const char *name)
 const char *workload_at(unsigned i)
 {
 	return i < ARRAY_LEN(workloads) ? workloads[i].name : NULL;
+}
+
+const char *workload_what(unsigned i)
+{
+	return i < ARRAY_LEN(workloads) ? workloads[i].what : NULL;
 }
 
 const struct eval_group *workload_group(const char *name)

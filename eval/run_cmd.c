@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * steelyard eval list, run, resume, verify and schema: the command line of the runner. A spec is the name of a built-in one or a file;
+ * each of its numbers has an option of its own (eval/spec.c), whose name has "-" for "_".
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/status.h"
+#include "eval/eval.h"
+#include "eval/run_cmd.h"
+#include "eval/runner.h"
+#include "eval/schema.h"
+
+static int complain(const char *text)
+{
+	fprintf(stderr, "steelyard eval: %s\n", text);
+	return 2;
+}
+
+/* "blocks_max" as an option is "--blocks-max". */
+static bool is_option(const char *arg, const char *key)
+{
+	if (strncmp(arg, "--", 2))
+		return false;
+	for (arg += 2; *key && (*arg == *key || (*arg == '-' && *key == '_')); arg++)
+		key++;
+	return !*key && !*arg;
+}
+
+static void run_usage(FILE *f)
+{
+	const char *key, *what;
+	double lo, hi;
+	bool whole;
+
+	fprintf(f, "usage: steelyard eval run SPEC|FILE [options]      (steelyard eval list has the specs)\n"
+		   "  --workloads A,B     these, in the place of the spec's\n"
+		   "  --groups A,B        the workloads of these groups\n"
+		   "  --paths A,B         these paths and peers; NAME:CPUS for more than one processor\n");
+	for (unsigned i = 0; spec_number_at(i, &key, &what, &lo, &hi, &whole); i++) {
+		char option[40];
+
+		snprintf(option, sizeof(option), "--%s N", key);
+		for (char *p = option; *p; p++)
+			if (*p == '_')
+				*p = '-';
+		fprintf(f, "  %-19s %s\n", option, what);
+	}
+	fprintf(f, "  --guest DIR         vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
+		   "  --out DIR           the results folder (default: build/eval/SPEC-TIME)\n");
+}
+
+/* A value for the option at argv[*i]; NULL with a line said. */
+static const char *value_of(int argc, char **argv, int *i)
+{
+	char text[200];
+
+	if (*i + 1 < argc)
+		return argv[++*i];
+	snprintf(text, sizeof(text), "%.60s needs a value", argv[*i]);
+	complain(text);
+	return NULL;
+}
+
+static bool set_number(struct eval_spec *s, const char *key, const char *value, char *text, size_t n)
+{
+	char *end;
+	double v;
+
+	errno = 0;
+	v = strtod(value, &end);
+	if (errno || end == value || *end) {
+		snprintf(text, n, "--%s: \"%.40s\" is not a number", key, value);
+		return false;
+	}
+	return spec_set(s, key, v, text, n);
+}
+
+static bool take_option(struct runner *r, const char *arg, const char *value, char *text, size_t n)
+{
+	const char *key, *what;
+	double lo, hi;
+	bool whole;
+
+	if (!strcmp(arg, "--workloads"))
+		return spec_workloads(&r->spec, value, text, n);
+	if (!strcmp(arg, "--groups"))
+		return spec_groups(&r->spec, value, text, n);
+	if (!strcmp(arg, "--paths"))
+		return spec_paths(&r->spec, value, text, n);
+	if (!strcmp(arg, "--guest") || !strcmp(arg, "--out")) {
+		snprintf(arg[2] == 'g' ? r->guest_dir : r->dir, sizeof(r->dir), "%s", value);
+		return true;
+	}
+	for (unsigned i = 0; spec_number_at(i, &key, &what, &lo, &hi, &whole); i++)
+		if (is_option(arg, key))
+			return set_number(&r->spec, key, value, text, n);
+	snprintf(text, n, "%.60s is not an option; see steelyard eval run --help", arg);
+	return false;
+}
+
+/* The guest files must be there before an hour is spent. */
+static bool check_files(const struct runner *r, char *text, size_t n)
+{
+	static const char *const need[] = {"vmlinuz", "initrd", "workloads"};
+	char path[4200];
+
+	for (unsigned i = 0; i < ARRAY_LEN(need); i++) {
+		snprintf(path, sizeof(path), "%s/%s", r->guest_dir, need[i]);
+		if (access(path, R_OK)) {
+			snprintf(text, n, "%.300s: %s; \"make guest\" builds it, --guest names another folder", path,
+				 strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What the host does not have cannot be compared with it. */
+static bool check_cpus(const struct runner *r, char *text, size_t n)
+{
+	cpu_set_t set;
+	int have = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
+
+	for (unsigned i = 0; i < r->spec.npaths; i++)
+		if (r->spec.path[i].cpus > (unsigned)have) {
+			snprintf(text, n, "%u processors: this host lets us use %d; compare with what it has",
+				 r->spec.path[i].cpus, have);
+			return false;
+		}
+	return true;
+}
+
+static void know_places(struct runner *r)
+{
+	ssize_t n = readlink("/proc/self/exe", r->self, sizeof(r->self) - 1);
+
+	if (n > 0 && strrchr(r->self, '/'))
+		snprintf(r->guest_dir, sizeof(r->guest_dir), "%.*s/guest/amd64", (int)(strrchr(r->self, '/') - r->self),
+			 r->self);
+}
+
+static void remember_command(struct runner *r, int argc, char **argv)
+{
+	size_t n = (size_t)snprintf(r->command, sizeof(r->command), "steelyard eval");
+	bool seeded = false;
+
+	for (int i = 1; i < argc && n < sizeof(r->command); i++) {
+		seeded |= !strcmp(argv[i], "--seed");
+		n += (size_t)snprintf(r->command + n, sizeof(r->command) - n, " %s", argv[i]);
+	}
+	if (!seeded && n < sizeof(r->command))
+		snprintf(r->command + n, sizeof(r->command) - n, " --seed %" PRIu64, r->spec.seed);
+}
+
+static void default_folder(struct runner *r)
+{
+	time_t t = time(NULL);
+	struct tm tm;
+	char when[40];
+
+	strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", gmtime_r(&t, &tm));
+	if (!r->dir[0])
+		snprintf(r->dir, sizeof(r->dir), "build/eval/%s-%s", r->spec.name, when);
+}
+
+static bool take_spec(struct runner *r, const char *arg, char *text, size_t n)
+{
+	const struct eval_suite *row = suite_find(arg);
+	struct timespec now;
+	bool fine;
+
+	if (!row && !strchr(arg, '/') && !strstr(arg, ".json")) {
+		snprintf(text, n, "no spec is called \"%.40s\"; steelyard eval list has them, a file ends in .json",
+			 arg);
+		return false;
+	}
+	fine = row ? spec_builtin(row, &r->spec, text, n) : spec_read(arg, &r->spec, text, n);
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (fine && !r->spec.seed)
+		r->spec.seed = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return fine;
+}
+
+static void free_runner(struct runner *r)
+{
+	record_close(&r->log);
+	plan_free(&r->plan);
+	ledger_free(&r->ledger);
+	free(r);
+}
+
+static struct runner *new_runner(void)
+{
+	struct runner *r = calloc(1, sizeof(*r));
+
+	if (!r || !ledger_init(&r->ledger)) {
+		fprintf(stderr, "steelyard eval: out of memory\n");
+		free(r);
+		return NULL;
+	}
+	r->log.fd = r->log.lock_fd = r->stop_fd = -1;
+	know_places(r);
+	return r;
+}
+
+static int run_verb(int argc, char **argv)
+{
+	struct runner *r = new_runner();
+	char text[600];
+	int rc = 2, i = 2;
+	bool fine;
+
+	if (!r)
+		return 1;
+	fine = argc > 2 && take_spec(r, argv[2], text, sizeof(text));
+	if (argc < 3)
+		snprintf(text, sizeof(text), "run needs a spec: steelyard eval list has them");
+	while (fine && ++i < argc) {
+		const char *arg = argv[i], *value;
+
+		if (strncmp(arg, "--", 2)) {
+			snprintf(text, sizeof(text), "what is \"%.60s\"? See steelyard eval run --help", arg);
+			fine = false;
+			break;
+		}
+		value = value_of(argc, argv, &i);
+		if (!value)
+			goto out;
+		fine = take_option(r, arg, value, text, sizeof(text));
+	}
+	if (fine && spec_check(&r->spec, text, sizeof(text))) {
+		default_folder(r);
+		remember_command(r, argc, argv);
+		rc = 1;
+		if (check_files(r, text, sizeof(text)) && check_cpus(r, text, sizeof(text)))
+			rc = runner_run(r);
+		else
+			complain(text);
+	} else {
+		complain(text);
+	}
+	if (!rc)
+		printf("results: %s\n", r->dir);
+out:
+	free_runner(r);
+	return rc;
+}
+
+static int resume_verb(int argc, char **argv)
+{
+	struct runner *r;
+	int rc = 2;
+
+	if (argc != 3 && !(argc == 5 && !strcmp(argv[3], "--guest")))
+		return complain("resume needs a results folder: steelyard eval resume DIR [--guest DIR]");
+	r = new_runner();
+	if (!r)
+		return 1;
+	snprintf(r->dir, sizeof(r->dir), "%s", argv[2]);
+	if (argc == 5)
+		snprintf(r->guest_dir, sizeof(r->guest_dir), "%s", argv[4]);
+	rc = runner_resume(r);
+	if (!rc)
+		printf("results: %s\n", r->dir);
+	free_runner(r);
+	return rc;
+}
+
+static int verify_verb(int argc, char **argv)
+{
+	return argc == 3 ? verify_folder(argv[2])
+			 : complain("verify needs a results folder: steelyard eval verify DIR");
+}
+
+static int schema_verb(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	schema_print(stdout);
+	return 0;
+}
+
+static int list_verb(int argc, char **argv)
+{
+	char why[200];
+
+	(void)argc;
+	(void)argv;
+	printf("specs\n");
+	for (unsigned i = 0; suite_at(i); i++)
+		printf("  %-13s %s\n", suite_at(i)->name, suite_at(i)->what);
+	printf("\nworkloads\n");
+	for (unsigned i = 0; workload_at(i); i++)
+		printf("  %-13s %-5s %s\n", workload_at(i), workload_group(workload_at(i))->name, workload_what(i));
+	printf("\ngroups\n");
+	for (unsigned i = 0; group_at(i); i++)
+		printf("  %-13s %s\n", group_at(i)->name, group_at(i)->title);
+	printf("\npaths and peers beside native\n");
+	for (unsigned i = 0; eval_path_at(i); i++) {
+		const struct eval_path *p = eval_path_at(i);
+		bool no = path_why_not(p, why, sizeof(why));
+
+		printf("  %-13s %-44s %s%s\n", p->name, p->what, no ? "cannot run here: " : "can be tried here",
+		       no ? why : "");
+	}
+	printf("\n\"can be tried\": steelyard probe says what this host's KVM is worth.\n");
+	return 0;
+}
+
+static const struct {
+	const char *name, *args, *what;
+	int (*run)(int argc, char **argv);
+} verbs[] = {
+	{"list", "", "specs, workloads, groups, paths and why one cannot run here", list_verb},
+	{"run", "SPEC|FILE [options]", "measures; the folder of --out has the results", run_verb},
+	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb},
+	{"verify", "DIR", "checks a results folder: records, plan, checksums, SHA256SUMS", verify_verb},
+	{"schema", "", "the records and their fields, as docs/results.md has them", schema_verb},
+};
+
+void run_cmd_usage(FILE *f)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(verbs); i++) {
+		char head[60];
+
+		snprintf(head, sizeof(head), "%s %s", verbs[i].name, verbs[i].args);
+		fprintf(f, "  %-26s %s\n", head, verbs[i].what);
+	}
+}
+
+int run_cmd(int argc, char **argv)
+{
+	for (unsigned i = 0; argc > 1 && i < ARRAY_LEN(verbs); i++) {
+		if (strcmp(verbs[i].name, argv[1]))
+			continue;
+		if (argc > 2 && (!strcmp(argv[argc - 1], "--help") || !strcmp(argv[argc - 1], "-h"))) {
+			run_usage(stdout);
+			return 0;
+		}
+		return verbs[i].run(argc, argv);
+	}
+	return -1;
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A run from its first record to its last. There is no state but the folder: the plan follows from the spec, the seed and the number
+ * of blocks, all of which are in the first records, and whatever has a record is done. So a new run and a resumed one are the
+ * same loop over the same plan; a resumed one finds less missing.
+ *
+ *   reference   every workload once natively: the checksums that are right, and how long to wait for the others
+ *   pilot       blocks that only decide how many follow (spec.pilot_blocks)
+ *   blocks
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/status.h"
+#include "eval/runner.h"
+
+json_t *runner_now(void)
+{
+	time_t t = time(NULL);
+	struct tm tm;
+	char text[40];
+
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+	return json_string(text);
+}
+
+bool runner_put(struct runner *r, const char *type, json_t *fields)
+{
+	json_t *keep = json_incref(fields);
+	bool fine = record_put(&r->log, type, fields);
+
+	json_object_set_new(keep, "type", json_string(type));
+	if (fine)
+		ledger_take(&r->ledger, keep);
+	json_decref(keep);
+	return fine;
+}
+
+/* ---- signals ---- */
+
+static bool take_signals(struct runner *r)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on the file's size is like a full disk: write says it */
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return false;
+	r->stop_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return r->stop_fd >= 0;
+}
+
+static bool stopped(struct runner *r)
+{
+	struct signalfd_siginfo info;
+
+	if (r->stop_signal <= 0 && read(r->stop_fd, &info, sizeof(info)) == sizeof(info))
+		r->stop_signal = (int)info.ssi_signo;
+	return r->stop_signal != 0;
+}
+
+/* ---- the loop ---- */
+
+static const char *said_of(const struct runner *r, const struct plan_item *it, const struct ledger *before, char *text,
+			   size_t n)
+{
+	unsigned failed = r->ledger.failed - before->failed, invalid = r->ledger.invalid - before->invalid;
+
+	text[0] = 0;
+	if (it->path >= 0 && ledger_given_up(&r->ledger, &r->spec.path[it->path], NULL))
+		snprintf(text, n, "given up, its record says why");
+	else if (failed || invalid)
+		snprintf(text, n, "%u failed, %u with a wrong checksum", failed, invalid);
+	return text;
+}
+
+/* Items from..plan.n that have something missing. false: the run ends here. */
+static bool run_items(struct runner *r, unsigned from)
+{
+	for (unsigned i = from; i < r->plan.n; i++) {
+		const struct plan_item *it = &r->plan.item[i];
+		struct ledger before = r->ledger;
+		char said[100];
+
+		if (!item_pending(r, it))
+			continue;
+		if (stopped(r))
+			return false;
+		if (it->pass != PASS_REFERENCE && !quiet_gate(r, it))
+			return false;
+		progress_item(r, it, i, r->plan.n);
+		if (!item_run(r, it) || r->stop_signal) {
+			stopped(r);
+			return false;
+		}
+		progress_done(r, it, said_of(r, it, &before, said, sizeof(said)));
+	}
+	return true;
+}
+
+static bool put_plan(struct runner *r, bool pilot, unsigned blocks, unsigned first, const char *why)
+{
+	if (r->ledger.plan[pilot].known)
+		return true;
+	return runner_put(r, "plan",
+			  json_pack("{s:b, s:i, s:i, s:i, s:s}", "pilot", pilot, "blocks", (int)blocks, "items",
+				    (int)(r->plan.n - first), "first", (int)first, "why", why));
+}
+
+/* One part of the plan: its record, then what is missing of it. */
+static bool run_part(struct runner *r, bool pilot, unsigned blocks, const char *why)
+{
+	unsigned first = r->plan.n;
+
+	if (r->ledger.plan[pilot].known)
+		blocks = r->ledger.plan[pilot].blocks;
+	r->progress.blocks = pilot ? 0 : blocks;
+	if (!plan_add_blocks(&r->plan, &r->spec, pilot, 0, blocks)) {
+		snprintf(r->log.error, sizeof(r->log.error), "out of memory");
+		return false;
+	}
+	return put_plan(r, pilot, blocks, first, why) && run_items(r, first);
+}
+
+static bool run_all(struct runner *r)
+{
+	char why[300] = "the spec says so";
+	unsigned blocks;
+
+	if (!plan_add_reference(&r->plan, &r->spec)) {
+		snprintf(r->log.error, sizeof(r->log.error), "out of memory");
+		return false;
+	}
+	if (!run_items(r, 0) || (r->spec.pilot_blocks && !run_part(r, true, r->spec.pilot_blocks, why)))
+		return false;
+	blocks = ledger_blocks(&r->ledger, &r->spec, why, sizeof(why));
+	return run_part(r, false, blocks, why);
+}
+
+/* The end of the file, whatever brought it about. */
+static int finish(struct runner *r, bool complete)
+{
+	char text[400];
+	double load = 0;
+
+	progress_end(r);
+	if (r->log.error[0]) {
+		fprintf(stderr, "steelyard eval: %s; what was measured is kept: steelyard eval resume %s goes on\n",
+			r->log.error, r->dir);
+		return 1;
+	}
+	if (r->stop_signal > 0) {
+		snprintf(text, sizeof(text), "signal %d (%s)", r->stop_signal, strsignal(r->stop_signal));
+		runner_put(r, "event",
+			   json_pack("{s:s, s:o, s:s}", "what", "interrupted", "at", runner_now(), "why", text));
+	}
+	if (getloadavg(&load, 1) != 1)
+		load = 0;
+	if (!runner_put(
+		    r, "end",
+		    json_pack("{s:o, s:f, s:b}", "finished", runner_now(), "load_after", load, "complete", complete)))
+		fprintf(stderr, "steelyard eval: %s\n", r->log.error);
+	if (!seal_write(r->dir, text, sizeof(text))) {
+		fprintf(stderr, "steelyard eval: %s\n", text);
+		complete = false;
+	}
+	if (r->stop_signal > 0)
+		fprintf(stderr, "interrupted; what was measured is kept: steelyard eval resume %s goes on\n", r->dir);
+	return r->stop_signal > 0 ? 128 + r->stop_signal : complete ? 0 : 1;
+}
+
+static int go(struct runner *r)
+{
+	int rc;
+
+	if (!take_signals(r)) {
+		fprintf(stderr, "steelyard eval: signals: %s\n", strerror(errno));
+		return 1;
+	}
+	progress_begin(r);
+	rc = finish(r, run_all(r));
+	close(r->stop_fd);
+	return rc;
+}
+
+int runner_run(struct runner *r)
+{
+	char id[64], text[40];
+	time_t t = time(NULL);
+	struct tm tm;
+	json_t *o;
+
+	strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", gmtime_r(&t, &tm));
+	snprintf(id, sizeof(id), "%s-%" PRIu64, text, r->spec.seed);
+	if (!record_create(&r->log, r->dir, id)) {
+		fprintf(stderr, "steelyard eval: %s\n", r->log.error);
+		return 1;
+	}
+	o = json_pack("{s:o, s:s, s:o, s:o, s:o}", "spec", spec_json(&r->spec), "command", r->command, "started",
+		      runner_now(), "environment", environment_object(r), "probe", environment_probe(r));
+	return runner_put(r, "run", o) ? go(r) : finish(r, false);
+}
+
+/* The program and the guest's files must be those that the run began with: else it would compare two things. */
+static bool same_files(const struct runner *r, json_t *environment)
+{
+	json_t *now = environment_object(r), *then = json_object_get(environment, "hashes"), *v;
+	const char *key, *differs = NULL;
+
+	json_object_foreach(then, key, v) if (!json_equal(v, json_object_get(json_object_get(now, "hashes"), key)))
+		differs = key;
+	if (differs)
+		fprintf(stderr,
+			"steelyard eval: %s is not the one that this run began with: the rest would be another "
+			"measurement\n",
+			differs);
+	json_decref(now);
+	return !differs;
+}
+
+struct resume {
+	struct runner *r;
+	json_t *environment;
+};
+
+static bool take_record(void *ctx, json_t *o)
+{
+	struct resume *s = ctx;
+
+	if (!s->environment)
+		s->environment = json_incref(json_object_get(o, "environment"));
+	return ledger_take(&s->r->ledger, o);
+}
+
+int runner_resume(struct runner *r)
+{
+	struct resume s = {.r = r};
+	char text[500];
+	size_t torn;
+	bool fine;
+
+	if (!record_reopen(&r->log, r->dir, take_record, &s, &torn)) {
+		fprintf(stderr, "steelyard eval: %s\n", r->log.error);
+		json_decref(s.environment);
+		return 1;
+	}
+	fine = r->ledger.spec && spec_from_json(r->ledger.spec, &r->spec, text, sizeof(text));
+	if (!fine)
+		fprintf(stderr, "steelyard eval: %s: %s\n", r->log.path,
+			r->ledger.spec ? text : "there is no run in it: nothing to resume");
+	fine = fine && same_files(r, s.environment);
+	json_decref(s.environment);
+	if (!fine)
+		return 1;
+	if (r->ledger.ended && r->ledger.complete) {
+		printf("%s: nothing is missing\n", r->dir);
+		return 0;
+	}
+	r->late = true;
+	snprintf(text, sizeof(text), torn ? "a torn line of %zu bytes was cut off" : "where it stopped", torn);
+	if (!runner_put(r, "event", json_pack("{s:s, s:o, s:s}", "what", "resumed", "at", runner_now(), "why", text)))
+		return finish(r, false);
+	return go(r);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One run on its way: spec, plan, the log, and what the log already holds. Private to eval/. Owner: the verb, on its heap;
+ * single thread.
+ */
+#ifndef STEELYARD_EVAL_RUNNER_H
+#define STEELYARD_EVAL_RUNNER_H
+
+#include <jansson.h>
+
+#include "eval/observe.h"
+#include "eval/plan.h"
+#include "eval/record.h"
+#include "eval/spec.h"
+
+/* ---- what the records say (eval/ledger.c) ---- */
+/* Filled from every record, whether this process wrote it or a former one: so resume needs no memory but the file. */
+struct ledger {
+	json_t *spec;     /* of the run record */
+	json_t *done;     /* set: an item's boot, or one execution of a workload in it */
+	json_t *given_up; /* set: paths, and workloads on paths, that will not be tried again */
+	json_t *checksum; /* native ones, by workload and scale */
+	json_t *native_s; /* seconds that a workload takes natively, the same */
+	json_t *pilot;    /* steady samples of the pilot: list of {order.., path, workload, cpu_ns} */
+	struct ledger_plan {
+		bool known;
+		unsigned blocks, items, first;
+	} plan[2]; /* the run's, the pilot's */
+	unsigned samples, failed, invalid;
+	bool ended, complete;
+};
+bool ledger_init(struct ledger *l);
+void ledger_free(struct ledger *l);
+/* ctx is the ledger. Borrows the record, which fits the schema. */
+bool ledger_take(void *ctx, json_t *record);
+bool ledger_boot_done(const struct ledger *l, const struct plan_item *it);
+bool ledger_done(const struct ledger *l, const struct plan_item *it, const char *workload, unsigned scale,
+		 unsigned iteration);
+/* workload NULL: the path itself. */
+bool ledger_given_up(const struct ledger *l, const struct spec_path *p, const char *workload);
+/* Blocks that the pilot's spread asks for, within the spec's bounds; the reason in a sentence. */
+unsigned ledger_blocks(const struct ledger *l, const struct eval_spec *s, char *why, size_t n);
+
+/* ---- a runner ---- */
+struct runner {
+	struct eval_spec spec;
+	struct plan plan;
+	struct record_log log;
+	struct ledger ledger;
+	char dir[4096], self[4096], guest_dir[4096], command[2048];
+	int stop_fd;     /* a signal is there to be read: TERM, INT, HUP */
+	int stop_signal; /* has been */
+	bool late;       /* this process resumed the run */
+	bool unquiet;    /* the host was not quiet when the present item began */
+	bool unquiet_said;
+	uint64_t waited_ns;
+	struct progress {
+		uint64_t begun_ns, item_ns;
+		double spent_s[SPEC_MAX_PATHS + 1]; /* [0]: native */
+		unsigned count[SPEC_MAX_PATHS + 1];
+		unsigned blocks; /* 0: in the pilot */
+		bool terminal;
+	} progress;
+};
+
+/* eval/runner.c: 0, 1 a failure, 128 + signal. A new run in dir; or what is missing in dir. */
+int runner_run(struct runner *r);
+int runner_resume(struct runner *r);
+bool runner_put(struct runner *r, const char *type, json_t *fields);
+/* A new time as records have it. */
+json_t *runner_now(void);
+
+/* eval/item.c: one item of the plan; false: the run cannot go on (r->log.error, or r->stop_signal). */
+bool item_run(struct runner *r, const struct plan_item *it);
+/* Is anything of it missing? */
+bool item_pending(const struct runner *r, const struct plan_item *it);
+unsigned item_scale(const struct runner *r, const struct plan_item *it, unsigned workload);
+
+/* eval/paths.c: the command line of a machine, its strings in *text (owned by the caller's struct). */
+struct path_command {
+	char *argv[48];
+	char append[2048], kernel[4200], initrd[4200], memory[16], ncpus[16], limit[16], accel[32], machine[128];
+	struct observe observe; /* argv and what depends on the path are set */
+};
+/* false: the kernel's command line would be too long. words: what init is to do. */
+bool path_command(const struct runner *r, const struct spec_path *p, const char *words, unsigned limit_s,
+		  struct path_command *c);
+/* NULL: can be tried here; else why not. probe may be NULL. */
+const char *path_why_not(const struct eval_path *p, char *text, size_t n);
+
+/* eval/quiet.c: waits for a quiet host as the spec says; sets r->unquiet. */
+bool quiet_gate(struct runner *r, const struct plan_item *it);
+
+/* eval/progress.c */
+void progress_begin(struct runner *r);
+void progress_item(struct runner *r, const struct plan_item *it, unsigned at, unsigned n);
+void progress_done(struct runner *r, const struct plan_item *it, const char *said);
+void progress_end(struct runner *r);
+
+/* eval/environment.c: as in the run record. probe may be JSON null. */
+json_t *environment_object(const struct runner *r);
+json_t *environment_probe(const struct runner *r);
+
+/* eval/seal.c: SHA256SUMS and ro-crate-metadata.json of a folder. false with text. */
+bool seal_write(const char *dir, char *text, size_t n);
+/* Compares SHA256SUMS. */
+bool seal_verify(const char *dir, char *text, size_t n);
+/* SHA-256 of a file in hexadecimal; "" when it cannot be read. */
+void seal_hash(const char *file, char out[65]);
+
+/* eval/verify.c: prints what is wrong; 0 or 1. */
+int verify_folder(const char *dir);
+
+#endif
