@@ -21,12 +21,12 @@ unsigned item_scale(const struct runner *r, const struct plan_item *it, unsigned
 {
 	const struct spec_workload *wl = &r->spec.workload[it->workload[w]];
 
-	return it->slow && it->pass != PASS_REFERENCE ? wl->slow_scale : wl->scale;
+	return it->slow && it->pass != PLAN_PASS_REFERENCE ? wl->slow_scale : wl->scale;
 }
 
 static unsigned iterations(const struct runner *r, const struct plan_item *it)
 {
-	return it->pass == PASS_REFERENCE ? 1 : r->spec.iterations;
+	return it->pass == PLAN_PASS_REFERENCE ? 1 : r->spec.iterations;
 }
 
 static const struct spec_path *path_of(const struct runner *r, const struct plan_item *it)
@@ -44,7 +44,7 @@ static bool workload_pending(const struct runner *r, const struct plan_item *it,
 	for (unsigned i = 0; i < iterations(r, it); i++)
 		if (!ledger_done(&r->ledger, it, wl->name, item_scale(r, it, w), i))
 			return true;
-	return it->pass == PASS_REFERENCE && it->slow && !ledger_done(&r->ledger, it, wl->name, wl->slow_scale, 0);
+	return it->pass == PLAN_PASS_REFERENCE && it->slow && !ledger_done(&r->ledger, it, wl->name, wl->slow_scale, 0);
 }
 
 bool item_pending(const struct runner *r, const struct plan_item *it)
@@ -109,7 +109,7 @@ static void judge(const struct runner *r, json_t *o, const struct plan_item *it,
 
 	snprintf(key, sizeof(key), "%s/%u", run->workload, scale);
 	want = json_string_value(json_object_get(r->ledger.checksum, key));
-	if (run->ok && (it->pass == PASS_REFERENCE || (want && !strcmp(want, run->checksum)))) {
+	if (run->ok && (it->pass == PLAN_PASS_REFERENCE || (want && !strcmp(want, run->checksum)))) {
 		json_object_set_new(o, "valid", json_true());
 		return;
 	}
@@ -226,7 +226,7 @@ static void note_stop(struct runner *r, const struct observe *ob)
 static bool native_one(struct runner *r, const struct plan_item *it, const char *name, unsigned scale,
 		       unsigned iteration)
 {
-	bool repeats = it->pass == PASS_SLOW && scale < MIN_REPEAT_SCALE;
+	bool repeats = it->pass == PLAN_PASS_SLOW && scale < MIN_REPEAT_SCALE;
 	unsigned times = repeats ? (MIN_REPEAT_SCALE + scale - 1) / scale : 1;
 	struct observed_run run = {.workload = name, .iteration = iteration, .limit_s = NATIVE_LIMIT_S};
 	char binary[4200], ncpus[16], repeat[16], percent[16], slower[32], what[40];
@@ -246,7 +246,7 @@ static bool native_one(struct runner *r, const struct plan_item *it, const char 
 	snprintf(ncpus, sizeof(ncpus), "%u", it->cpus);
 	snprintf(repeat, sizeof(repeat), "%u", times);
 	snprintf(percent, sizeof(percent), "%u", scale);
-	snprintf(slower, sizeof(slower), "%g", it->pass == PASS_INJECT ? r->spec.inject : 0);
+	snprintf(slower, sizeof(slower), "%g", it->pass == PLAN_PASS_INJECT ? r->spec.inject : 0);
 	snprintf(what, sizeof(what), "%s", name);
 	observe(&ob);
 	note_stop(r, &ob);
@@ -270,7 +270,7 @@ static bool run_native(struct runner *r, const struct plan_item *it)
 		for (unsigned i = 0; i < iterations(r, it); i++)
 			if (!ledger_done(&r->ledger, it, wl->name, scale, i) && !native_one(r, it, wl->name, scale, i))
 				return false;
-		if (it->pass == PASS_REFERENCE && it->slow && wl->slow_scale != scale &&
+		if (it->pass == PLAN_PASS_REFERENCE && it->slow && wl->slow_scale != scale &&
 		    !ledger_done(&r->ledger, it, wl->name, wl->slow_scale, 0) &&
 		    !native_one(r, it, wl->name, wl->slow_scale, 0))
 			return false;

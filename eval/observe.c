@@ -32,7 +32,7 @@
 #include <unistd.h>
 
 #include "engine/status.h"
-#include "eval/quick.h"
+#include "eval/suites.h"
 
 #define LINE_BYTES 16384
 

@@ -83,15 +83,15 @@ static bool add_hand(struct plan *p, const struct eval_spec *s, struct plan_item
 		want[s->path[i].cpus] |= !s->path[i].row->slow && !s->path[i].row->boot_only;
 	like.path = -1;
 	like.cpus = 1;
-	like.pass = PASS_INJECT;
+	like.pass = PLAN_PASS_INJECT;
 	fine = s->inject <= 0 || add_item(p, with(hand, n, like));
 	for (unsigned cpus = 1; cpus < ARRAY_LEN(want); cpus++)
 		for (unsigned k = 0; k < 2 && want[cpus] && fine; k++) {
 			like.cpus = cpus;
-			like.pass = k ? PASS_1 : PASS_0;
+			like.pass = k ? PLAN_PASS_1 : PLAN_PASS_0;
 			fine = add_item(p, with(hand, n, like));
 		}
-	like.pass = PASS_NONE;
+	like.pass = PLAN_PASS_NONE;
 	for (unsigned i = 0; i < s->npaths && fine; i++) {
 		if (s->path[i].row->slow || s->path[i].row->boot_only)
 			continue;
@@ -117,9 +117,9 @@ static bool add_singles(struct plan *p, const struct eval_spec *s, struct plan_i
 			continue;
 		fine = add_item(p, with(all, s->nworkloads, like));
 		like.path = -1;
-		like.pass = PASS_SLOW;
+		like.pass = PLAN_PASS_SLOW;
 		fine = fine && add_item(p, with(all, s->nworkloads, like));
-		like.pass = PASS_NONE;
+		like.pass = PLAN_PASS_NONE;
 	}
 	return fine;
 }
@@ -164,7 +164,7 @@ bool plan_add_blocks(struct plan *p, const struct eval_spec *s, bool pilot, unsi
 
 bool plan_add_reference(struct plan *p, const struct eval_spec *s)
 {
-	struct plan_item item = {.order = p->n, .path = -1, .pass = PASS_REFERENCE, .cpus = 1, .pilot = true};
+	struct plan_item item = {.order = p->n, .path = -1, .pass = PLAN_PASS_REFERENCE, .cpus = 1, .pilot = true};
 
 	for (unsigned i = 0; i < s->npaths; i++)
 		item.slow |= s->path[i].row->slow;

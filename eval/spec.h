@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "eval/quick.h"
+#include "eval/suites.h"
 
 #define SPEC_MAX_WORKLOADS 128
 #define SPEC_MAX_PATHS 16

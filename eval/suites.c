@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The kinds of evaluation, one row each, and the workloads with their groups: names from the table that they are built from. */
+/* The built-in specs, one row each, and the workloads with their groups: names from the table that they are built from. */
 #include <string.h>
 
 #include "engine/status.h"
-#include "eval/quick.h"
+#include "eval/suites.h"
 
 static const struct eval_group groups[] = {
 #define G(group, title, bench) {#group, title, bench},
@@ -19,19 +19,19 @@ static const struct {
 
 #define SUITE "int,fp,mem,os,gen"
 static const struct eval_suite suites[] = {
-	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings",
-	 "bt,interp,kvm,qemu-tcg", 4, 25, false, "build/demo", 0, NULL, 4, 0, 8, 10},
-	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, "bt,qemu-tcg,qemu-microvm", 5, 30,
-	 true, "build/bench", 0, SUITE, 5, 0, 12, 60},
+	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings", NULL,
+	 "bt,interp,kvm,qemu-tcg", 4, 4, 0, 8, 25, 0, 10},
+	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, SUITE, "bt,qemu-tcg,qemu-microvm",
+	 5, 5, 0, 12, 30, 0, 60},
 	{"smp", "parallel work, threads and hand-overs with one processor and with several",
-	 "parproc,parthread,atomics,barrier,shootdown,thread,pingpong,crosspipe,handover,fork", "bt", 5, 25, false,
-	 "build/smp", 2, NULL, 5, 0, 10, 60},
-	{"cpu", "integer, floating point and memory workloads", NULL, "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, true,
-	 "build/cpu", 0, "int,fp,mem", 30, 2, 8, 600},
-	{"os", "operating-system workloads", NULL, "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, true, "build/os", 0, "os",
-	 30, 2, 8, 600},
-	{"full", "everything, on every path and peer, blocks by a pilot", NULL,
-	 "bt,interp,kvm,qemu-tcg,qemu-kvm,qemu-microvm", 6, 30, true, "build/full", 0, SUITE, 30, 2, 8, 1800},
+	 "parproc,parthread,atomics,barrier,shootdown,thread,pingpong,crosspipe,handover,fork", NULL, "bt", 5, 5, 0, 10,
+	 25, 2, 60},
+	{"cpu", "integer, floating point and memory workloads; blocks by a pilot", NULL, "int,fp,mem",
+	 "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, 2, 8, 30, 0, 600},
+	{"os", "operating-system workloads; blocks by a pilot", NULL, "os", "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, 2,
+	 8, 30, 0, 600},
+	{"full", "everything, on every path and peer; blocks by a pilot", NULL, SUITE,
+	 "bt,interp,kvm,qemu-tcg,qemu-kvm,qemu-microvm", 6, 30, 2, 8, 30, 0, 1800},
 };
 
 const struct eval_suite *suite_at(unsigned i)
