@@ -103,18 +103,32 @@ static json_t *packages_json(void)
 	return o;
 }
 
+static void add_hash(json_t *o, const char *name, const char *file)
+{
+	char hash[65];
+
+	seal_hash(file, hash);
+	json_object_set_new(o, name, json_string(hash));
+}
+
+/* Of what is executed. */
 static json_t *hashes_json(const struct runner *r)
 {
 	static const char *const names[] = {"vmlinuz", "initrd", "workloads"};
-	char path[4200], hash[65];
+	const char *slash = strrchr(r->self, '/');
 	json_t *o = json_object();
+	char path[4300];
 
-	seal_hash(r->self, hash);
-	json_object_set_new(o, "steelyard", json_string(hash));
-	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+	add_hash(o, "steelyard", r->self);
+	if (r->spec.machine) {
+		snprintf(path, sizeof(path), "%.*s/machine/machine.elf", slash ? (int)(slash - r->self) : 0, r->self);
+		add_hash(o, "machine", path);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(names) && r->spec.nworkloads; i++) {
 		snprintf(path, sizeof(path), "%s/%s", r->guest_dir, names[i]);
-		seal_hash(path, hash);
-		json_object_set_new(o, names[i], json_string(hash));
+		if (spec_is_macro(&r->spec) && i)
+			snprintf(path, sizeof(path), "%s", i == 1 ? r->macro.initrd : r->macro.driver);
+		add_hash(o, names[i], path);
 	}
 	return o;
 }
@@ -210,9 +224,7 @@ static json_t *strings_of(json_t *list)
 	json_t *out = json_array(), *v;
 	size_t i;
 
-	json_array_foreach(list, i, v)
-		if (json_is_string(v))
-			json_array_append(out, v);
+	json_array_foreach(list, i, v) if (json_is_string(v)) json_array_append(out, v);
 	return out;
 }
 
@@ -241,9 +253,8 @@ json_t *environment_probe(const struct runner *r)
 		json_object_set_new(out, "vendor", copied(v, "vendor"));
 		json_object_set_new(out, "reason", copied(v, "reason"));
 		json_object_set_new(out, "auto", text_json(automatic ? chosen : ""));
-		json_object_foreach(json_object_get(v, "modes"), name, value)
-			if (json_is_string(value))
-				json_object_set(modes, name, value);
+		json_object_foreach(json_object_get(v, "modes"), name, value) if (json_is_string(value))
+			json_object_set(modes, name, value);
 		json_object_set_new(out, "modes", modes);
 		json_object_set_new(out, "failed", strings_of(json_object_get(v, "fails")));
 		json_object_set_new(out, "late", strings_of(json_object_get(v, "late")));

@@ -83,7 +83,10 @@ bool path_command(const struct runner *r, const struct spec_path *p, const char 
 	    (int)sizeof(c->append))
 		return false;
 	snprintf(c->kernel, sizeof(c->kernel), "%s/vmlinuz", r->guest_dir);
-	snprintf(c->initrd, sizeof(c->initrd), "%s/initrd", r->guest_dir);
+	if (spec_is_macro(&r->spec))
+		snprintf(c->initrd, sizeof(c->initrd), "%s", r->macro.initrd);
+	else
+		snprintf(c->initrd, sizeof(c->initrd), "%s/initrd", r->guest_dir);
 	snprintf(c->memory, sizeof(c->memory), "%uM", r->spec.memory_mb);
 	snprintf(c->ncpus, sizeof(c->ncpus), "%u", p->cpus);
 	snprintf(c->limit, sizeof(c->limit), "%u", limit_s);
