@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine/status.h"
+#include "eval/machine.h"
 
 static uint64_t next_random(uint64_t *s)
 {
@@ -83,15 +84,15 @@ static bool add_hand(struct plan *p, const struct eval_spec *s, struct plan_item
 		want[s->path[i].cpus] |= !s->path[i].row->slow && !s->path[i].row->boot_only;
 	like.path = -1;
 	like.cpus = 1;
-	like.pass = PASS_INJECT;
+	like.pass = PLAN_PASS_INJECT;
 	fine = s->inject <= 0 || add_item(p, with(hand, n, like));
 	for (unsigned cpus = 1; cpus < ARRAY_LEN(want); cpus++)
 		for (unsigned k = 0; k < 2 && want[cpus] && fine; k++) {
 			like.cpus = cpus;
-			like.pass = k ? PASS_1 : PASS_0;
+			like.pass = k ? PLAN_PASS_1 : PLAN_PASS_0;
 			fine = add_item(p, with(hand, n, like));
 		}
-	like.pass = PASS_NONE;
+	like.pass = PLAN_PASS_NONE;
 	for (unsigned i = 0; i < s->npaths && fine; i++) {
 		if (s->path[i].row->slow || s->path[i].row->boot_only)
 			continue;
@@ -113,13 +114,29 @@ static bool add_singles(struct plan *p, const struct eval_spec *s, struct plan_i
 		like.slow = s->path[i].row->slow;
 		if (s->path[i].row->boot_only)
 			fine = add_item(p, like);
-		if (!like.slow || like.block || like.pilot || !fine)
+		if (!like.slow || like.block || like.pilot || !fine || !s->nworkloads)
 			continue;
 		fine = add_item(p, with(all, s->nworkloads, like));
 		like.path = -1;
-		like.pass = PASS_SLOW;
+		like.pass = PLAN_PASS_SLOW;
 		fine = fine && add_item(p, with(all, s->nworkloads, like));
-		like.pass = PASS_NONE;
+		like.pass = PLAN_PASS_NONE;
+	}
+	return fine;
+}
+
+/* The machine micro-suite natively and on each path that it knows. */
+static bool add_machine(struct plan *p, const struct eval_spec *s, struct plan_item like)
+{
+	bool fine = true;
+
+	like.machine = true;
+	like.path = -1;
+	fine = add_item(p, like);
+	for (unsigned i = 0; i < s->npaths && fine; i++) {
+		like.path = (int)i;
+		if (s->path[i].cpus == 1 && machine_path_find(s->path[i].row->name))
+			fine = add_item(p, like);
 	}
 	return fine;
 }
@@ -147,6 +164,13 @@ static bool add_block(struct plan *p, const struct eval_spec *s, bool pilot, uns
 	}
 	if (!singles_first && !add_singles(p, s, like, order))
 		return false;
+	if (!pilot && block < s->machine) {
+		unsigned first = p->n;
+
+		if (!add_machine(p, s, like))
+			return false;
+		shuffle_items(p->item + first, p->n - first, &seed);
+	}
 	for (unsigned i = from; i < p->n; i++) {
 		p->item[i].order = i;
 		shuffle_numbers(p->item[i].workload, p->item[i].nworkloads, &seed);
@@ -164,7 +188,7 @@ bool plan_add_blocks(struct plan *p, const struct eval_spec *s, bool pilot, unsi
 
 bool plan_add_reference(struct plan *p, const struct eval_spec *s)
 {
-	struct plan_item item = {.order = p->n, .path = -1, .pass = PASS_REFERENCE, .cpus = 1, .pilot = true};
+	struct plan_item item = {.order = p->n, .path = -1, .pass = PLAN_PASS_REFERENCE, .cpus = 1, .pilot = true};
 
 	for (unsigned i = 0; i < s->npaths; i++)
 		item.slow |= s->path[i].row->slow;

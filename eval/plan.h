@@ -8,15 +8,16 @@
 
 #include "eval/spec.h"
 
-enum plan_pass { PASS_NONE, PASS_0, PASS_1, PASS_SLOW, PASS_INJECT, PASS_REFERENCE };
+enum plan_pass { PLAN_PASS_NONE, PLAN_PASS_0, PLAN_PASS_1, PLAN_PASS_SLOW, PLAN_PASS_INJECT, PLAN_PASS_REFERENCE };
 
 struct plan_item {
 	unsigned order, block;
 	int path; /* index into the spec's; -1: native */
 	enum plan_pass pass;
 	unsigned cpus;
-	bool slow;  /* the slow scale */
-	bool pilot; /* has no say in ratios */
+	bool slow;    /* the slow scale */
+	bool pilot;   /* has no say in ratios */
+	bool machine; /* the machine micro-suite: no workloads */
 	unsigned workload[SPEC_MAX_WORKLOADS], nworkloads;
 };
 struct plan {
@@ -30,7 +31,7 @@ bool plan_add_blocks(struct plan *p, const struct eval_spec *s, bool pilot, unsi
 /* The native pass that says which checksums are right: the first item of a run. */
 bool plan_add_reference(struct plan *p, const struct eval_spec *s);
 void plan_free(struct plan *p);
-/* "0", "slow", ...; NULL for PASS_NONE. */
+/* "0", "slow", ...; NULL for PLAN_PASS_NONE. */
 const char *plan_pass_name(enum plan_pass pass);
 
 #endif

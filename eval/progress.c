@@ -63,7 +63,7 @@ static void say_head(const struct runner *r, const struct plan_item *it, char *t
 {
 	char name[40];
 
-	if (it->pass == PASS_REFERENCE)
+	if (it->pass == PLAN_PASS_REFERENCE)
 		snprintf(text, n, "checksums");
 	else
 		snprintf(text, n, "%s %u/%u  %-14s", it->pilot ? "pilot" : "block", it->block + 1,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "eval/report.h"
+#include "eval/scaling.h"
 
 #define COLUMN 22
 
@@ -249,6 +250,7 @@ void report_text(FILE *f, const struct results *r, const struct figures *g)
 	if (effect_has(r, RESULTS_NATIVE, -1, other))
 		print_ratios(f, r, g, other, METRIC_CPU);
 	print_classes(f, r, g, ph);
+	scaling_text(f, r);
 	print_boot(f, r, g);
 	print_overhead(f, r, g, ph);
 	print_costs(f, r, g);

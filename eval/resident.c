@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "eval/quick.h"
+#include "eval/suites.h"
 
 bool resident_read(pid_t pid, const char *ram_name, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb)
 {

@@ -97,7 +97,7 @@ static bool run_items(struct runner *r, unsigned from)
 			continue;
 		if (stopped(r))
 			return false;
-		if (it->pass != PASS_REFERENCE && !quiet_gate(r, it))
+		if (it->pass != PLAN_PASS_REFERENCE && !quiet_gate(r, it))
 			return false;
 		progress_item(r, it, i, r->plan.n);
 		if (!item_run(r, it) || r->stop_signal) {
@@ -259,14 +259,19 @@ int runner_resume(struct runner *r)
 	if (!fine)
 		fprintf(stderr, "steelyard eval: %s: %s\n", r->log.path,
 			r->ledger.spec ? text : "there is no run in it: nothing to resume");
+	if (fine && r->ledger.ended && r->ledger.complete) {
+		printf("%s: nothing is missing\n", r->dir);
+		json_decref(s.environment);
+		return 0;
+	}
+	if (fine && spec_is_macro(&r->spec) && !macro_files_find(r->guest_dir, &r->macro, text, sizeof(text))) {
+		fprintf(stderr, "steelyard eval: %s\n", text);
+		fine = false;
+	}
 	fine = fine && same_files(r, s.environment);
 	json_decref(s.environment);
 	if (!fine)
 		return 1;
-	if (r->ledger.ended && r->ledger.complete) {
-		printf("%s: nothing is missing\n", r->dir);
-		return 0;
-	}
 	r->late = true;
 	snprintf(text, sizeof(text), torn ? "a torn line of %zu bytes was cut off" : "where it stopped", torn);
 	if (!runner_put(r, "event", json_pack("{s:s, s:o, s:s}", "what", "resumed", "at", runner_now(), "why", text)))

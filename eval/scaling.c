@@ -5,136 +5,108 @@
  * binary, kept to as many of its CPUs, stands beside it as the bound. CPU time says what the processors of a machine cost each
  * other - locks, shoot-downs, looking for the end of a wait - and hardly depends on who else runs.
  */
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
+#include "eval/scaling.h"
 
-#include "eval/quick.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define COLUMN 21
+#define MAX_CPUS 64
 
-static const struct eval_sample *sample_of(const struct eval *ev, int k, unsigned b, unsigned w, bool many)
+/* The mean logarithm of the steady executions of one block; false: there is none that is valid and timed. */
+static bool block_mean(const struct results *r, const char *path, unsigned cpus, unsigned workload, unsigned block,
+		       enum results_metric m, double *mean)
 {
-	return k < 0 ? &ev->native[b][many].w[w] : &ev->path_run[b][2 * k + many].w[w];
-}
-
-/* Another amount of work than native's has another checksum. */
-static bool same_work(const struct eval *ev, int k)
-{
-	return k < 0 || !ev->path[2 * k]->slow || ev->slow_scale == ev->scale;
-}
-
-static bool differs(const struct eval *ev, int k, unsigned b, unsigned w, bool many)
-{
-	const struct eval_sample *s = sample_of(ev, k, b, w, many), *one = sample_of(ev, k, b, w, false),
-				 *native = sample_of(ev, -1, b, w, false);
-
-	if (!s->ok)
-		return false;
-	return (one->ok && strcmp(s->checksum, one->checksum)) ||
-	       (native->ok && same_work(ev, k) && strcmp(s->checksum, native->checksum));
-}
-
-struct stats_ratio scaling_ratio(const struct eval *ev, int k, unsigned w, enum metric m)
-{
-	double logs[EVAL_MAX_BLOCKS];
 	unsigned n = 0;
 
-	for (unsigned b = 0; b < ev->nblocks; b++) {
-		const struct eval_sample *one = sample_of(ev, k, b, w, false), *many = sample_of(ev, k, b, w, true);
+	*mean = 0;
+	for (unsigned i = r->first[workload]; i < r->first[workload + 1]; i++) {
+		const struct results_sample *s = &r->sample[r->by_workload[i]];
+		const char *name = s->path == RESULTS_NATIVE ? "native" : r->path[s->path].name;
 
-		if (!one->timed || !many->timed || differs(ev, k, b, w, false) || differs(ev, k, b, w, true))
+		if (s->block != block || s->cpus != cpus || s->phase != PHASE_STEADY || s->pilot || !s->timed ||
+		    !s->valid || (s->pass != PASS_PATH && s->pass != PASS_0) || strcmp(name, path))
 			continue;
-		logs[n++] = m == METRIC_CPU ? log((double)one->cpu_ns / (double)many->cpu_ns)
-					    : log((double)one->wall_ns / (double)many->wall_ns);
+		*mean += log(m == METRIC_CPU ? s->cpu_ns : s->wall_ns);
+		n++;
 	}
-	return stats_ratio(logs, n);
+	*mean /= n ? n : 1;
+	return n > 0;
 }
 
-bool scaling_differs(const struct eval *ev, int k, unsigned w)
+struct stats_ratio scaling_ratio(const struct results *r, const char *path, unsigned cpus, unsigned workload,
+				 enum results_metric m)
 {
-	for (unsigned b = 0; b < ev->nblocks; b++)
-		if (differs(ev, k, b, w, false) || differs(ev, k, b, w, true))
-			return true;
-	return false;
+	double *logs = calloc(r->nblocks + 1, sizeof(*logs)), one, many;
+	struct stats_ratio ratio = {0};
+	unsigned n = 0;
+
+	for (unsigned b = 0; logs && b < r->nblocks; b++)
+		if (block_mean(r, path, 1, workload, b, m, &one) && block_mean(r, path, cpus, workload, b, m, &many))
+			logs[n++] = one - many;
+	if (logs)
+		ratio = stats_ratio(logs, n);
+	free(logs);
+	return ratio;
 }
 
-static void print_cell(const struct eval *ev, int k, unsigned w, enum metric m)
+static void cell(FILE *f, const struct stats_ratio *r)
 {
-	struct stats_ratio r = scaling_ratio(ev, k, w, m);
 	char text[64];
 
-	if (scaling_differs(ev, k, w))
-		snprintf(text, sizeof(text), "checksum differs");
-	else if (!r.n)
+	if (!r->n)
 		snprintf(text, sizeof(text), "-");
-	else if (r.n == 1)
-		snprintf(text, sizeof(text), "%.2f", r.ratio);
+	else if (r->n == 1)
+		snprintf(text, sizeof(text), "%.2f", r->ratio);
 	else
-		snprintf(text, sizeof(text), "%.2f [%.2f, %.2f]", r.ratio, r.lo, r.hi);
-	printf(" %-*s", COLUMN, text);
+		snprintf(text, sizeof(text), "%.2f [%.2f, %.2f]", r->ratio, r->lo, r->hi);
+	fprintf(f, " %-*s", COLUMN, text);
 }
 
-/* Geometric mean of the milliseconds that path k took with one processor. */
-static double alone_ms(const struct eval *ev, int k, unsigned w)
+/* Has the path of index p its twin with one processor? */
+static bool has_one(const struct results *r, unsigned p)
 {
-	double logs[EVAL_MAX_BLOCKS];
-	unsigned n = 0;
-
-	for (unsigned b = 0; b < ev->nblocks; b++)
-		if (sample_of(ev, k, b, w, false)->timed)
-			logs[n++] = log((double)sample_of(ev, k, b, w, false)->wall_ns);
-	return stats_ratio(logs, n).ratio * 1e-6;
+	return results_find_path(r, r->path[p].name, 1) >= 0;
 }
 
-static const char *name_of(const struct eval *ev, int k)
+static void table(FILE *f, const struct results *r, unsigned cpus, enum results_metric m)
 {
-	return k < 0 ? "native" : ev->path[2 * k]->name;
-}
+	fprintf(f, "%-11s %-*s", "workload", COLUMN, "native");
+	for (unsigned p = 0; p < r->npaths; p++)
+		if (r->path[p].cpus == cpus && has_one(r, p))
+			fprintf(f, " %-*s", COLUMN, r->path[p].name);
+	fputc('\n', f);
+	for (unsigned w = 0; w < r->nworkloads; w++) {
+		struct stats_ratio ratio = scaling_ratio(r, "native", cpus, w, m);
 
-static void print_metric(const struct eval *ev, enum metric m)
-{
-	int npaths = (int)ev->npaths / 2;
-
-	printf("%-11s", "workload");
-	for (int k = -1; k < npaths; k++)
-		printf(" %-*s", COLUMN, name_of(ev, k));
-	for (unsigned w = 0; w < ev->nworkloads; w++) {
-		printf("\n%-11s", ev->workload[w]);
-		for (int k = -1; k < npaths; k++)
-			print_cell(ev, k, w, m);
+		fprintf(f, "%-11s", r->workload[w].name);
+		cell(f, &ratio);
+		for (unsigned p = 0; p < r->npaths; p++) {
+			if (r->path[p].cpus != cpus || !has_one(r, p))
+				continue;
+			ratio = scaling_ratio(r, r->path[p].name, cpus, w, m);
+			cell(f, &ratio);
+		}
+		fputc('\n', f);
 	}
-	printf("\n");
 }
 
-void scaling_table(const struct eval *ev)
+void scaling_text(FILE *f, const struct results *r)
 {
-	int npaths = (int)ev->npaths / 2;
+	for (unsigned cpus = 2; cpus <= MAX_CPUS; cpus++) {
+		bool any = false;
 
-	printf("\nSteelyard, eval %s: %u block%s, work %u %%, guest memory %u MiB, seed %llu, load %.1f before and "
-	       "%.1f "
-	       "after\n",
-	       ev->suite->name, ev->nblocks, ev->nblocks == 1 ? "" : "s", ev->scale, ev->memory_mb,
-	       (unsigned long long)ev->seed, ev->load_before, ev->load_after);
-	printf("\nHow many times faster with %u processors: wall time with 1 over wall time with %u (95 %% interval)\n",
-	       ev->cpus, ev->cpus);
-	print_metric(ev, METRIC_WALL);
-	printf("\nThe same of CPU time: below 1 the work costs more\n");
-	print_metric(ev, METRIC_CPU);
-	printf("\nMilliseconds with 1\n%-11s", "workload");
-	for (int k = -1; k < npaths; k++)
-		printf(" %12s", name_of(ev, k));
-	for (unsigned w = 0; w < ev->nworkloads; w++) {
-		printf("\n%-11s", ev->workload[w]);
-		for (int k = -1; k < npaths; k++)
-			printf(" %12.1f", alone_ms(ev, k, w));
+		for (unsigned p = 0; p < r->npaths; p++)
+			any |= r->path[p].cpus == cpus && has_one(r, p);
+		if (!any)
+			continue;
+		fprintf(f,
+			"\nHow many times faster with %u processors: wall time with 1 over wall time with %u (95 %% "
+			"interval)\n",
+			cpus, cpus);
+		table(f, r, cpus, METRIC_WALL);
+		fprintf(f, "\nThe same of CPU time: below 1 the work costs more\n");
+		table(f, r, cpus, METRIC_CPU);
 	}
-	printf("\n\nnative is the same binary on the host, kept to 1 and to %u of its %ld CPUs.\n", ev->cpus,
-	       sysconf(_SC_NPROCESSORS_ONLN));
-	if (analysis_untimed(ev))
-		printf("%u samples have no time: both markers had waited for a busy host.\n", analysis_untimed(ev));
-	for (unsigned p = 0; p < ev->npaths; p++)
-		if (analysis_path_failure(ev, p))
-			printf("%s with %u: %s\n", ev->path[p]->name, ev->path_cpus[p], analysis_path_failure(ev, p));
 }

@@ -6,12 +6,12 @@ BENCH_ARGS ?=
 bench:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest
-	$(Q)$(O)/steelyard eval bench --blocks $(BENCH_BLOCKS) --out $(O)/bench $(BENCH_ARGS)
+	$(Q)$(O)/steelyard eval run bench --rotate --blocks $(BENCH_BLOCKS) --out $(O)/bench $(BENCH_ARGS)
 # make bench-smp: parallel work, threads and hand-overs with one vCPU and with two, beside the same program on the host.
 bench-smp:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest
-	$(Q)$(O)/steelyard eval smp --blocks $(BENCH_BLOCKS) --out $(O)/smp $(BENCH_ARGS)
+	$(Q)$(O)/steelyard eval run smp --rotate --blocks $(BENCH_BLOCKS) --out $(O)/smp $(BENCH_ARGS)
 .PHONY: bench bench-smp
 # make bench-auto: CPU time of --path auto over the path that it takes, in pairs, with and without the probe's cache.
 BENCH_PAIRS ?= 31

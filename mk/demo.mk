@@ -5,5 +5,5 @@ demo:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest
 	$(Q)$(O)/steelyard probe
-	$(Q)$(O)/steelyard eval quick --out $(O)/demo
+	$(Q)$(O)/steelyard eval run quick --rotate --out $(O)/demo
 .PHONY: demo

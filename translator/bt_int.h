@@ -174,6 +174,7 @@ struct bt_cpu {
 	void *altstack;
 	timer_t sampler;	/* valid when has_sampler */
 	bool has_sampler;
+	uint64_t left_pc;	/* where a kick found the thread, for a sample that comes with it */
 	char pending_text[120];
 	_Atomic uint32_t barrier_want, barrier_done; /* bt_barrier */
 	_Atomic bool live;		  /* a thread runs this vCPU on bt */

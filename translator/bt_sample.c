@@ -8,6 +8,9 @@
  * In translated code the block's marks know what an instruction of the host is for; C code says it in vcpu->doing. A thread that was in
  * the kernel is seen behind its SYSCALL. A page fault of the host's counts for the instruction that met it.
  *
+ * A kick that waits together with a sample is delivered first, and has turned the thread to bt_leave by then: the sample counts for
+ * where the kick found it.
+ *
  * The handler only reads, but for counters that nobody else writes: whatever it interrupts goes on as if it had not been.
  */
 #include <sys/syscall.h>
@@ -63,14 +66,17 @@ static void charge(struct vcpu *v, unsigned kind, uint64_t ns)
 static void on_sample(int sig, siginfo_t *si, void *ctx)
 {
 	const ucontext_t *uc = ctx;
+	uint64_t now, pc = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
 	struct vcpu *v = bt_thread_vcpu();
-	uint64_t now;
 
 	(void)sig, (void)si;
 	if (!v || !bt_cpu(v)->bt)
 		return;
 	now = thread_cpu_ns();
-	charge(v, kind_of(v, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]), now - v->sampled_ns);
+	if (pc == (uint64_t)bt_leave && bt_cpu(v)->left_pc)
+		pc = bt_cpu(v)->left_pc;
+	bt_cpu(v)->left_pc = 0;
+	charge(v, kind_of(v, pc), now - v->sampled_ns);
 	v->sampled_ns = now;
 }
 

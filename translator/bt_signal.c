@@ -93,6 +93,7 @@ static void try_leave(struct vcpu *v, ucontext_t *uc)
 	const struct bt_block *b;
 	const struct bt_mark *m;
 
+	bt_cpu(v)->left_pc = pc;
 	if (pc >= (uint64_t)bt_resume_from && pc < (uint64_t)bt_resume_to) {
 		g[REG_RIP] = (greg_t)bt_leave;
 		g[REG_EFL] &= ~(greg_t)FL_TF;

@@ -3,20 +3,21 @@
 # group has its mean. The i386 kernel runs the same workloads as 32-bit programs.
 . "$(dirname "$0")/lib.sh"
 
-timeout -k 5 600 "$STEELYARD" eval bench --paths bt --blocks 1 --scale 1 --seed 7 --out "$work/bench" >"$work/out" 2>"$work/err" </dev/null
+timeout -k 5 600 "$STEELYARD" eval bench --paths bt --blocks 1 --scale 1 --seed 7 --iterations 1 --inject 0 --quiet-wait-s 0 --out "$work/bench" \
+	>"$work/out" 2>"$work/err" </dev/null
 check "status 0" [ $? -eq 0 ]
-check "bt runs the whole suite" grep -q '^block 1/1  bt  *boot to init' "$work/err"
-check "no checksum differs" [ "$(grep -c 'checksum differs' "$work/out")" -eq 0 ]
+results=$work/bench/results.jsonl
+check "no checksum differs" [ "$(grep -c '"why":"wrong checksum' "$results")" -eq 0 ]
 for g in int fp mem os gen; do
-	if grep -q "\"type\":\"sample\".*\"group\":\"$g\".*\"timed\":false" "$work/bench/results.jsonl"; then
-		skip "group $g has a geometric mean of CPU time: a busy host left a sample without a time"
+	if grep -q "\"type\":\"sample\".*\"group\":\"$g\".*\"timed\":false" "$results"; then
+		skip "group $g has a geometric mean: a busy host left a sample without a time"
 		continue
 	fi
-	check "group $g has a geometric mean of CPU time" [ "$(grep -c "^$g  *[0-9]" "$work/out")" -eq 2 ]
+	check "group $g has a geometric mean" [ "$(grep -c "^$g  *[0-9]" "$work/out")" -ge 1 ]
 done
-check "the memory beside guest RAM is known" grep -q '^MiB  *[0-9]' "$work/out"
+check "the memory beside guest RAM is known" grep -q '^MiB beside RAM  *[0-9]' "$work/out"
 list=$("$GUEST/amd64/workloads" | awk '$2 != "smp" { print $1 }')
-check "samples name every workload" [ "$(grep -c '"type":"sample".*"path":"bt".*"ok":true' "$work/bench/results.jsonl")" -eq "$(echo "$list" | wc -l)" ]
+check "samples name every workload" [ "$(grep -c '"type":"sample".*"path":"bt".*"valid":true' "$results")" -eq "$(echo "$list" | wc -l)" ]
 sed -n '/^--\|^[a-z]/p' "$work/err" | grep failed
 
 if [ -x "$GUEST/i386/workloads" ]; then

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * steelyard eval list, run, resume, verify and schema: the command line of the runner. A spec is the name of a built-in one or a file;
+ * The command line of steelyard eval: a verb is a row of the table at the end; the name of a built-in spec alone is short for "run" with
+ * it. A spec is the name of a built-in one or a file;
  * each of its numbers has an option of its own (eval/spec.c), whose name has "-" for "_".
  */
 #include <errno.h>
@@ -14,7 +15,8 @@
 
 #include "engine/status.h"
 #include "eval/eval.h"
-#include "eval/run_cmd.h"
+#include "eval/machine.h"
+#include "eval/report.h"
 #include "eval/runner.h"
 #include "eval/schema.h"
 
@@ -54,7 +56,11 @@ static void run_usage(FILE *f)
 		fprintf(f, "  %-19s %s\n", option, what);
 	}
 	fprintf(f, "  --guest DIR         vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
-		   "  --out DIR           the results folder (default: build/eval/SPEC-TIME)\n");
+		   "  --out DIR           the results folder (default: build/eval/SPEC-TIME)\n"
+		   "  --rotate            a DIR that has results is renamed to DIR.1, DIR.2, ...; without it, it is an "
+		   "error\n"
+		   "  --json              the summary on the terminal in the place of the table\n"
+		   "  --no-report         measures only; eval report DIR makes the rest later\n");
 }
 
 /* A value for the option at argv[*i]; NULL with a line said. */
@@ -106,21 +112,36 @@ static bool take_option(struct runner *r, const char *arg, const char *value, ch
 	return false;
 }
 
-/* The guest files must be there before an hour is spent. */
-static bool check_files(const struct runner *r, char *text, size_t n)
+static bool check_file(const char *dir, const char *name, const char *make, char *text, size_t n)
 {
-	static const char *const need[] = {"vmlinuz", "initrd", "workloads"};
-	char path[4200];
+	char path[4300];
 
-	for (unsigned i = 0; i < ARRAY_LEN(need); i++) {
-		snprintf(path, sizeof(path), "%s/%s", r->guest_dir, need[i]);
-		if (access(path, R_OK)) {
-			snprintf(text, n, "%.300s: %s; \"make guest\" builds it, --guest names another folder", path,
-				 strerror(errno));
-			return false;
-		}
-	}
-	return true;
+	snprintf(path, sizeof(path), "%.4100s/%s", dir, name);
+	if (!access(path, R_OK))
+		return true;
+	snprintf(text, n, "%.300s: %s; \"%s\" builds it%s", path, strerror(errno), make,
+		 strcmp(make, "make") ? ", --guest names another folder" : "");
+	return false;
+}
+
+/* What is to be run must be there before an hour is spent. */
+static bool check_files(struct runner *r, char *text, size_t n)
+{
+	const char *slash = strrchr(r->self, '/');
+	char dir[4200];
+
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - r->self) : 0, r->self);
+	if (r->spec.machine && !(check_file(dir, "machine/machine.elf", "make", text, n) &&
+				 check_file(dir, "machine/machine-native", "make", text, n)))
+		return false;
+	if (!r->spec.nworkloads)
+		return true;
+	if (!check_file(r->guest_dir, "vmlinuz", "make guest", text, n))
+		return false;
+	if (spec_is_macro(&r->spec))
+		return macro_files_find(r->guest_dir, &r->macro, text, n);
+	return check_file(r->guest_dir, "initrd", "make guest", text, n) &&
+	       check_file(r->guest_dir, "workloads", "make guest", text, n);
 }
 
 /* What the host does not have cannot be compared with it. */
@@ -211,12 +232,70 @@ static struct runner *new_runner(void)
 	return r;
 }
 
+/* The folder's report and its seals. What a run that did not get to its end has is reported too. */
+static int report_folder(const char *dir, bool json)
+{
+	struct report_options o = {.json = json};
+	char text[400];
+	int rc = eval_report(dir, &o);
+
+	if (seal_write(dir, text, sizeof(text)))
+		return rc;
+	fprintf(stderr, "steelyard eval: %s\n", text);
+	return 1;
+}
+
+/* Makes room for a new run where an older one is. */
+static bool rotate(const char *dir, char *text, size_t n)
+{
+	char results[4200], aside[4200];
+
+	snprintf(results, sizeof(results), "%.4000s/results.jsonl", dir);
+	if (access(results, F_OK))
+		return true;
+	for (unsigned i = 1; i < 10000; i++) {
+		snprintf(aside, sizeof(aside), "%.4000s.%u", dir, i);
+		if (!access(aside, F_OK))
+			continue;
+		if (!rename(dir, aside))
+			return true;
+		break;
+	}
+	snprintf(text, n, "%.300s has results already, and cannot be renamed: %s", dir, strerror(errno));
+	return false;
+}
+
+/* No path could run: the whole was in vain. */
+static bool nothing_ran(const struct runner *r)
+{
+	for (unsigned i = 0; i < r->spec.npaths; i++)
+		if (!ledger_given_up(&r->ledger, &r->spec.path[i], NULL))
+			return false;
+	return r->spec.npaths > 0;
+}
+
+/* Behind a run, new or resumed. */
+static int conclude(const struct runner *r, int rc, bool report, bool json)
+{
+	if (rc == 1)
+		return 1;
+	if (report && report_folder(r->dir, json))
+		return 1;
+	if (!report)
+		printf("results: %s\n", r->dir);
+	if (!rc && nothing_ran(r)) {
+		fprintf(stderr, "steelyard eval: no path could run\n");
+		return 1;
+	}
+	return rc;
+}
+
 static int run_verb(int argc, char **argv)
 {
 	struct runner *r = new_runner();
 	char text[600];
+	bool fine, report = true, json = false, rotates = false;
 	int rc = 2, i = 2;
-	bool fine;
 
 	if (!r)
 		return 1;
@@ -231,6 +310,10 @@ static int run_verb(int argc, char **argv)
 			fine = false;
 			break;
 		}
+		if (!strcmp(arg, "--rotate") || !strcmp(arg, "--json") || !strcmp(arg, "--no-report")) {
+			*(arg[2] == 'r' ? &rotates : arg[2] == 'j' ? &json : &report) = arg[2] != 'n';
+			continue;
+		}
 		value = value_of(argc, argv, &i);
 		if (!value)
 			goto out;
@@ -240,15 +323,14 @@ static int run_verb(int argc, char **argv)
 		default_folder(r);
 		remember_command(r, argc, argv);
 		rc = 1;
-		if (check_files(r, text, sizeof(text)) && check_cpus(r, text, sizeof(text)))
-			rc = runner_run(r);
+		if (check_files(r, text, sizeof(text)) && check_cpus(r, text, sizeof(text)) &&
+		    (!rotates || rotate(r->dir, text, sizeof(text))))
+			rc = conclude(r, runner_run(r), report, json);
 		else
 			complain(text);
 	} else {
 		complain(text);
 	}
-	if (!rc)
-		printf("results: %s\n", r->dir);
 out:
 	free_runner(r);
 	return rc;
@@ -267,9 +349,7 @@ static int resume_verb(int argc, char **argv)
 	snprintf(r->dir, sizeof(r->dir), "%s", argv[2]);
 	if (argc == 5)
 		snprintf(r->guest_dir, sizeof(r->guest_dir), "%s", argv[4]);
-	rc = runner_resume(r);
-	if (!rc)
-		printf("results: %s\n", r->dir);
+	rc = conclude(r, runner_resume(r), true, false);
 	free_runner(r);
 	return rc;
 }
@@ -315,37 +395,92 @@ static int list_verb(int argc, char **argv)
 	return 0;
 }
 
+/* The report's own parsers count from their verb. */
+static int report_verb(int argc, char **argv)
+{
+	return report_main(argc - 1, argv + 1);
+}
+
+static int compare_verb(int argc, char **argv)
+{
+	return compare_main(argc - 1, argv + 1);
+}
+
+static int machine_verb(int argc, char **argv)
+{
+	return machine_main(argc - 1, argv + 1);
+}
+
 static const struct {
 	const char *name, *args, *what;
 	int (*run)(int argc, char **argv);
+	bool own_help;
 } verbs[] = {
-	{"list", "", "specs, workloads, groups, paths and why one cannot run here", list_verb},
-	{"run", "SPEC|FILE [options]", "measures; the folder of --out has the results", run_verb},
-	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb},
-	{"verify", "DIR", "checks a results folder: records, plan, checksums, SHA256SUMS", verify_verb},
-	{"schema", "", "the records and their fields, as docs/results.md has them", schema_verb},
+	{"list", "", "specs, workloads, groups, paths and why one cannot run here", list_verb, false},
+	{"run", "SPEC|FILE [options]", "measures, and writes the report; run --help has the options", run_verb, false},
+	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb, false},
+	{"report", "DIR [options]", "table, page, pictures and summary of a results folder", report_verb, true},
+	{"compare", "A B [options]", "two results folders, with intervals", compare_verb, true},
+	{"machine", "[options]", "what single operations cost: exits, faults, page tables, interrupts", machine_verb,
+	 true},
+	{"verify", "DIR", "checks a results folder: records, plan, checksums, SHA256SUMS", verify_verb, false},
+	{"schema", "", "the records and their fields, as docs/results.md has them", schema_verb, false},
 };
 
-void run_cmd_usage(FILE *f)
+static void usage(FILE *f)
 {
+	fprintf(f, "usage: steelyard eval VERB ...\n");
 	for (unsigned i = 0; i < ARRAY_LEN(verbs); i++) {
 		char head[60];
 
 		snprintf(head, sizeof(head), "%s %s", verbs[i].name, verbs[i].args);
 		fprintf(f, "  %-26s %s\n", head, verbs[i].what);
 	}
+	fprintf(f, "The name of a spec alone is short for \"run\" with it:\n");
+	for (unsigned i = 0; suite_at(i); i++)
+		fprintf(f, "  %-26s %s\n", suite_at(i)->name, suite_at(i)->what);
 }
 
-int run_cmd(int argc, char **argv)
+static bool asks_help(int argc, char **argv)
+{
+	return argc > 2 && (!strcmp(argv[argc - 1], "--help") || !strcmp(argv[argc - 1], "-h"));
+}
+
+/* eval quick ... becomes eval run quick ... */
+static int short_form(int argc, char **argv)
+{
+	char **longer = calloc((size_t)argc + 2, sizeof(*longer));
+	int rc;
+
+	if (!longer) {
+		fprintf(stderr, "steelyard eval: out of memory\n");
+		return 1;
+	}
+	longer[0] = argv[0];
+	longer[1] = (char *)"run";
+	memcpy(longer + 2, argv + 1, ((size_t)argc - 1) * sizeof(*longer));
+	rc = eval_main(argc + 1, longer);
+	free(longer);
+	return rc;
+}
+
+int eval_main(int argc, char **argv)
 {
 	for (unsigned i = 0; argc > 1 && i < ARRAY_LEN(verbs); i++) {
 		if (strcmp(verbs[i].name, argv[1]))
 			continue;
-		if (argc > 2 && (!strcmp(argv[argc - 1], "--help") || !strcmp(argv[argc - 1], "-h"))) {
+		if (asks_help(argc, argv) && !verbs[i].own_help) {
 			run_usage(stdout);
 			return 0;
 		}
 		return verbs[i].run(argc, argv);
 	}
-	return -1;
+	if (argc > 1 && suite_find(argv[1]))
+		return short_form(argc, argv);
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+		usage(stdout);
+		return 0;
+	}
+	usage(stderr);
+	return 2;
 }

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What can be measured, in constant tables: workloads and their groups, built-in specs, paths and peers. Private to eval/. */
+#ifndef STEELYARD_EVAL_SUITES_H
+#define STEELYARD_EVAL_SUITES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* *_at return NULL past the last row, *_find when there is none. */
+struct eval_group {
+	const char *name, *title;
+	bool in_bench; /* the whole suite has it: the others are for more than one processor */
+};
+const struct eval_group *group_at(unsigned i);
+const struct eval_group *group_find(const char *name);
+const char *workload_at(unsigned i);
+const char *workload_what(unsigned i);
+const struct eval_group *workload_group(const char *name);
+
+/* A built-in spec: where it differs from the others. What is the same for all is in spec_builtin (eval/spec.c). */
+struct eval_suite {
+	const char *name, *what;
+	const char *workloads; /* NULL: those of groups */
+	const char *groups;
+	const char *paths;
+	unsigned blocks, blocks_max, pilot_blocks, together, scale;
+	unsigned cpus;      /* each path, and native, with one processor and with so many; 0: with one */
+	unsigned wait_s;    /* for a quiet host */
+	unsigned machine;   /* blocks with the machine micro-suite */
+	unsigned memory_mb; /* 0: 512 */
+};
+const struct eval_suite *suite_at(unsigned i);
+const struct eval_suite *suite_find(const char *name);
+
+/* How a path is started (eval/paths.c). */
+enum eval_peer { PEER_STEELYARD, PEER_QEMU };
+struct eval_path {
+	const char *name;
+	const char *what;
+	enum eval_peer peer;
+	const char *accel;   /* --path, or QEMU's -accel */
+	const char *machine; /* QEMU's -M */
+	bool slow;           /* gets the small scale and one block */
+	bool boot_only;      /* is ended at the first line of init */
+	unsigned boot_s;     /* a boot that takes longer hangs */
+	unsigned slowdown;   /* a workload that takes so many times as long as natively, and 15 s, hangs */
+};
+const struct eval_path *eval_path_at(unsigned i);
+const struct eval_path *eval_path_find(const char *name);
+
+/* eval/resident.c: resident memory of a process in KiB: the guest's RAM (the mapping of that name; NULL: of that size), and all
+ * else. false: cannot be read. */
+bool resident_read(pid_t pid, const char *ram_name, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb);
+
+#endif
