@@ -98,7 +98,7 @@ static const char *memory_at(const struct vm *vm, const struct vcpu *v, uint64_t
 		return "RAM";
 	if (mem_rom(&vm->mem, gpa, 1))
 		return "ROM";
-	if (v->lapic && (gpa & ~0xfffull) == lapic_base(v->lapic))
+	if (v->lapic && (gpa & ~0xfffull) == lapic_mmio_gpa(v->lapic))
 		return "local APIC";
 	for (unsigned i = 0; i < vm->mmio.nranges; i++) {
 		const struct bus_range *r = &vm->mmio.range[i];

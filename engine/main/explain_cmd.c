@@ -263,9 +263,10 @@ int explain_main(int argc, char **argv)
 	fclose(x.dot);
 	fclose(x.text);
 	if (st == ST_OK) {
-		fputs(print_dot ? dot : text, stdout);
 		if (base && (st = write_file(&x, base, dot)) == ST_OK)
 			st = draw(&x, base);
+		if (st == ST_OK)
+			fputs(print_dot ? dot : text, stdout);
 	}
 	free(dot);
 	free(text);
