@@ -167,7 +167,14 @@ struct code {
 /* The four instructions at the beginning that count entries (translator/bt_hot.c): a MOV of an address into R14 begins them. */
 #define COUNTER_INSNS 4
 
-static void classify(const struct picture *p, const cs_insn *i, unsigned n, enum explain_kind before, struct code *c)
+/* The guest's own instruction on R14 or R15, whose values have come from memory for it? */
+static bool same_insn(const cs_insn *i, const cs_insn *guest)
+{
+	return !strcmp(i->mnemonic, guest->mnemonic) && (strstr(guest->op_str, "r14") || strstr(guest->op_str, "r15"));
+}
+
+static void classify(const struct picture *p, const cs_insn *i, const cs_insn *guest, unsigned n,
+		     enum explain_kind before, struct code *c)
 {
 	const cs_x86 *d = &i->detail->x86;
 	const cs_x86_op *gs = gs_operand(i), *to = d->op_count ? &d->operands[0] : NULL;
@@ -196,6 +203,10 @@ static void classify(const struct picture *p, const cs_insn *i, unsigned n, enum
 	} else if (gs && gs->mem.disp >= p->at.flags && gs->mem.disp < p->at.flags + 2) {
 		c->kind = EXPLAIN_CHECK;
 		note = "guest's flags";
+	} else if (gs && gs->mem.base == X86_REG_INVALID && gs->mem.index == X86_REG_INVALID) {
+		c->kind = EXPLAIN_CHECK; /* guest state that lives in memory */
+	} else if (!gs && same_insn(i, guest)) {
+		c->kind = EXPLAIN_COPIED;
 	} else if (conditional) {
 		c->kind = before == EXPLAIN_CHECK ? EXPLAIN_CHECK : EXPLAIN_COPIED;
 	} else if (i->id == X86_INS_NOP || i->id == X86_INS_LAHF || i->id == X86_INS_SAHF ||
@@ -212,8 +223,9 @@ static void classify(const struct picture *p, const cs_insn *i, unsigned n, enum
 /* ---- drawing ---- */
 
 /* The host's instructions of one guest instruction: a cell each. What is behind the block's body counts with its instruction. */
-static void draw_host(struct picture *p, const struct block *b, uint32_t guest_off)
+static void draw_host(struct picture *p, const struct block *b, const cs_insn *guest)
 {
+	uint32_t guest_off = (uint32_t)(guest->address - b->rip);
 	const uint8_t *at = b->host;
 	size_t left = b->nhost;
 	uint64_t addr = b->host_at;
@@ -227,8 +239,8 @@ static void draw_host(struct picture *p, const struct block *b, uint32_t guest_o
 	while (i && left && cs_disasm_iter(p->host, &at, &left, &addr, i)) {
 		struct code c;
 
-		classify(p, i, n++, before, &c);
-		before = c.kind;
+		classify(p, i, guest, n++, before, &c);
+		before = i->id == X86_INS_NOP ? before : c.kind;
 		if (guest_of(b, (uint32_t)(i->address - b->host_at)) != guest_off)
 			continue;
 		p->nhost[c.kind]++;
@@ -274,7 +286,7 @@ static void draw_code(struct picture *p, const struct block *b, bool code64)
 		fputc(' ', p->x->dot);
 		explain_html(p->x->dot, i->op_str);
 		fprintf(p->x->dot, "</font></td>");
-		draw_host(p, b, (uint32_t)(i->address - b->rip));
+		draw_host(p, b, i);
 	}
 	if (i)
 		cs_free(i, 1);
