@@ -242,6 +242,8 @@ static enum control_code do_walk(struct control *c, struct control_client *cl, s
 {
 	const char *text = json_string_value(json_object_get(rq->args, "address"));
 	uint64_t vcpu = (uint64_t)json_integer_value(json_object_get(rq->args, "vcpu")), linear;
+	struct error e = {0};
+	enum status st;
 	struct walk w;
 	char *end;
 
@@ -251,7 +253,9 @@ static enum control_code do_walk(struct control *c, struct control_client *cl, s
 		return fail(rq, CONTROL_BAD_ARGUMENT, "\"address\" is hexadecimal, as 0xffffffff81000000");
 	if (vcpu >= c->vm->ncpus)
 		return fail(rq, CONTROL_BAD_ARGUMENT, "\"vcpu\": the machine has not so many");
-	vm_pause(c->vm);
+	st = vm_pause(c->vm, &e);
+	if (st != ST_OK)
+		return fail(rq, code_of(st), e.msg);
 	walk_page(c->vm->vcpu[vcpu], linear, &w);
 	json_object_set_new(ok, "walk", walk_json(&w, (unsigned)vcpu));
 	vm_resume(c->vm);
