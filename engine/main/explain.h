@@ -49,8 +49,9 @@ void explain_end(struct explain *x, unsigned kinds);
 /* Between quotes, and between the tags of an HTML-like label. */
 void explain_quoted(FILE *f, const char *s);
 void explain_html(FILE *f, const char *s);
-/* The JSON in a file: all of it when lines is false, else one object for each line that is one, in an array. NULL: x->e. */
-json_t *explain_load(struct explain *x, const char *file, bool lines);
+/* The JSON in a file; the JSON objects that are lines of a file, or of a results folder, in an array. NULL: x->e. */
+json_t *explain_load(struct explain *x, const char *file);
+json_t *explain_load_lines(struct explain *x, const char *from);
 /* "0x..." of a field; false when it is none. */
 bool explain_address(const json_t *o, const char *field, uint64_t *v);
 

@@ -402,7 +402,7 @@ static enum status draw(struct picture *p, const json_t *o, const char *file)
 
 enum status explain_block(struct explain *x, const char *file)
 {
-	json_t *o = explain_load(x, file, false);
+	json_t *o = explain_load(x, file);
 	const char *type = json_string_value(json_object_get(o, "type"));
 	struct picture p = {.x = x, .blocks = json_object_get(o, "blocks")};
 

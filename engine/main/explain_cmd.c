@@ -9,11 +9,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/main/explain.h"
 #include "engine/main/verbs.h"
+#include "eval/results_file.h"
 
 const struct explain_kind_row explain_kinds[EXPLAIN_KINDS] = {
 	[EXPLAIN_GUEST] = {"#ffffff", "the guest's"},
@@ -76,41 +78,72 @@ bool explain_address(const json_t *o, const char *field, uint64_t *v)
 	return !*end && !errno && s[2] != '-' && s[2] != '+';
 }
 
-json_t *explain_load(struct explain *x, const char *file, bool lines)
+/* One object for each line that is one: what a run killed in its last line leaves behind is none. */
+static json_t *load_lines(struct explain *x, FILE *f, const char *name)
 {
-	FILE *f = fopen(file, "re");
-	json_t *all = NULL;
-	json_error_t je;
+	json_t *all = json_array();
 	char *line = NULL;
 	size_t cap = 0;
 	ssize_t n;
+
+	while ((n = getline(&line, &cap, f)) > 0) {
+		json_t *o = *line == '{' ? json_loadb(line, (size_t)n, 0, NULL) : NULL;
+
+		if (json_is_object(o))
+			json_array_append_new(all, o);
+		else
+			json_decref(o);
+	}
+	free(line);
+	if (json_array_size(all))
+		return all;
+	error_set(&x->e, ST_BAD_FILE, "%s has no line that is a JSON object", name);
+	json_decref(all);
+	return NULL;
+}
+
+json_t *explain_load(struct explain *x, const char *file)
+{
+	FILE *f = fopen(file, "re");
+	json_error_t je;
+	json_t *all;
 
 	if (!f) {
 		error_errno(&x->e, ST_NOT_FOUND, "cannot read %s", file);
 		return NULL;
 	}
-	if (!lines) {
-		all = json_loadf(f, JSON_REJECT_DUPLICATES, &je);
-		if (!all)
-			error_set(&x->e, ST_BAD_FILE, "%s is no JSON: line %d, %s", file, je.line, je.text);
-	} else {
-		all = json_array();
-		while ((n = getline(&line, &cap, f)) > 0) {
-			json_t *o = *line == '{' ? json_loadb(line, (size_t)n, 0, &je) : NULL;
-
-			if (json_is_object(o))
-				json_array_append_new(all, o);
-			else
-				json_decref(o);
-		}
-		if (!json_array_size(all)) {
-			error_set(&x->e, ST_BAD_FILE, "%s has no line that is a JSON object", file);
-			json_decref(all);
-			all = NULL;
-		}
-	}
-	free(line);
+	all = json_loadf(f, JSON_REJECT_DUPLICATES, &je);
+	if (!all)
+		error_set(&x->e, ST_BAD_FILE, "%s is no JSON: line %d, %s", file, je.line, je.text);
 	fclose(f);
+	return all;
+}
+
+json_t *explain_load_lines(struct explain *x, const char *from)
+{
+	char *data = NULL;
+	struct stat st;
+	size_t len = 0;
+	json_t *all;
+	FILE *f;
+
+	if (!stat(from, &st) && S_ISDIR(st.st_mode)) {
+		x->e.status = ST_BAD_FILE;
+		if (!results_file_read(from, &data, &len, x->e.msg, sizeof(x->e.msg)))
+			return NULL;
+		x->e.status = ST_OK;
+		f = fmemopen(data, len ? len : 1, "r");
+	} else {
+		f = fopen(from, "re");
+	}
+	if (!f) {
+		error_errno(&x->e, ST_NOT_FOUND, "cannot read %s", from);
+		free(data);
+		return NULL;
+	}
+	all = load_lines(x, f, from);
+	fclose(f);
+	free(data);
 	return all;
 }
 

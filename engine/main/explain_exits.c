@@ -9,7 +9,6 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/main/explain.h"
 
@@ -203,14 +202,11 @@ static bool draw_path(struct exits *g, unsigned i)
 enum status explain_exits(struct explain *x, const char *from)
 {
 	struct exits g = {.x = x};
-	char file[4200];
-	struct stat st;
 	json_t *all, *o;
 	size_t i;
 
-	snprintf(file, sizeof(file), "%s%s", from, !stat(from, &st) && S_ISDIR(st.st_mode) ? "/results.jsonl" : "");
-	all = explain_load(x, file, true);
-	if (all && x->costs && !(g.costs = explain_load(x, x->costs, true))) {
+	all = explain_load_lines(x, from);
+	if (all && x->costs && !(g.costs = explain_load_lines(x, x->costs))) {
 		json_decref(all);
 		all = NULL;
 	}
@@ -225,7 +221,7 @@ enum status explain_exits(struct explain *x, const char *from)
 		explain_end(x, 1u << EXPLAIN_CHECK | 1u << EXPLAIN_HELPER | 1u << EXPLAIN_EXIT);
 	} else {
 		error_set(&x->e, ST_BAD_FILE,
-			  "%s has no counters: give the stderr of \"run --json\", or a folder of \"eval\"", file);
+			  "%s has no counters: give the stderr of \"run --json\", or a folder of \"eval\"", from);
 	}
 	for (unsigned p = 0; p < g.npaths; p++)
 		json_decref(g.path[p].exits);

@@ -162,7 +162,7 @@ enum status explain_walk(struct explain *x, const char *name, const char *addres
 	enum status st;
 
 	if (!address) {
-		o = explain_load(x, name, false);
+		o = explain_load(x, name);
 		if (!o)
 			return x->e.status;
 	} else if (ask(x, name, address, &o) != ST_OK) {

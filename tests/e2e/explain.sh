@@ -10,6 +10,11 @@ parses() {
 	check "$1: a picture" grep -q '</svg>' "$work/$1.svg"
 }
 
+sed -n 's/^| `\(--[a-z]*\).*/\1/p' "$top/docs/explain.md" | sort >"$work/said"
+explain --help | sed -n 's/^  \(--[a-z]*\) .*/\1/p' | grep -v -e --help | sort >"$work/done"
+check "docs/explain.md has the options of --help" cmp -s "$work/said" "$work/done"
+check "they are not none" [ -s "$work/done" ]
+
 # ---- exits ----
 # 32-bit: mov ecx, 1000; 1: out 0x80, al; dec ecx; jnz 1b; mov al, 21; out 0xf4, al
 printf '\xb9\xe8\x03\x00\x00\xe6\x80\x49\x75\xfb\xb0\x15\xe6\xf4' >"$work/guest"
@@ -44,6 +49,8 @@ check "exits of a folder: status 0" [ $? -eq 0 ]
 parses folder.exits
 check "exits of a folder: samples of a path are added" grep -q '^ *42  OUT, OUTS .*~42.0 us$' "$work/text"
 check "exits of a folder: KVM's exits and their time" grep -q '^ *7  KVM exit: io .* 7.0 us$' "$work/text"
+xz "$work/folder/results.jsonl" 2>"$work/err" && explain exits "$work/folder" >"$work/text.xz" 2>"$work/err"
+check "exits of a folder that is compressed" grep -q '^ *42  OUT, OUTS ' "$work/text.xz"
 check "exits of a folder: each path" [ "$(grep -c '^path ' "$work/text")" -eq 2 ]
 
 # ---- block ----
