@@ -7,6 +7,7 @@
  * A guest sees no jump and no burst of lost ticks, and its wall clock is late by the pause, as under QEMU.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "engine/lapic.h"
 #include "engine/switch.h"
 #include "engine/vm.h"
+#include "engine/walk.h"
 
 static json_t *count(uint64_t n)
 {
@@ -232,6 +234,31 @@ static enum control_code do_switch(struct control *c, struct control_client *cl,
 	return CONTROL_OK;
 }
 
+/* Between two instructions: a running machine stands still for it. */
+static enum control_code do_walk(struct control *c, struct control_client *cl, struct control_request *rq, json_t *ok)
+{
+	const char *text = json_string_value(json_object_get(rq->args, "address"));
+	uint64_t vcpu = (uint64_t)json_integer_value(json_object_get(rq->args, "vcpu")), linear;
+	struct error e = {0};
+	enum status st;
+	struct walk w;
+	char *end;
+
+	(void)cl;
+	linear = strtoull(text, &end, 16);
+	if (strncmp(text, "0x", 2) || !text[2] || strspn(text + 2, "0123456789abcdefABCDEF") != strlen(text + 2))
+		return fail(rq, CONTROL_BAD_ARGUMENT, "\"address\" is hexadecimal, as 0xffffffff81000000");
+	if (vcpu >= c->vm->ncpus)
+		return fail(rq, CONTROL_BAD_ARGUMENT, "\"vcpu\": the machine has not so many");
+	st = vm_pause(c->vm, &e);
+	if (st != ST_OK)
+		return fail(rq, code_of(st), e.msg);
+	walk_page(c->vm->vcpu[vcpu], linear, &w);
+	json_object_set_new(ok, "walk", walk_json(&w, (unsigned)vcpu));
+	vm_resume(c->vm);
+	return CONTROL_OK;
+}
+
 static enum control_code do_subscribe(struct control *c, struct control_client *cl, struct control_request *rq,
 				      json_t *ok)
 {
@@ -270,6 +297,7 @@ static serve_fn *const serve[CV_COUNT] = {
 	[CV_RESUME] = do_resume,       [CV_STOP] = do_stop,
 	[CV_RESET] = do_reset,         [CV_NMI] = do_nmi,
 	[CV_STATS] = do_stats,         [CV_SWITCH] = do_switch,
+	[CV_WALK] = do_walk,
 	[CV_SUBSCRIBE] = do_subscribe, [CV_UNSUBSCRIBE] = do_unsubscribe,
 };
 

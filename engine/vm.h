@@ -57,6 +57,7 @@ struct vm_config {
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
 	unsigned sample_hz;  /* how often bt looks where its vCPU threads are (vcpu->count.sample_*); 0: never */
 	bool count_rows;     /* vcpu->row_count is kept (interp; bt, where bt_cold is 0) */
+	bool count_blocks;   /* bt counts how often its blocks are entered (translator/hot.h) */
 	/* In the place of the table's path `path` (tests); NULL: exec_paths[path] */
 	const struct exec_ops *ops;
 	bool no_fallback; /* a path that cannot go on ends the run */

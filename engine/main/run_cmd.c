@@ -26,6 +26,7 @@
 #include "engine/switch.h"
 #include "engine/vm.h"
 #include "fastpath/probe.h"
+#include "translator/hot.h"
 #include "translator/rows.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
@@ -55,6 +56,7 @@ enum option_id {
 	OPT_INSN_ROWS,
 	OPT_MARKS,
 	OPT_SAMPLE,
+	OPT_HOT_BLOCKS,
 	OPT_NO_REBOOT,
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
@@ -96,6 +98,7 @@ static const struct option_row rows[] = {
 	 OPT_INSN_ROWS},
 	{"sample", "HZ", "bt: look so many times a second what each vCPU's thread does; the counters sample_* tell", OPT_SAMPLE},
 	{"marks", "F", "write to F a line of JSON with clocks and counters for each line that the guest writes to port 0xe9", OPT_MARKS},
+	{"hot-blocks", "F", "bt: write to F the hottest blocks, for \"steelyard explain block\"", OPT_HOT_BLOCKS},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
 	 OPT_NO_FALLBACK},
@@ -116,7 +119,7 @@ static const struct option_row rows[] = {
 struct run_cmd {
 	struct vm_config cfg;
 	const char *serial, *debugcon;
-	const char *insn_rows;
+	const char *insn_rows, *hot_blocks;
 	double timeout_s;
 	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
@@ -124,7 +127,7 @@ struct run_cmd {
 	char bios[4096]; /* file of the firmware */
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
-	FILE *rows_file; /* of insn_rows */
+	FILE *rows_file, *hot_file; /* of insn_rows, hot_blocks */
 	struct run_marks marks;
 	struct timer timer;
 	struct run_switch change;
@@ -354,6 +357,10 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_MARKS:
 		r->marks.path = arg;
 		return EXIT_OK;
+	case OPT_HOT_BLOCKS:
+		r->hot_blocks = arg;
+		r->cfg.count_blocks = true;
+		return EXIT_OK;
 	case OPT_NO_REBOOT:
 		r->cfg.no_reboot = true;
 		return EXIT_OK;
@@ -523,6 +530,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 		return st;
 	if (r->insn_rows && !(r->rows_file = fopen(r->insn_rows, "we")))
 		return error_errno(e, ST_DENIED, "cannot write the file of --insn-rows, %s", r->insn_rows);
+	if (r->hot_blocks && !(r->hot_file = fopen(r->hot_blocks, "we")))
+		return error_errno(e, ST_DENIED, "cannot write the file of --hot-blocks, %s", r->hot_blocks);
 	r->cfg.on_switch = on_switch;
 	r->cfg.on_stall = on_stall;
 	r->cfg.on_switch_ctx = r->cfg.on_stall_ctx = r;
@@ -600,6 +609,18 @@ static bool write_rows(struct run_cmd *r)
 	return !ferror(f) & !fclose(f);
 }
 
+#define HOT_BLOCKS_WRITTEN 64
+static bool write_hot(struct run_cmd *r)
+{
+	FILE *f = r->hot_file;
+
+	r->hot_file = NULL;
+	if (!f)
+		return true;
+	hot_write(r->vm, HOT_BLOCKS_WRITTEN, f);
+	return !ferror(f) & !fclose(f);
+}
+
 static void close_lines(struct run_cmd *r)
 {
 	chardev_close(r->debugcon_dev);
@@ -608,6 +629,8 @@ static void close_lines(struct run_cmd *r)
 	run_marks_close(&r->marks);
 	if (r->rows_file)
 		fclose(r->rows_file);
+	if (r->hot_file)
+		fclose(r->hot_file);
 }
 
 /* A vCPU is still in guest code, and may come back at any moment to what it knows: nothing is freed, the process ends. The terminal
@@ -664,6 +687,10 @@ static int run_machine(struct run_cmd *r)
 		error_set(&e, ST_IO, "cannot write all of --insn-rows to %s: is the disk full?", r->insn_rows);
 		status = EXIT_HOST;
 	}
+	if (!write_hot(r)) {
+		error_set(&e, ST_IO, "cannot write all of --hot-blocks to %s: is the disk full?", r->hot_blocks);
+		status = EXIT_HOST;
+	}
 	run_marks_stop(&r->marks);
 	if (r->vm->lost)
 		leave_lost(r, text);
@@ -696,6 +723,8 @@ int run_main(int argc, char **argv)
 		choose_path(&r);
 	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM))
 		status = verb_usage("--insn-rows counts on the paths interp and bt, one at a time");
+	if (status == EXIT_OK && !r.help && r.hot_blocks && (r.lockstep || r.cfg.path != PATH_BT))
+		status = verb_usage("--hot-blocks counts on the path bt: say --path bt");
 	if (r.help)
 		help(stdout);
 	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))
