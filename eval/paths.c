@@ -20,6 +20,7 @@ static const struct eval_path paths[] = {
 	{"interp", "our interpreter", PEER_STEELYARD, "interp", .slow = true, .timeout_s = 600, .boot_s = 300,
 	 .slowdown = 3000},
 	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", .timeout_s = 60, .boot_s = 30, .slowdown = 100},
+	{"hybrid", "our translator, ring 3 in KVM", PEER_STEELYARD, "hybrid", .timeout_s = 120, .boot_s = 60, .slowdown = 100},
 	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .timeout_s = 180, .boot_s = 90,
 	 .slowdown = 300},
 	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .timeout_s = 60, .boot_s = 30, .slowdown = 100},

@@ -80,7 +80,7 @@ static bool other_selectors(const struct vcpu *v)
 }
 static bool other_flags(const struct vcpu *v)
 {
-	return (v->regs.rflags & (FL_TF | FL_IF | FL_IOPL | FL_NT | FL_RF | FL_VM)) != FL_IF;
+	return (v->regs.rflags & (FL_TF | FL_IF | FL_IOPL | FL_NT | FL_VM)) != FL_IF;
 }
 static bool breakpoints(const struct vcpu *v)
 {
@@ -251,7 +251,7 @@ static bool load(struct ring3 *r)
 	for (unsigned i = 0; i < 16; i++)
 		*(uint64_t *)((char *)g + gpr_at[i]) = v->gpr[i];
 	g->rip = v->rip;
-	g->rflags = v->rflags;
+	g->rflags = v->rflags & ~(uint64_t)FL_RF; /* it is for instruction breakpoints, of which there are none */
 	memcpy(r->xsave.region, v->xsave, sizeof(v->xsave));
 	return r->sys->ioctl(r->sys, r->fd, KVM_SET_XSAVE, &r->xsave) == 0;
 }
