@@ -62,6 +62,7 @@ struct ring3 {
 	struct ring3_map map;
 	struct kvm_sregs user; /* segments and control registers of ring 3, without bases and CR3 */
 	struct kvm_xsave xsave; /* a buffer */
+	struct kvm_sync_regs sent; /* what a KVM_RUN that fails may have spoilt */
 	bool broken;
 	uint64_t stay_ns, fill_ns;
 	uint64_t resets;

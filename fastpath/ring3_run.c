@@ -209,13 +209,16 @@ void ring3_enter(struct ring3 *r, struct ring3_event *ev)
 
 	*ev = (struct ring3_event){0};
 	r->run->kvm_valid_regs = ALL_SYNCED;
+	if (r->run->kvm_dirty_regs)
+		r->sent = r->run->s.regs;
 	ret = r->sys->ioctl(r->sys, r->fd, KVM_RUN, NULL);
 	for (unsigned i = 0; ret != 0 && (errno == EINTR || errno == EAGAIN) && !r->run->kvm_dirty_regs && event_begun(r) && i < FINISH_MAX; i++) {
 		r->run->immediate_exit = 0;
 		ret = r->sys->ioctl(r->sys, r->fd, KVM_RUN, NULL);
 	}
 	if (ret != 0 && errno != EINTR && errno != EAGAIN) {
-		/* what KVM did not take has not run; else ring 3's registers are there */
+		if (r->run->kvm_dirty_regs) /* KVM stores what it has, even when it did not take what it was given */
+			r->run->s.regs = r->sent;
 		where(r, ev, R3_STRANGE);
 		return;
 	}
