@@ -162,6 +162,10 @@ struct probe_test {
 unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct probe_test *t, unsigned n,
 			 uint64_t deadline_ns, struct probe_verdict *v);
 
+/* ---- probe_ring3.c ---- */
+/* Runs the loops of ring 3 beside the host's and prints a table. Returns the exit status. */
+int probe_ring3(const struct host_facts *f);
+
 /* ---- probe_verdict.c ---- */
 /* What the results mean: levels and reasons. Reads nothing but its arguments. */
 void probe_judge(const struct host_facts *f, struct probe_verdict *v);

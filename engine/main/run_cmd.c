@@ -721,7 +721,7 @@ int run_main(int argc, char **argv)
 		r.cfg.bt_cold = 0; /* what is not translated would not be counted */
 	if (status == EXIT_OK && !r.help)
 		choose_path(&r);
-	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM))
+	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM || r.cfg.path == PATH_HYBRID))
 		status = verb_usage("--insn-rows counts on the paths interp and bt, one at a time");
 	if (status == EXIT_OK && !r.help && r.hot_blocks && (r.lockstep || r.cfg.path != PATH_BT))
 		status = verb_usage("--hot-blocks counts on the path bt: say --path bt");

@@ -44,6 +44,8 @@ probe --kvm-device
 check "--kvm-device without a file: status 2" [ "$status" -eq 2 ]
 
 # ---- no KVM, in plain words ----
+probe --ring3 --kvm-device "$work/nothing"
+check "--ring3 without a device: status 1, one line" [ "$status" -eq 1 -a "$(wc -l <"$work/err")" -eq 1 ]
 probe --kvm-device "$work/nothing"
 says "no device: the verdict says so" '^verdict +unusable \(vendor: none\): there is no '
 says "no device: auto takes bt" '^auto +bt: '
