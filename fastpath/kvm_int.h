@@ -42,7 +42,7 @@ struct kvm_machine {
 	struct vm *vm;
 	const struct kvm_sys *sys;
 	struct kvm_host host;
-	int dev, fd;
+	int dev, fd, stats_fd; /* stats_fd: -1 where the kernel has none */
 	size_t run_bytes;
 	bool has_sregs2;
 	bool chips;	       /* the interrupt controllers are the kernel's: kvm_irqchip.c */
@@ -61,7 +61,7 @@ struct kvm_machine {
 struct kvm_cpu {
 	struct vcpu *v;
 	struct kvm_machine *m;
-	int fd;
+	int fd, stats_fd; /* stats_fd is made with the vCPU: asked for later it would wait for KVM_RUN's end */
 	struct kvm_run *run;
 	bool loaded;	 /* see above */
 	bool fresh;	 /* loaded, and KVM_RUN has not succeeded since: struct vcpu is right too */

@@ -54,6 +54,8 @@ void kvm_cpu_free(struct kvm_cpu *c)
 		return;
 	if (c->run)
 		c->m->sys->unmap(c->m->sys, c->run, c->m->run_bytes);
+	if (c->stats_fd >= 0)
+		c->m->sys->close(c->m->sys, c->stats_fd);
 	c->m->sys->close(c->m->sys, c->fd);
 	free(c);
 }
@@ -69,6 +71,7 @@ enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 	memset(c, 0, sizeof(*c));
 	c->v = v;
 	c->m = m;
+	c->stats_fd = -1;
 	c->fd = m->sys->ioctl(m->sys, m->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)v->id);
 	if (c->fd < 0) {
 		st = error_errno(e, ST_NO_MEMORY, "kvm: cannot create vCPU %u", v->id);
@@ -85,7 +88,8 @@ enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 		return st;
 	}
 	c->has_tsc_offset = kvm_cpu_ioctl(c, KVM_HAS_DEVICE_ATTR, &attr) == 0;
-	m->cpu[v->id] = c;
+	c->stats_fd = kvm_cpu_ioctl(c, KVM_GET_STATS_FD, NULL);
+	__atomic_store_n(&m->cpu[v->id], c, __ATOMIC_RELEASE);
 	return ST_OK;
 }
 

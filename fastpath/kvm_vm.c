@@ -60,7 +60,13 @@ static void host_unmap(const struct kvm_sys *sys, void *p, size_t bytes)
 	munmap(p, bytes);
 }
 
-const struct kvm_sys kvm_sys_host = {host_open, host_close, host_ioctl, host_map, host_unmap};
+static ssize_t host_read(const struct kvm_sys *sys, int fd, void *buf, size_t bytes, uint64_t off)
+{
+	(void)sys;
+	return pread(fd, buf, bytes, (off_t)off);
+}
+
+const struct kvm_sys kvm_sys_host = {host_open, host_close, host_ioctl, host_map, host_unmap, host_read};
 
 /* Without these the path does not exist. Linux 5.10 has them all. */
 static const struct cap_row {
@@ -283,6 +289,7 @@ static enum status set_up(struct kvm_machine *m, struct error *e)
 	if (extension(m, KVM_CAP_EXIT_ON_EMULATION_FAILURE) > 0)
 		(void)kvm_vm_ioctl(m, KVM_ENABLE_CAP, &failures); /* else user code gets #UD */
 	drop_quirks(m);
+	m->stats_fd = kvm_vm_ioctl(m, KVM_GET_STATS_FD, NULL); /* fails before Linux 5.14: no figures then */
 #ifdef KVM_CAP_SREGS2
 	m->has_sregs2 = extension(m, KVM_CAP_SREGS2) > 0;
 #endif
@@ -301,6 +308,8 @@ static void kvm_vm_fini(struct vm *vm)
 	vm->path_vm[PATH_KVM] = NULL;
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
 		kvm_cpu_free(m->cpu[i]);
+	if (m->stats_fd >= 0)
+		m->sys->close(m->sys, m->stats_fd);
 	if (m->fd >= 0)
 		m->sys->close(m->sys, m->fd);
 	if (m->dev >= 0)
@@ -317,7 +326,7 @@ static enum status kvm_vm_init(struct vm *vm, struct error *e)
 		return error_set(e, ST_NO_MEMORY, "out of memory");
 	m->vm = vm;
 	m->sys = vm->cfg.kvm_sys ? vm->cfg.kvm_sys : &kvm_sys_host;
-	m->dev = m->fd = -1;
+	m->dev = m->fd = m->stats_fd = -1;
 	vm->path_vm[PATH_KVM] = m;
 	kvm_host_judge(&m->host);
 	/* A guest that began on another path has been told already */

@@ -47,7 +47,7 @@ struct fake_kvm {
 	struct kvm_mp_state mp;
 	struct kvm_irqchip chip[3];
 	uint64_t lines; /* levels, by GSI */
-	unsigned msis;
+	unsigned msis, stats_noise;
 	struct kvm_msi msi; /* the last */
 	/* how often each request came */
 	unsigned long seen[64];
@@ -225,6 +225,7 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		}
 		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
 	case KVM_CREATE_VM:
+	case KVM_GET_STATS_FD:
 		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
 	case KVM_GET_VCPU_MMAP_SIZE:
 		return FAKE_RUN_BYTES;
@@ -274,9 +275,38 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	}
 }
 
+/* Two figures and a histogram. stats_noise spoils the header, word by word. */
+static inline ssize_t fake_read(const struct kvm_sys *sys, int fd, void *buf, size_t bytes, uint64_t off)
+{
+	struct fake_kvm *k = fake_kvm_of(sys);
+	struct {
+		struct kvm_stats_header h;
+		struct {
+			struct kvm_stats_desc d;
+			char name[16];
+		} row[3];
+		uint64_t data[8];
+	} f = {.h = {.name_size = 16, .num_desc = 3, .desc_offset = sizeof(f.h), .data_offset = offsetof(__typeof__(f), data)},
+	       .row = {{{.size = 1, .offset = 0}, {0}}, {{.size = 4, .offset = 8}, {0}}, {{.size = 1, .offset = 40}, {0}}},
+	       .data = {7, 1, 2, 3, 4, 11}};
+
+	(void)fd;
+	strcpy(f.row[0].name, "halts");
+	strcpy(f.row[1].name, "histogram");
+	memcpy(f.row[2].name, "exits_of_test_xx", 16); /* fills its field: no end */
+	if (k->stats_noise)
+		((uint32_t *)&f.h)[k->stats_noise % 6] = k->stats_noise * 0x9e3779b9u;
+	if (off >= sizeof(f))
+		return 0;
+	if (bytes > sizeof(f) - off)
+		bytes = sizeof(f) - off;
+	memcpy(buf, (char *)&f + off, bytes);
+	return (ssize_t)bytes;
+}
+
 static inline void fake_kvm_init(struct fake_kvm *k)
 {
-	*k = (struct fake_kvm){.sys = {fake_open, fake_close, fake_ioctl, fake_map, fake_unmap}, .times = 1, .err = EIO};
+	*k = (struct fake_kvm){.sys = {fake_open, fake_close, fake_ioctl, fake_map, fake_unmap, fake_read}, .times = 1, .err = EIO};
 }
 
 static inline enum status fake_kvm_available(struct error *e)

@@ -226,9 +226,31 @@ static void test_halted(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* ---- the kernel's own figures ---- */
+
+static void test_stats(struct tally *t)
+{
+	struct kvm_kernel_stat st[8];
+	struct scene s = {.chips = KVM_IRQCHIP_KERNEL};
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_outs;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	TRUE(s.vm != NULL);
+	if (!s.vm)
+		return;
+	EQ(kvm_kernel_stats(s.vm, st, 8), 4); /* two of the machine, two of its vCPU; no histogram */
+	TRUE(st[0].machine && st[0].value == 7 && !strcmp(st[0].name, "halts"));
+	TRUE(!st[3].machine && st[3].value == 11 && !strcmp(st[3].name, "exits_of_test_x"));
+	EQ(kvm_kernel_stats(s.vm, st, 1), 4);
+	for (s.k.stats_noise = 1; s.k.stats_noise < 3000; s.k.stats_noise++)
+		TRUE(kvm_kernel_stats(s.vm, st, 8) <= 2 * 1024);
+	scene_end(&s, t);
+}
+
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_halted};
+	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_halted, test_stats};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
