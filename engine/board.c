@@ -351,6 +351,11 @@ void board_place_pci(struct vm *vm)
 		board_pci_place(&vm->board->pci);
 }
 
+struct pic *board_pic(struct vm *vm)
+{
+	return vm->board->pic;
+}
+
 bool board_pic_intr(struct vm *vm)
 {
 	return pic_intr(vm->board->pic);

@@ -16,6 +16,7 @@ struct vm;
 struct board;
 struct fwcfg;
 struct ioapic;
+struct pic;
 struct vga;
 
 /* ST_INVALID when the configured debug exit port is taken by another device; ST_NO_MEMORY. No vCPU runs yet. */
@@ -33,6 +34,8 @@ void board_place_pci(struct vm *vm);
  * vCPU running or the device lock held. */
 void board_connect(struct vm *vm);
 
+/* The 8259 pair, for whoever takes it over for a while. */
+struct pic *board_pic(struct vm *vm);
 /* Does the 8259 pair assert INTR? Any thread, no lock. */
 bool board_pic_intr(struct vm *vm);
 /* The interrupt acknowledge cycle: the vector of the winning request (IRQ 7's when it has gone away).

@@ -35,6 +35,9 @@ enum vm_outcome {
 	VM_FAILED,	  /* host failure: exit status 1 */
 };
 
+/* auto: the kernel's where the host is VT-x or AMD-V (fastpath/kvm_irqchip.c has the reasons) */
+enum kvm_chips_of { KVM_IRQCHIP_AUTO, KVM_IRQCHIP_USER, KVM_IRQCHIP_KERNEL };
+
 struct kvm_sys;
 struct switch_event;
 struct vm;
@@ -62,6 +65,7 @@ struct vm_config {
 	const struct exec_ops *ops;
 	bool no_fallback; /* a path that cannot go on ends the run */
 	bool kvm_trust; /* the kvm path goes on where the host's KVM is known to be wrong */
+	enum kvm_chips_of kvm_irqchip; /* whose interrupt controllers serve the kvm path */
 	const struct kvm_sys *kvm_sys; /* the kernel that the kvm path talks to (tests); NULL: the host's */
 	/* Told of every change of path, on the vCPU's thread, between two runs. NULL: nobody. */
 	void (*on_switch)(void *ctx, struct vm *vm, const struct switch_event *ev);
@@ -82,6 +86,7 @@ struct board;
 struct codemap;
 struct io;
 struct ioapic;
+struct msi_lent;
 struct run;
 struct switcher;
 
@@ -124,6 +129,7 @@ struct vm {
 	bool lost;		    /* a vCPU thread did not end: nothing of the machine may be freed */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
+	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. Written with the world stopped */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 

@@ -60,6 +60,7 @@ enum option_id {
 	OPT_NO_REBOOT,
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
+	OPT_KVM_IRQCHIP,
 	OPT_SWITCH_AFTER,
 	OPT_SWITCH_EVERY,
 	OPT_NAME,
@@ -103,6 +104,7 @@ static const struct option_row rows[] = {
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
 	 OPT_NO_FALLBACK},
 	{"kvm-trust", NULL, "research: with --path kvm, use a KVM that is known to be wrong as if it were right", OPT_KVM_TRUST},
+	{"kvm-irqchip", "W", "auto (default), kernel or user: whose interrupt controllers serve --path kvm", OPT_KVM_IRQCHIP},
 	{"switch-after", "T:P", "after T seconds go on on path P; may be given several times", OPT_SWITCH_AFTER},
 	{"switch-every", "MS:P,P", "tests: at random moments, MS milliseconds apart on average, go on on one of these paths",
 	 OPT_SWITCH_EVERY},
@@ -281,6 +283,20 @@ static int parse_timeout(struct run_cmd *r, const char *arg)
 	return EXIT_OK;
 }
 
+static int parse_irqchip(struct run_cmd *r, const char *arg)
+{
+	static const char *const words[] = {
+		[KVM_IRQCHIP_AUTO] = "auto", [KVM_IRQCHIP_USER] = "user", [KVM_IRQCHIP_KERNEL] = "kernel"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
+		if (strcmp(arg, words[i]) != 0)
+			continue;
+		r->cfg.kvm_irqchip = (enum kvm_chips_of)i;
+		return EXIT_OK;
+	}
+	return verb_usage("--kvm-irqchip %s: give auto, kernel or user", arg);
+}
+
 static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 {
 	const char *end;
@@ -370,6 +386,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_KVM_TRUST:
 		r->cfg.kvm_trust = true;
 		return EXIT_OK;
+	case OPT_KVM_IRQCHIP:
+		return parse_irqchip(r, arg);
 	case OPT_SWITCH_AFTER:
 		return run_switch_after(&r->change, arg);
 	case OPT_SWITCH_EVERY:

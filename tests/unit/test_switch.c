@@ -70,7 +70,7 @@ enum mode { MODE_REAL, MODE_PROT, MODE_PAE, MODE_LONG, MODE_COMPAT, MODE_USER, M
 static struct x86_seg data_seg(struct rng *r, unsigned dpl, bool wide)
 {
 	bool g = rnd(r) & 1;
-	uint32_t limit = g ? (uint32_t)rnd(r) | 0xfff : (uint32_t)rnd(r) & 0xfffff;
+	uint32_t limit = g ? (uint32_t)rnd(r) | 0x100fff : (uint32_t)rnd(r) & 0xfffff; /* kvm_state.c says why G is never small */
 
 	return (struct x86_seg){.sel = (uint16_t)((rnd(r) & 0xfff8) | dpl),
 				.attr = (uint16_t)(SA_P | SA_S | SA_RW | SA_ACCESSED | dpl << SA_DPL_SHIFT | SA_DB |
