@@ -7,6 +7,7 @@
 #include "engine/board_pci.h"
 
 #include "engine/board_map.h"
+#include "engine/devices.h"
 #include "engine/io.h"
 #include "engine/ioapic.h"
 #include "engine/lapic.h"
@@ -28,6 +29,19 @@ static void send_msi(void *ctx, uint64_t address, uint32_t data)
 		return;
 	lapic_send(p->vm, (uint8_t)data, (enum apic_delivery)(data >> 8 & 7), address & MSI_LOGICAL,
 		   address >> 12 & 0xff, data & MSI_LEVEL, false);
+}
+
+/* A device has written to memory: decoded code there is stale. The paths that decode share one codemap. */
+static void on_wrote(void *ctx, uint64_t gpa, uint64_t len)
+{
+	struct vm *vm = ctx;
+	unsigned begun = __atomic_load_n(&vm->paths_begun, __ATOMIC_ACQUIRE);
+
+	for (unsigned p = 0; p < PATH_COUNT; p++)
+		if ((begun & 1u << p) && vm->paths[p]->mem_dirty) {
+			vm->paths[p]->mem_dirty(vm, gpa, len);
+			return;
+		}
 }
 
 static void set_line(void *ctx, unsigned n, bool level)
@@ -74,6 +88,8 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .ctx = p};
 	const struct io_source source = {.prepare = source_prepare, .ready = source_ready, .ctx = p};
 
+	enum status st;
+
 	p->vm = vm;
 	p->pic = pic;
 	p->ioapic = ioapic;
@@ -82,7 +98,11 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 	bus_set_rest(&vm->pio, &pci_io_ops, &p->bus);
 	if (vm->io)
 		io_add(vm->io, &source);
-	return pci_host_add(&p->bus, e);
+	p->dma = (struct dma){.mem = &vm->mem, .wrote = on_wrote, .ctx = vm};
+	st = pci_host_add(&p->bus, e);
+	if (st != ST_OK)
+		return st;
+	return devices_add(&p->bus, &p->dma, vm->cfg.devices, vm->cfg.ndevices, vm->cfg.ncpus, e);
 }
 
 void board_pci_fini(struct board_pci *p)

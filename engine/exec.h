@@ -50,8 +50,8 @@ struct exec_ops {
 	/* whole_machine only: the vCPUs come onto this path, perhaps from another: what the path remembers of page tables and
 	 * memory is stale. No vCPU runs; after vm_init, any thread. NULL: nothing. */
 	enum status (*world_enter)(struct vm *vm, struct error *e);
-	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
-	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
+	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread,
+	 * the device lock held or not, while vCPUs run. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
 };
 

@@ -35,6 +35,7 @@ enum vm_outcome {
 	VM_FAILED,	  /* host failure: exit status 1 */
 };
 
+struct device_config;
 struct kvm_sys;
 struct switch_event;
 struct vm;
@@ -66,6 +67,8 @@ struct vm_config {
 	/* Told when a reset is done and the guest is about to start again, on the thread of vm_run. why: one line. NULL: nobody. */
 	void (*on_reset)(void *ctx, struct vm *vm, unsigned resets, const char *why);
 	void *on_reset_ctx;
+	const struct device_config *devices; /* on PCI, in this order: engine/devices.h */
+	unsigned ndevices;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };
 

@@ -19,6 +19,7 @@
 #include "engine/io.h"
 #include "engine/main/lockstep.h"
 #include "engine/main/run_control.h"
+#include "engine/main/run_devices.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/run_switch.h"
 #include "engine/main/verbs.h"
@@ -44,6 +45,8 @@ enum option_id {
 	OPT_MODULE,
 	OPT_FLAT,
 	OPT_ROM,
+	OPT_DISK,
+	OPT_SNAPSHOT,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -80,6 +83,8 @@ static const struct option_row rows[] = {
 	{"module", "F", "module for --multiboot; may be given several times", OPT_MODULE},
 	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
+	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -120,6 +125,7 @@ struct run_cmd {
 	struct timer timer;
 	struct run_switch change;
 	struct run_control control;
+	struct run_devices devices;
 	struct run_context context;
 	uint64_t start_ns;
 };
@@ -283,6 +289,11 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return parse_flat(r, arg);
 	case OPT_ROM:
 		r->cfg.rom = arg;
+		return EXIT_OK;
+	case OPT_DISK:
+		return run_disk_option(&r->devices, arg);
+	case OPT_SNAPSHOT:
+		r->devices.snapshot = true;
 		return EXIT_OK;
 	case OPT_SERIAL:
 		r->serial = arg;
@@ -613,6 +624,9 @@ int run_main(int argc, char **argv)
 	status = parse(&r, argc, argv);
 	if (r.insn_rows)
 		r.cfg.bt_cold = 0; /* what is not translated would not be counted */
+	run_devices_finish(&r.devices);
+	r.cfg.devices = r.devices.list;
+	r.cfg.ndevices = r.devices.n;
 	if (status == EXIT_OK && !r.help)
 		choose_path(&r);
 	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM))
@@ -621,6 +635,8 @@ int run_main(int argc, char **argv)
 		help(stdout);
 	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))
 		status = verb_usage("--lockstep runs without a control socket: leave out --name and --control");
+	else if (status == EXIT_OK && r.lockstep && r.cfg.ndevices)
+		status = verb_usage("--lockstep compares machines that nothing from outside disturbs: leave out the devices");
 	else if (status == EXIT_OK && r.lockstep)
 		status = lockstep_main(&(struct lockstep_options){.cfg = &r.cfg,
 								  .max_insns = r.lockstep_insns,
@@ -629,5 +645,6 @@ int run_main(int argc, char **argv)
 	else if (status == EXIT_OK)
 		status = run_machine(&r);
 	free(r.flat);
+	run_devices_free(&r.devices);
 	return status;
 }
