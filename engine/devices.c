@@ -3,9 +3,13 @@
 #include "engine/devices.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
 
 #include "engine/pci/pci.h"
 #include "engine/virtio/virtio_blk.h"
+#include "engine/virtio/virtio_net.h"
+#include "engine/virtio/virtio_rng.h"
 
 #define DISK_QUEUES_MAX 4u
 
@@ -42,9 +46,42 @@ static enum status make_disk(const struct making *m, const struct device_config 
 	return st == ST_OK ? on_pci(virtio_blk_new(&cfg, m->dma, e), f, e) : st;
 }
 
+/* User networks are worlds of their own, where every machine may have the same address; wires are shared. */
+static void choose_mac(uint8_t mac[6], const struct net_config *n, unsigned index)
+{
+	static const uint8_t first[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+	memcpy(mac, first, sizeof(first));
+	mac[5] = (uint8_t)(mac[5] + index);
+	if (n->kind != NET_USER && getrandom(mac + 3, 3, 0) != 3)
+		mac[4] = (uint8_t)index;
+	if (n->mac_given)
+		memcpy(mac, n->mac, sizeof(n->mac));
+}
+
+static enum status make_net(const struct making *m, const struct device_config *d, struct pci_function **f,
+			    struct error *e)
+{
+	struct net *n = NULL;
+	uint8_t mac[6];
+	enum status st = net_open(&d->net, &n, e);
+
+	choose_mac(mac, &d->net, m->index);
+	return st == ST_OK ? on_pci(virtio_net_new(n, mac, m->dma, e), f, e) : st;
+}
+
+static enum status make_rng(const struct making *m, const struct device_config *d, struct pci_function **f,
+			    struct error *e)
+{
+	(void)d;
+	return on_pci(virtio_rng_new(m->dma, e), f, e);
+}
+
 static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,
 					       struct pci_function **f, struct error *e) = {
 	[DEVICE_DISK] = make_disk,
+	[DEVICE_NET] = make_net,
+	[DEVICE_RNG] = make_rng,
 };
 
 enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,

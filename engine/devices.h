@@ -7,13 +7,14 @@
 #define STEELYARD_DEVICES_H
 
 #include "engine/block/block.h"
+#include "engine/net/net.h"
 
 struct dma;
 struct pci_bus;
 
 #define DEVICES_MAX 30u
 
-enum device_kind { DEVICE_DISK, DEVICE_KINDS };
+enum device_kind { DEVICE_DISK, DEVICE_NET, DEVICE_RNG, DEVICE_KINDS };
 enum disk_bus { DISK_VIRTIO };
 
 struct device_disk {
@@ -27,6 +28,7 @@ struct device_config {
 	enum device_kind kind;
 	union {
 		struct device_disk disk;
+		struct net_config net;
 	};
 };
 

@@ -17,7 +17,7 @@
 
 #include "engine/status.h"
 
-#define WORKER_FDS 64u
+#define WORKER_FDS 512u
 
 struct worker;
 struct worker_ops {

@@ -47,6 +47,8 @@ enum option_id {
 	OPT_ROM,
 	OPT_DISK,
 	OPT_SNAPSHOT,
+	OPT_NET,
+	OPT_RNG,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -85,6 +87,8 @@ static const struct option_row rows[] = {
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
 	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
 	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
+	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
+	{"rng", NULL, "a source of random numbers", OPT_RNG},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -292,6 +296,10 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return EXIT_OK;
 	case OPT_DISK:
 		return run_disk_option(&r->devices, arg);
+	case OPT_NET:
+		return run_net_option(&r->devices, arg);
+	case OPT_RNG:
+		return run_rng_option(&r->devices);
 	case OPT_SNAPSHOT:
 		r->devices.snapshot = true;
 		return EXIT_OK;

@@ -5,6 +5,7 @@
  */
 #include "engine/main/run_devices.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,6 +145,117 @@ int run_disk_option(struct run_devices *d, const char *arg)
 	if (st == EXIT_OK && c->disk.serial && strlen(c->disk.serial) > 20)
 		st = verb_usage("--disk: serial=%s: at most 20 characters", c->disk.serial);
 	return st;
+}
+
+/* ---- --net ---- */
+
+static bool parse_mac(const char *s, uint8_t mac[6])
+{
+	for (unsigned i = 0; i < 6; i++) {
+		char *end;
+		unsigned long b = strtoul(s, &end, 16);
+
+		if (end == s || end > s + 2 || *end != (i < 5 ? ':' : 0) || b > 0xff)
+			return false;
+		mac[i] = (uint8_t)b;
+		s = end + 1;
+	}
+	return !(mac[0] & 1); /* no group address */
+}
+
+/* ADDRESS:PORT or :PORT, up to end. */
+static bool parse_end(char *s, struct in_addr *addr, uint16_t *port)
+{
+	char *colon = strrchr(s, ':');
+	unsigned n;
+
+	if (!colon || !small_number(colon + 1, 1, 65535, &n))
+		return false;
+	*colon = 0;
+	*port = (uint16_t)n;
+	addr->s_addr = 0;
+	return !*s || inet_pton(AF_INET, s, addr) == 1;
+}
+
+/* tcp:HOST:PORT-GUEST:PORT */
+static bool parse_forward(char *s, struct net_forward *f)
+{
+	char *dash = strchr(s, '-');
+
+	f->udp = !strncmp(s, "udp:", 4);
+	if (!dash || (!f->udp && strncmp(s, "tcp:", 4)))
+		return false;
+	*dash = 0;
+	return parse_end(s + 4, &f->host, &f->host_port) && parse_end(dash + 1, &f->guest, &f->guest_port);
+}
+
+static int net_forward(struct net_config *c, const struct word *w)
+{
+	if (c->kind != NET_USER)
+		return verb_usage("--net: hostfwd belongs to user");
+	if (c->nforwards == NET_FORWARDS)
+		return verb_usage("--net: at most %u of hostfwd", NET_FORWARDS);
+	if (!parse_forward(w->value, &c->forward[c->nforwards]))
+		return verb_usage(
+			"--net: hostfwd is like tcp:127.0.0.1:8080-:80 (protocol, the host's end, the guest's end)");
+	c->nforwards++;
+	return EXIT_OK;
+}
+
+static int net_word(struct net_config *c, const struct word *w)
+{
+	int st = need_value("--net", w, true);
+
+	if (st != EXIT_OK)
+		return st;
+	if (!strcmp(w->key, "hostfwd"))
+		return net_forward(c, w);
+	if (!strcmp(w->key, "pcap"))
+		c->pcap = w->value;
+	else if (!strcmp(w->key, "mac"))
+		return (c->mac_given = parse_mac(w->value, c->mac))
+			       ? EXIT_OK
+			       : verb_usage("--net: mac=%s: give one like 52:54:00:12:34:56", w->value);
+	else if (!strcmp(w->key, "ifname") && c->kind == NET_TAP)
+		c->ifname = w->value;
+	else if (!strcmp(w->key, "path") && c->kind == NET_SOCKET)
+		c->path = w->value;
+	else
+		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd; tap: ifname; socket: path",
+				  w->key);
+	return EXIT_OK;
+}
+
+int run_net_option(struct run_devices *d, const char *arg)
+{
+	static const char *const kinds[] = {[NET_USER] = "user", [NET_TAP] = "tap", [NET_SOCKET] = "socket"};
+	struct word w[WORDS_MAX];
+	struct device_config *c = NULL;
+	unsigned n, kind;
+	int st = next_device(d, "--net", arg, w, &n, &c);
+
+	if (st != EXIT_OK)
+		return st;
+	for (kind = 0; kind < ARRAY_LEN(kinds) && (w[0].value || strcmp(w[0].key, kinds[kind])); kind++)
+		;
+	if (kind == ARRAY_LEN(kinds))
+		return verb_usage("--net %s: begin with user, tap or socket", arg);
+	*c = (struct device_config){.kind = DEVICE_NET, .net.kind = (enum net_kind)kind};
+	for (unsigned i = 1; i < n && st == EXIT_OK; i++)
+		st = net_word(&c->net, &w[i]);
+	if (st == EXIT_OK && kind == NET_TAP && (!c->net.ifname || strlen(c->net.ifname) > 15))
+		st = verb_usage("--net %s: which interface? Give ifname=NAME", arg);
+	if (st == EXIT_OK && kind == NET_SOCKET && !c->net.path)
+		st = verb_usage("--net %s: which socket? Give path=F", arg);
+	return st;
+}
+
+int run_rng_option(struct run_devices *d)
+{
+	if (d->n == DEVICES_MAX)
+		return verb_usage("--rng: %u devices are the most", DEVICES_MAX);
+	d->list[d->n++] = (struct device_config){.kind = DEVICE_RNG};
+	return EXIT_OK;
 }
 
 /* ---- all ---- */

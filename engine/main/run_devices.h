@@ -17,6 +17,8 @@ struct run_devices {
 
 /* EXIT_OK, or what verb_usage returns after its message. */
 int run_disk_option(struct run_devices *d, const char *arg);
+int run_net_option(struct run_devices *d, const char *arg);
+int run_rng_option(struct run_devices *d);
 /* After the last option. */
 void run_devices_finish(struct run_devices *d);
 void run_devices_free(struct run_devices *d);
