@@ -345,6 +345,11 @@ void board_reset(struct vm *vm)
 	pic_elcr_ops.write(b->pic, BOARD_IRQ_SCI / 8, 1, 1u << BOARD_IRQ_SCI % 8);
 }
 
+void board_stop_devices(struct vm *vm)
+{
+	board_pci_reset(&vm->board->pci);
+}
+
 void board_place_pci(struct vm *vm)
 {
 	if (vm->board)

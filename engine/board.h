@@ -27,6 +27,8 @@ void board_free(struct vm *vm);
 /* All devices to their power-on state (the RTC keeps its time). Device lock held. */
 void board_reset(struct vm *vm);
 
+/* The devices on PCI do nothing any more until the guest starts them again. Device lock held, or no vCPU runs. */
+void board_stop_devices(struct vm *vm);
 /* What a firmware does with PCI before it starts an operating system; nothing without a board. No vCPU runs. */
 void board_place_pci(struct vm *vm);
 

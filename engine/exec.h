@@ -56,8 +56,8 @@ struct exec_ops {
 	/* Does the path itself wait for a halted vCPU's interrupt, and for INIT and SIPI? Then run() is called whatever
 	 * run_state says. NULL: no. Owner thread. */
 	bool (*waits)(const struct vcpu *v);
-	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
-	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
+	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread,
+	 * the device lock held or not, while vCPUs run. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
 	/* This path calls run() of the path `base`, which begins before it and ends after it. */
 	bool has_base;

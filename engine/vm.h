@@ -38,6 +38,7 @@ enum vm_outcome {
 /* auto: the kernel's where the host is VT-x or AMD-V (fastpath/kvm_irqchip.c has the reasons) */
 enum kvm_chips_of { KVM_IRQCHIP_AUTO, KVM_IRQCHIP_USER, KVM_IRQCHIP_KERNEL };
 
+struct device_config;
 struct kvm_sys;
 struct switch_event;
 struct vm;
@@ -79,6 +80,8 @@ struct vm_config {
 	 * line. NULL: nobody. */
 	void (*on_stall)(void *ctx, struct vm *vm, unsigned vcpu, const char *text);
 	void *on_stall_ctx;
+	const struct device_config *devices; /* on PCI, in this order: engine/devices.h */
+	unsigned ndevices;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };
 

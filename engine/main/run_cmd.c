@@ -19,6 +19,7 @@
 #include "engine/io.h"
 #include "engine/main/lockstep.h"
 #include "engine/main/run_control.h"
+#include "engine/main/run_devices.h"
 #include "engine/main/run_marks.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/run_switch.h"
@@ -47,6 +48,10 @@ enum option_id {
 	OPT_FLAT,
 	OPT_ROM,
 	OPT_BIOS,
+	OPT_DISK,
+	OPT_SNAPSHOT,
+	OPT_NET,
+	OPT_RNG,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -88,6 +93,10 @@ static const struct option_row rows[] = {
 	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
 	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it", OPT_BIOS},
+	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
+	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
+	{"rng", NULL, "a source of random numbers", OPT_RNG},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -134,6 +143,7 @@ struct run_cmd {
 	struct timer timer;
 	struct run_switch change;
 	struct run_control control;
+	struct run_devices devices;
 	struct run_context context;
 	char path_why[sizeof(((struct error *)0)->msg)];
 	json_t *probe; /* probe_summary */
@@ -338,6 +348,15 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return EXIT_OK;
 	case OPT_BIOS:
 		return parse_bios(r, arg);
+	case OPT_DISK:
+		return run_disk_option(&r->devices, arg);
+	case OPT_NET:
+		return run_net_option(&r->devices, arg);
+	case OPT_RNG:
+		return run_rng_option(&r->devices);
+	case OPT_SNAPSHOT:
+		r->devices.snapshot = true;
+		return EXIT_OK;
 	case OPT_SERIAL:
 		r->serial = arg;
 		return EXIT_OK;
@@ -737,6 +756,9 @@ int run_main(int argc, char **argv)
 	status = parse(&r, argc, argv);
 	if (r.insn_rows)
 		r.cfg.bt_cold = 0; /* what is not translated would not be counted */
+	run_devices_finish(&r.devices);
+	r.cfg.devices = r.devices.list;
+	r.cfg.ndevices = r.devices.n;
 	if (status == EXIT_OK && !r.help)
 		choose_path(&r);
 	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM || r.cfg.path == PATH_HYBRID))
@@ -749,6 +771,8 @@ int run_main(int argc, char **argv)
 		status = verb_usage("--lockstep runs without a control socket: leave out --name and --control");
 	else if (status == EXIT_OK && r.marks.path && (r.lockstep || strcmp(r.debugcon, "serial")))
 		status = verb_usage("--marks takes port 0xe9 for itself: leave out --debugcon and --lockstep");
+	else if (status == EXIT_OK && r.lockstep && r.cfg.ndevices)
+		status = verb_usage("--lockstep compares machines that nothing from outside disturbs: leave out the devices");
 	else if (status == EXIT_OK && r.lockstep)
 		status = lockstep_main(&(struct lockstep_options){.cfg = &r.cfg,
 								  .max_insns = r.lockstep_insns,
@@ -758,5 +782,6 @@ int run_main(int argc, char **argv)
 		status = run_machine(&r);
 	json_decref(r.probe);
 	free(r.flat);
+	run_devices_free(&r.devices);
 	return status;
 }
