@@ -168,6 +168,19 @@ static bool put_sample(struct runner *r, const struct plan_item *it, const struc
 	return runner_put(r, "sample", o);
 }
 
+static json_t *split_json(const struct observe *ob)
+{
+	json_t *o = json_object();
+
+	if (ob->kernel_ns) {
+		set(o, "start_ns", ob->start_ns);
+		set(o, "kernel_ns", ob->kernel_ns);
+	}
+	if (ob->init_ns)
+		set(o, "init_ns", ob->init_ns);
+	return o;
+}
+
 static bool put_boot(struct runner *r, const struct plan_item *it, const struct observe *ob, bool again)
 {
 	json_t *o = json_object();
@@ -190,10 +203,8 @@ static bool put_boot(struct runner *r, const struct plan_item *it, const struct 
 		set(o, "ram_kb", ob->ram_kb);
 		set(o, "over_ram_kb", ob->over_ram_kb);
 	}
-	if (ob->booted && ob->kernel_ns)
-		json_object_set_new(o, "split",
-				    json_pack("{s:I, s:I}", "start_ns", (json_int_t)ob->start_ns, "kernel_ns",
-					      (json_int_t)ob->kernel_ns));
+	if (ob->booted && (ob->kernel_ns || ob->init_ns))
+		json_object_set_new(o, "split", split_json(ob));
 	if (ob->booted && ob->init.exact) {
 		uint64_t known = ob->init.vcpu_ns + ob->init.io_ns;
 

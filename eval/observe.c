@@ -156,6 +156,8 @@ static void take_start(struct watch *w, const char *name)
 	if (w->running < 0)
 		return;
 	o->run[w->running].begun = true;
+	if (!o->init_ns && o->booted)
+		o->init_ns = since(w->now.wall_ns, o->init.wall_ns);
 	stamp_set(&w->start, &w->now);
 	set_deadline(w, o->run[w->running].limit_s);
 }

@@ -50,7 +50,8 @@ struct observe {
 	int status;    /* exit status; 128 + signal */
 	int culprit;   /* the run during which the process died or was ended, or -1 */
 	uint64_t boot_wall_ns, boot_cpu_ns, ram_kb, over_ram_kb;
-	uint64_t start_ns, kernel_ns; /* to the machine's power-on, and from there to init; 0: unknown */
+	uint64_t start_ns, kernel_ns,
+		init_ns; /* to the machine's power-on, from there to init, from there to the first workload; 0: unknown */
 	struct stamp init;
 };
 #define OBSERVE_MARKS "/dev/fd/3"

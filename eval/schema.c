@@ -32,8 +32,7 @@ static const char *const peer_words[] = {"steelyard", "qemu", NULL};
 static const char *const phase_words[] = {"boot", "cold", "steady", NULL};
 static const char *const pass_words[] = {"0", "1", "slow", "inject", "reference", NULL};
 static const char *const flag_words[] = {"pilot", "unquiet", "clock", "again", "late", NULL};
-static const char *const event_words[] = {"waited",  "unquiet",  "given-up", "interrupted", "resumed",
-					  "stopped", "launched", "merged",   NULL};
+static const char *const event_words[] = {"waited", "unquiet", "given-up", "interrupted", "resumed", NULL};
 
 static const struct schema_field workload[] = {
 	F("name", STRING, REQUIRED, "", "of `eval list`"),
@@ -121,7 +120,8 @@ static const struct schema_field threads[] = {
 static const struct schema_field split[] = {
 	F("start_ns", UINT, OPTIONAL, "ns", "host clock from exec to the machine's start"),
 	F("kernel_ns", UINT, OPTIONAL, "ns", "from there to the first process"),
-	F("init_ns", UINT, OPTIONAL, "ns", "from there to the first workload"),
+	F("init_ns", UINT, OPTIONAL, "ns",
+	  "from there to the first workload, with a pause of 0.1 s in which the observer looks at the memory"),
 	{0},
 };
 static const struct schema_field kvm_exit[] = {
@@ -209,7 +209,7 @@ static const struct schema_record records[] = {
 	 FIELDS(FW("what", WORD, REQUIRED, event_words,
 		   "`waited` for the host to be quiet; `unquiet`: it would not be; `given-up`: a path, or a workload "
 		   "on it, will not be tried again; "
-		   "`interrupted` by a signal; `resumed`; `stopped` by an error; `launched` and `merged` of a sweep"),
+		   "`interrupted` by a signal; `resumed`"),
 		F("at", TIME, REQUIRED, "", "when"), F("why", STRING, REQUIRED, "", "in a sentence"),
 		F("order", UINT, OPTIONAL, "", "item of the plan"), F("path", STRING, OPTIONAL, "", "which"),
 		F("cpus", UINT, OPTIONAL, "", "virtual CPUs"), F("workload", STRING, OPTIONAL, "", "which"),

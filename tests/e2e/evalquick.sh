@@ -16,7 +16,7 @@ check "every checksum is the native one" [ "$(grep -c '"path":"bt".*"valid":true
 check "bt's samples are exact: threads and counters between the markers" [ "$(grep '"path":"bt"' "$results" | grep -c '"threads":{"vcpu_ns":[0-9]*,.*"counters":{"insns_interp":[0-9]')" -ge 9 ]
 check "what the guest's clock says is near the host's: $(grep '"path":"bt"' "$results" | grep -c '"clock"') of 8 are not" \
 	[ "$(grep '"path":"bt"' "$results" | grep -c '"guest_wall_ns":[0-9]')" -eq 8 ]
-check "the boot is timed, with its parts" [ "$(grep -c '"type":"boot".*"path":"bt".*"wall_ns":[0-9].*"split":{"start_ns":[0-9]*,"kernel_ns":[0-9]*}' "$results")" -eq 2 ]
+check "the boot is timed, with its parts" [ "$(grep -c '"type":"boot".*"path":"bt".*"wall_ns":[0-9].*"split":{"start_ns":[0-9]*,"kernel_ns":[0-9]*,"init_ns":[0-9]*}' "$results")" -eq 2 ]
 check "every native sample is there" [ "$(grep -c '"type":"sample".*"path":"native"' "$results")" -eq 26 ]
 check "the run records the verdict on KVM" grep -q '"type":"run".*"probe":{"verdict":"[a-z ]*","vendor":"[A-Za-z-]*"' "$results"
 check "qemu-kvm ran, or a record says why not" grep -q '"path":"qemu-kvm".*"valid":true\|"what":"given-up".*"path":"qemu-kvm"' "$results"

@@ -204,7 +204,8 @@ static void test_machines(void)
 {
 	struct observe o = observed("exact", (struct observe){0});
 
-	check("exact: the boot", o.booted && o.boot_cpu_ns == 4 && o.init.exact && o.kernel_ns == 4);
+	check("exact: the boot and its parts",
+	      o.booted && o.boot_cpu_ns == 4 && o.init.exact && o.kernel_ns == 4 && o.init_ns == 995);
 	check("exact: the clocks of the machine", runs[0].timed && runs[0].wall_ns == 8000 && runs[0].cpu_ns == 5000 &&
 							  runs[0].has_threads && runs[0].vcpu_ns == 4700 &&
 							  runs[0].io_ns == 100 && runs[0].other_ns == 200);
