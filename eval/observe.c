@@ -199,11 +199,14 @@ static void take_stop(struct watch *w, const char *name, const char *sum)
 static void take_result(struct watch *w, const char *line)
 {
 	struct observe *o = w->o;
-	uint64_t wall, cpu, children;
+	uint64_t wall, cpu, children, sys;
 	char name[32], sum[20];
 	struct observed_run *r = NULL;
 
-	if (sscanf(line, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64, name, sum, &wall, &cpu, &children) != 5)
+	int fields = sscanf(line, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, name, sum, &wall,
+			    &cpu, &children, &sys);
+
+	if (fields < 5)
 		return;
 	/* The console may be behind the marks by a workload or two. */
 	for (unsigned i = 0; i < o->nruns && !r; i++)
@@ -214,6 +217,10 @@ static void take_result(struct watch *w, const char *line)
 	r->guest_wall_ns = wall / o->repeat;
 	if (o->native && r->timed)
 		r->cpu_ns += children / o->repeat;
+	if (o->native && r->timed && fields == 6) {
+		r->has_sys = true;
+		r->sys_ns = sys / o->repeat;
+	}
 }
 
 static void take_failed(struct watch *w, const char *name)

@@ -6,8 +6,9 @@
  *   workloads [--mark | --port] [--one-cpu | --cpus N] [--repeat N] [--slower P] NAME [SCALE]
  *
  * --mark writes "@start NAME SCALE" before and "@stop NAME CHECKSUM" behind the work, so that whoever reads the output
- * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS" by the clocks
- * here; CPU_NS is without the children, whose time no clock of this process shows from outside.
+ * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS SYS_NS" by the clocks
+ * here; CPU_NS is without the children, whose time no clock of this process shows from outside. A sixth number, SYS_NS, is what of both
+ * was spent in the kernel.
  * --port is for guests: the markers go to port 0xe9 where there is one, and an empty line in front of @stop is its moment.
  * --slower goes on behind the work for P percent of the CPU time that it has taken: what is measured then is a known slowdown.
  * --repeat does the same work N times between the markers; the checksum is that of one.
@@ -87,6 +88,17 @@ static void mark(enum mark_way way, const char *line)
 		tcdrain(STDOUT_FILENO); /* what waits in a buffer is not on the host's clock */
 }
 
+/* In the kernel, by its accounting; children's too. */
+static uint64_t system_ns(void)
+{
+	struct rusage u, c;
+
+	getrusage(RUSAGE_SELF, &u);
+	getrusage(RUSAGE_CHILDREN, &c);
+	return (uint64_t)(u.ru_stime.tv_sec + c.ru_stime.tv_sec) * 1000000000u +
+	       (uint64_t)(u.ru_stime.tv_usec + c.ru_stime.tv_usec) * 1000u;
+}
+
 /* CPU time, children's too. */
 static uint64_t spent_ns(void)
 {
@@ -108,7 +120,7 @@ int main(int argc, char **argv)
 	bool stays = true;
 	double slower = 0;
 	unsigned long repeat = 1, scale = 100;
-	uint64_t sum = 0, wall, cpu, children;
+	uint64_t sum = 0, wall, cpu, children, sys;
 	char line[128];
 	int i = 1;
 
@@ -157,16 +169,19 @@ int main(int argc, char **argv)
 	wall = now_ns(CLOCK_MONOTONIC);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	children = children_ns();
+	sys = system_ns();
 	for (unsigned long n = 0; n < repeat; n++)
 		sum = w->run(scale);
 	if (slower > 0)
 		go_on(cpu + children, slower);
 	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	children = children_ns() - children;
+	sys = system_ns() - sys;
 	wall = now_ns(CLOCK_MONOTONIC) - wall;
 	mark(way, "\n");
 	snprintf(line, sizeof(line), "@stop %s %016" PRIx64 "\n", w->name, sum);
 	mark(way, line);
-	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu, children);
+	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu,
+	       children, sys);
 	return 0;
 }
