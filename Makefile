@@ -16,8 +16,8 @@ GENERAL_REGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 LDLIBS := -lZydis -lcapstone -ljansson -lz -llzma -lzstd -llz4 -lm -pthread
 LDFLAGS := $(if $(SAN),-fsanitize=$(SAN))
 
-PROGRAM_DIRS := engine translator fastpath mgmt eval
-LIB_SRCS := $(wildcard $(addsuffix /*.c,engine translator fastpath mgmt eval))
+PROGRAM_DIRS := engine engine/pci engine/virtio translator fastpath mgmt eval
+LIB_SRCS := $(wildcard $(addsuffix /*.c,$(PROGRAM_DIRS)))
 MAIN_SRCS := $(wildcard engine/main/*.c)
 ASM_SRCS := $(wildcard $(addsuffix /*.S,engine translator fastpath))
 LIB_OBJS := $(LIB_SRCS:%.c=$(O)/%.o) $(ASM_SRCS:%.S=$(O)/%.o)

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ACPI tables (ACPI 6.4 chapter 5), made from engine/board_map.h so that they cannot disagree with the board.
+ * The ACPI tables (ACPI 6.4 chapter 5), made from engine/board_map.h so that they cannot disagree with the board. They are laid
+ * one behind the other from their origin on; firmware that wants them elsewhere is told what to correct.
  *
  *     RSDP (F0000H) -> XSDT, RSDT -> FADT -> FACS, DSDT
  *                                 -> MADT
+ *                                 -> MCFG
  *
- * The DSDT is a device list: COM1, PS/2 keyboard and mouse, the real-time clock, and \_S5 for power-off. There is no
- * PCI, no HPET and no processor object: what the MADT says of processors is all that there is to say of them.
+ * The DSDT is a device list: the PCI host bridge with its interrupt routing, COM1, PS/2 keyboard and mouse, the real-time
+ * clock, and \_S5 for power-off. There is no HPET and no processor object: what the MADT says of processors is all that
+ * there is to say of them.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/aml.h"
 #include "engine/board_map.h"
 #include "engine/loader.h"
+#include "engine/pci/pci.h"
 #include "engine/vm.h"
 
 #define HEADER_BYTES 36
@@ -22,10 +27,10 @@
 #define OEM_TABLE_ID "STEELYRD"
 #define CREATOR_ID "STLY"
 
-/* FADT flags (table 5.10) and IA-PC boot flags (table 5.11) */
+/* FADT flags (table 5.10) and IA-PC boot flags (table 5.11). PWR_BUTTON, bit 4, is clear: the button is fixed hardware, bit 8 of the
+ * PM1 registers. */
 #define FADT_WBINVD (1u << 0)
 #define FADT_PROC_C1 (1u << 2)
-#define FADT_PWR_BUTTON (1u << 4) /* none as fixed hardware */
 #define FADT_SLP_BUTTON (1u << 5) /* none as fixed hardware */
 #define FADT_FIX_RTC (1u << 6)    /* the RTC's wake status is not in the fixed registers */
 #define FADT_TMR_VAL_EXT (1u << 8)
@@ -33,13 +38,6 @@
 #define BOOT_LEGACY_DEVICES (1u << 0)
 #define BOOT_8042 (1u << 1)
 #define BOOT_NO_VGA (1u << 2)
-#define BOOT_NO_MSI (1u << 3)
-
-/* Tables are laid one behind the other from LOW_ACPI on. */
-struct tables {
-	uint8_t *base; /* host address of LOW_ACPI */
-	uint32_t used;
-};
 
 static uint8_t checksum(const uint8_t *p, uint32_t len)
 {
@@ -50,16 +48,36 @@ static uint8_t checksum(const uint8_t *p, uint32_t len)
 	return (uint8_t)-sum;
 }
 
-static uint8_t *table_alloc(struct tables *t, uint32_t bytes, uint32_t align, uint32_t *gpa)
+static uint8_t *table_alloc(struct acpi_image *t, uint32_t bytes, uint32_t align, uint32_t *gpa)
 {
+	uint8_t *p;
+
 	t->used = (t->used + align - 1) & ~(align - 1);
 	BUG_ON(t->used + bytes > LOW_ACPI_BYTES);
-	*gpa = LOW_ACPI + t->used;
+	*gpa = t->origin + t->used;
+	p = t->bytes + t->used;
 	t->used += bytes;
-	return t->base + (*gpa - LOW_ACPI);
+	return p;
 }
 
-static void table_finish(uint8_t *p, const char *sig, uint8_t revision, uint32_t len)
+/* Whoever moves the tables has to correct what is noted here. */
+static void note(struct acpi_image *t, enum acpi_fix_kind kind, const uint8_t *at, uint32_t start, uint32_t len)
+{
+	BUG_ON(t->nfixes == ACPI_MAX_FIXES);
+	t->fix[t->nfixes++] = (struct acpi_fix){kind, (uint32_t)(at - t->bytes), start, len};
+}
+
+/* The address of a table in another one. */
+static void put_pointer(struct acpi_image *t, uint8_t *p, uint32_t gpa, unsigned width)
+{
+	if (width == 8)
+		put64(p, gpa);
+	else
+		put32(p, gpa);
+	note(t, ACPI_FIX_POINTER, p, 0, width);
+}
+
+static void table_finish(struct acpi_image *t, uint8_t *p, const char *sig, uint8_t revision, uint32_t len)
 {
 	memcpy(p, sig, 4);
 	put32(p + 4, len);
@@ -71,6 +89,7 @@ static void table_finish(uint8_t *p, const char *sig, uint8_t revision, uint32_t
 	memcpy(p + 28, CREATOR_ID, 4);
 	put32(p + 32, 1);
 	p[9] = checksum(p, len);
+	note(t, ACPI_FIX_CHECKSUM, p + 9, (uint32_t)(p - t->bytes), len);
 }
 
 /* ---- DSDT ---- */
@@ -86,11 +105,68 @@ static void device(struct aml *a, const char name[4], const char *hid, struct am
 	aml_close(a, dev);
 }
 
-static uint32_t write_dsdt(struct tables *t)
+/* The guest says here whether it uses the I/O APIC (ACPI 6.4 5.8.1). */
+static void write_pic_method(struct aml *a)
+{
+	struct aml_pkg m;
+
+	aml_name_int(a, "PICF", 0);
+	m = aml_method(a, "_PIC", 1);
+	aml_store_arg0(a, "PICF");
+	aml_close(a, m);
+}
+
+/* Where the interrupt pins of all slots arrive (6.2.13). */
+static void write_routes(struct aml *a, const char name[4], bool apic)
+{
+	struct aml_pkg list = aml_name_list(a, name, PCI_SLOTS * 4);
+
+	for (uint32_t slot = 0; slot < PCI_SLOTS; slot++)
+		for (uint32_t pin = 0; pin < 4; pin++) {
+			uint32_t line = pci_intx_line(slot, pin);
+			uint32_t irq = line % 2 ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN;
+			const uint32_t route[4] = {slot << 16 | 0xffff, pin, 0, apic ? BOARD_PCI_GSI + line : irq};
+
+			aml_package(a, route, ARRAY_LEN(route));
+		}
+	aml_close(a, list);
+}
+
+static void write_pci_root(struct aml *a)
+{
+	struct aml_crs root = {0}, ecam = {0};
+	struct aml_pkg dev = aml_device(a, "PCI0"), m, cond;
+
+	aml_name_eisaid(a, "_HID", "PNP0A08");
+	aml_name_eisaid(a, "_CID", "PNP0A03");
+	aml_name_int(a, "_UID", 0);
+	aml_name_int(a, "_SEG", 0);
+	aml_name_int(a, "_BBN", 0);
+	aml_crs_bus(&root, 0, 255);
+	aml_crs_io(&root, BOARD_PCI_ADDR_PORT, 8);
+	aml_crs_io_window(&root, 0, BOARD_PCI_ADDR_PORT - 1);
+	aml_crs_io_window(&root, BOARD_PCI_ADDR_PORT + 8, 0xffff);
+	aml_crs_mem_window(&root, BOARD_PCI_MEM_GPA, BOARD_PCI_MEM_GPA + (BOARD_PCI_MEM_BYTES - 1));
+	aml_crs_mem_window(&root, BOARD_PCI_MEM2_GPA, BOARD_PCI_MEM2_GPA + (BOARD_PCI_MEM2_BYTES - 1));
+	aml_name_crs(a, &root);
+	write_routes(a, "PRTA", true);
+	write_routes(a, "PRTP", false);
+	m = aml_method(a, "_PRT", 0);
+	cond = aml_if(a, "PICF");
+	aml_return(a, "PRTA");
+	aml_close(a, cond);
+	aml_return(a, "PRTP");
+	aml_close(a, m);
+	aml_close(a, dev);
+	aml_crs_mem(&ecam, BOARD_ECAM_GPA, BOARD_ECAM_BYTES);
+	device(a, "MRES", "PNP0C02", &ecam, 1);
+}
+
+static uint32_t write_dsdt(struct acpi_image *t)
 {
 	const uint32_t s5[4] = {BOARD_SLP_TYP_S5, BOARD_SLP_TYP_S5, 0, 0};
 	struct aml_crs com1 = {0}, kbd = {0}, mouse = {0}, rtc = {0};
-	uint32_t gpa, room = 2048;
+	uint32_t gpa, room = 8192;
 	uint8_t *p = table_alloc(t, room, 16, &gpa);
 	struct aml_pkg sb;
 	struct aml a;
@@ -106,20 +182,22 @@ static uint32_t write_dsdt(struct tables *t)
 
 	aml_init(&a, p + HEADER_BYTES, room - HEADER_BYTES);
 	aml_name_package(&a, "_S5_", s5, ARRAY_LEN(s5));
+	write_pic_method(&a);
 	sb = aml_scope(&a, "_SB_");
+	write_pci_root(&a);
 	device(&a, "COM1", "PNP0501", &com1, 1);
 	device(&a, "PS2K", "PNP0303", &kbd, -1);
 	device(&a, "PS2M", "PNP0F13", &mouse, -1);
 	device(&a, "RTC_", "PNP0B00", &rtc, -1);
 	aml_close(&a, sb);
 	BUG_ON(a.overflow);
-	table_finish(p, "DSDT", 2, HEADER_BYTES + aml_length(&a));
+	table_finish(t, p, "DSDT", 2, HEADER_BYTES + aml_length(&a));
 	return gpa;
 }
 
 /* ---- FACS and FADT ---- */
 
-static uint32_t write_facs(struct tables *t)
+static uint32_t write_facs(struct acpi_image *t)
 {
 	uint32_t gpa;
 	uint8_t *p = table_alloc(t, FACS_BYTES, 64, &gpa);
@@ -140,13 +218,13 @@ static void put_gas(uint8_t *p, uint32_t port, uint32_t bytes, uint8_t access)
 	put64(p + 4, port);
 }
 
-static uint32_t write_fadt(struct tables *t, uint32_t facs, uint32_t dsdt)
+static uint32_t write_fadt(struct acpi_image *t, uint32_t facs, uint32_t dsdt, bool vga)
 {
 	uint32_t gpa;
 	uint8_t *p = table_alloc(t, FADT_BYTES, 16, &gpa);
 
-	put32(p + 36, facs);
-	put32(p + 40, dsdt);
+	put_pointer(t, p + 36, facs, 4);
+	put_pointer(t, p + 40, dsdt, 4);
 	p[45] = 0; /* preferred profile: unspecified */
 	put16(p + 46, BOARD_IRQ_SCI);
 	put32(p + 48, BOARD_SMI_PORT);
@@ -163,19 +241,19 @@ static uint32_t write_fadt(struct tables *t, uint32_t facs, uint32_t dsdt)
 	put16(p + 96, 0xfff); /* C2 and C3 latencies: too long, so not there */
 	put16(p + 98, 0xfff);
 	p[108] = BOARD_RTC_CENTURY;
-	put16(p + 109, BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA | BOOT_NO_MSI);
-	put32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_FIX_RTC |
+	put16(p + 109, BOOT_LEGACY_DEVICES | BOOT_8042 | (vga ? 0 : BOOT_NO_VGA));
+	put32(p + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
 			       (BOARD_PM_TMR_32BIT ? FADT_TMR_VAL_EXT : 0) | FADT_RESET_REG_SUP);
 	put_gas(p + 116, BOARD_RESET_PORT, 1, 1);
 	p[128] = BOARD_RESET_VALUE;
 	p[131] = 1;        /* minor version */
 	put64(p + 132, 0); /* X_FIRMWARE_CTRL: the 32-bit field says it (5.2.9: not both) */
-	put64(p + 140, dsdt);
+	put_pointer(t, p + 140, dsdt, 8);
 	put_gas(p + 148, BOARD_PM1A_EVT_PORT, BOARD_PM1A_EVT_LEN, 2);
 	put_gas(p + 172, BOARD_PM1A_CNT_PORT, BOARD_PM1A_CNT_LEN, 2);
 	put_gas(p + 208, BOARD_PM_TMR_PORT, BOARD_PM_TMR_LEN, 3);
 	put_gas(p + 220, BOARD_GPE0_PORT, BOARD_GPE0_LEN, 1);
-	table_finish(p, "FACP", 5, FADT_BYTES);
+	table_finish(t, p, "FACP", 5, FADT_BYTES);
 	return gpa;
 }
 
@@ -192,7 +270,7 @@ static uint8_t *madt_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t fl
 	return p + 10;
 }
 
-static uint32_t write_madt(struct tables *t, unsigned ncpus)
+static uint32_t write_madt(struct acpi_image *t, unsigned ncpus)
 {
 	uint32_t gpa, bytes = HEADER_BYTES + 8 + 8 * ncpus + 12 + 2 * 10 + 6;
 	uint8_t *start = table_alloc(t, bytes, 16, &gpa), *p = start + HEADER_BYTES;
@@ -221,52 +299,70 @@ static uint32_t write_madt(struct tables *t, unsigned ncpus)
 	p[5] = 1; /* LINT1 is NMI */
 	p += 6;
 	BUG_ON((uint32_t)(p - start) != bytes);
-	table_finish(start, "APIC", 4, bytes);
+	table_finish(t, start, "APIC", 4, bytes);
+	return gpa;
+}
+
+/* Where configuration space is in memory (PCI Firmware Specification 3.2, 4.1.2). */
+static uint32_t write_mcfg(struct acpi_image *t)
+{
+	uint32_t gpa, bytes = HEADER_BYTES + 8 + 16;
+	uint8_t *p = table_alloc(t, bytes, 16, &gpa);
+
+	put64(p + HEADER_BYTES + 8, BOARD_ECAM_GPA);
+	p[HEADER_BYTES + 8 + 11] = 255; /* the last bus */
+	table_finish(t, p, "MCFG", 1, bytes);
 	return gpa;
 }
 
 /* ---- roots ---- */
 
-static uint32_t write_root(struct tables *t, const char *sig, const uint32_t *table, unsigned n, unsigned width)
+static uint32_t write_root(struct acpi_image *t, const char *sig, const uint32_t *table, unsigned n, unsigned width)
 {
 	uint32_t gpa, bytes = HEADER_BYTES + n * width;
 	uint8_t *p = table_alloc(t, bytes, 16, &gpa);
 
-	for (unsigned i = 0; i < n; i++) {
-		if (width == 8)
-			put64(p + HEADER_BYTES + 8 * i, table[i]);
-		else
-			put32(p + HEADER_BYTES + 4 * i, table[i]);
-	}
-	table_finish(p, sig, 1, bytes);
+	for (unsigned i = 0; i < n; i++)
+		put_pointer(t, p + HEADER_BYTES + width * i, table[i], width);
+	table_finish(t, p, sig, 1, bytes);
 	return gpa;
 }
 
 static void write_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
 {
-	memset(p, 0, 36);
 	memcpy(p, "RSD PTR ", 8);
 	memcpy(p + 9, OEM_ID, 6);
 	p[15] = 2;
-	put32(p + 16, rsdt);
-	put32(p + 20, 36);
-	put64(p + 24, xsdt);
+	put32(p + ACPI_RSDP_RSDT, rsdt);
+	put32(p + 20, ACPI_RSDP_BYTES);
+	put64(p + ACPI_RSDP_XSDT, xsdt);
 	p[8] = checksum(p, 20);
-	p[32] = checksum(p, 36);
+	p[32] = checksum(p, ACPI_RSDP_BYTES);
 }
 
-void acpi_write_tables(struct vm *vm)
+void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin)
 {
-	struct tables t = {.base = mem_ram(&vm->mem, LOW_ACPI, LOW_ACPI_BYTES)};
-	uint8_t *rsdp = mem_ram(&vm->mem, LOW_RSDP, 36);
-	uint32_t table[2], rsdt, xsdt;
+	uint32_t table[3], rsdt, xsdt;
 
-	BUG_ON(!t.base || !rsdp); /* MEM_MIN_BYTES is more than that */
-	memset(t.base, 0, LOW_ACPI_BYTES);
-	table[0] = write_facs(&t);
-	table[0] = write_fadt(&t, table[0], write_dsdt(&t));
-	table[1] = write_madt(&t, vm->ncpus);
-	rsdt = write_root(&t, "RSDT", table, ARRAY_LEN(table), 4);
-	xsdt = write_root(&t, "XSDT", table, ARRAY_LEN(table), 8);
-	write_rsdp(rsdp, rsdt, xsdt);
+	*t = (struct acpi_image){.origin = origin};
+	table[0] = write_facs(t);
+	table[0] = write_fadt(t, table[0], write_dsdt(t), vm->cfg.bios != NULL);
+	table[1] = write_madt(t, vm->ncpus);
+	table[2] = write_mcfg(t);
+	rsdt = write_root(t, "RSDT", table, ARRAY_LEN(table), 4);
+	xsdt = write_root(t, "XSDT", table, ARRAY_LEN(table), 8);
+	write_rsdp(t->rsdp, rsdt, xsdt);
+}
+
+enum status acpi_write_tables(struct vm *vm, struct error *e)
+{
+	struct acpi_image *t = malloc(sizeof(*t));
+
+	if (!t)
+		return error_set(e, ST_NO_MEMORY, "no host memory for the ACPI tables");
+	acpi_build(vm, t, LOW_ACPI);
+	mem_write(&vm->mem, LOW_ACPI, t->bytes, LOW_ACPI_BYTES);
+	mem_write(&vm->mem, LOW_RSDP, t->rsdp, sizeof(t->rsdp));
+	free(t);
+	return ST_OK;
 }

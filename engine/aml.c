@@ -14,7 +14,12 @@ enum {
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
 	OP_EXT = 0x5b,
+	OP_ARG0 = 0x68,
+	OP_STORE = 0x70,
+	OP_IF = 0xa0,
+	OP_RETURN = 0xa4,
 	OP_EXT_DEVICE = 0x82,
 };
 
@@ -128,12 +133,63 @@ void aml_name_eisaid(struct aml *a, const char name[4], const char *id)
 		byte(a, (uint8_t)(v >> (24 - 8 * i)));
 }
 
-void aml_name_package(struct aml *a, const char name[4], const uint32_t *val, unsigned n)
+struct aml_pkg aml_method(struct aml *a, const char name[4], unsigned args)
+{
+	struct aml_pkg k;
+
+	byte(a, OP_METHOD);
+	k = open_pkg(a);
+	segment(a, name);
+	byte(a, (uint8_t)args);
+	return k;
+}
+
+void aml_store_arg0(struct aml *a, const char name[4])
+{
+	byte(a, OP_STORE);
+	byte(a, OP_ARG0);
+	segment(a, name);
+}
+
+struct aml_pkg aml_if(struct aml *a, const char name[4])
+{
+	struct aml_pkg k;
+
+	byte(a, OP_IF);
+	k = open_pkg(a);
+	segment(a, name);
+	return k;
+}
+
+void aml_return(struct aml *a, const char name[4])
+{
+	byte(a, OP_RETURN);
+	segment(a, name);
+}
+
+struct aml_pkg aml_name_list(struct aml *a, const char name[4], unsigned n)
 {
 	struct aml_pkg k;
 
 	byte(a, OP_NAME);
 	segment(a, name);
+	byte(a, OP_PACKAGE);
+	k = open_pkg(a);
+	byte(a, (uint8_t)n);
+	return k;
+}
+
+void aml_name_package(struct aml *a, const char name[4], const uint32_t *val, unsigned n)
+{
+	byte(a, OP_NAME);
+	segment(a, name);
+	aml_package(a, val, n);
+}
+
+void aml_package(struct aml *a, const uint32_t *val, unsigned n)
+{
+	struct aml_pkg k;
+
 	byte(a, OP_PACKAGE);
 	k = open_pkg(a);
 	byte(a, (uint8_t)n);
@@ -164,6 +220,60 @@ void aml_crs_irq(struct aml_crs *c, unsigned irq)
 	const uint8_t d[3] = {0x22, (uint8_t)(1u << irq), (uint8_t)((1u << irq) >> 8)};
 
 	crs_bytes(c, d, sizeof(d));
+}
+
+/* Address space descriptors, word and double word; both ends are fixed (6.4.3.5). */
+#define SPACE_MEMORY 0
+#define SPACE_IO 1
+#define SPACE_BUS 2
+#define ENDS_FIXED 0x0c
+
+static void crs_space16(struct aml_crs *c, uint8_t type, uint8_t flags, uint16_t first, uint16_t last)
+{
+	uint16_t len = (uint16_t)(last - first + 1);
+	const uint8_t d[16] = {0x88, 13, 0, type, ENDS_FIXED, flags, 0, 0,
+			       (uint8_t)first, (uint8_t)(first >> 8), (uint8_t)last, (uint8_t)(last >> 8), 0, 0,
+			       (uint8_t)len, (uint8_t)(len >> 8)};
+
+	crs_bytes(c, d, sizeof(d));
+}
+
+static void crs_word(struct aml_crs *c, uint32_t val)
+{
+	const uint8_t d[4] = {(uint8_t)val, (uint8_t)(val >> 8), (uint8_t)(val >> 16), (uint8_t)(val >> 24)};
+
+	crs_bytes(c, d, sizeof(d));
+}
+
+void aml_crs_bus(struct aml_crs *c, uint16_t first, uint16_t last)
+{
+	crs_space16(c, SPACE_BUS, 0, first, last);
+}
+
+void aml_crs_io_window(struct aml_crs *c, uint16_t first, uint16_t last)
+{
+	crs_space16(c, SPACE_IO, 3 /* the whole range */, first, last);
+}
+
+void aml_crs_mem_window(struct aml_crs *c, uint32_t first, uint32_t last)
+{
+	const uint8_t d[6] = {0x87, 23, 0, SPACE_MEMORY, ENDS_FIXED, 1 /* read and write */};
+
+	crs_bytes(c, d, sizeof(d));
+	crs_word(c, 0);
+	crs_word(c, first);
+	crs_word(c, last);
+	crs_word(c, 0);
+	crs_word(c, last - first + 1);
+}
+
+void aml_crs_mem(struct aml_crs *c, uint32_t gpa, uint32_t bytes)
+{
+	const uint8_t d[4] = {0x86, 9, 0, 1 /* read and write */};
+
+	crs_bytes(c, d, sizeof(d));
+	crs_word(c, gpa);
+	crs_word(c, bytes);
 }
 
 void aml_name_crs(struct aml *a, struct aml_crs *c)

@@ -15,7 +15,9 @@
 
 #include "engine/acpi_pm.h"
 #include "engine/board_map.h"
+#include "engine/board_pci.h"
 #include "engine/debugport.h"
+#include "engine/fwcfg.h"
 #include "engine/i8042.h"
 #include "engine/ioapic.h"
 #include "engine/pciconf.h"
@@ -23,7 +25,9 @@
 #include "engine/pit8254.h"
 #include "engine/port92.h"
 #include "engine/rtc.h"
+#include "engine/switch.h"
 #include "engine/uart16550.h"
+#include "engine/vga.h"
 #include "engine/vm.h"
 
 struct board {
@@ -36,11 +40,14 @@ struct board {
 	struct acpi_pm *pm;
 	struct uart *com1;
 	struct port92 *port92;
-	struct pciconf *pci;
-	struct debugport *debug;
+	struct pciconf *pciconf;
+	struct debugport *debug, *firmware_log; /* the same device, or NULL */
+	struct fwcfg *fwcfg;		        /* with firmware */
+	struct vga *vga;		        /* with firmware */
 	bool a20; /* the gate; open at power-on, when no firmware runs that would open it */
 	struct port92 port92_state;
-	struct pciconf pci_state;
+	struct pciconf pciconf_state;
+	struct board_pci pci;
 	struct debugport debug_state;
 };
 
@@ -66,11 +73,14 @@ static const struct board_row board_rows[] = {
 	{ON_PIO, BOARD_POST_PORT, 1, &debugport_post_ops, DEV(debug)},
 	{ON_PIO, BOARD_DELAY_PORT, 1, &debugport_post_ops, DEV(debug)},
 	{ON_PIO, BOARD_DEBUGCON_PORT, 1, &debugport_console_ops, DEV(debug)},
+	{ON_PIO, BOARD_FIRMWARE_LOG_PORT, 1, &debugport_console_ops, DEV(firmware_log)},
+	{ON_PIO, BOARD_FWCFG_PORT, BOARD_FWCFG_LEN, &fwcfg_ops, DEV(fwcfg)},
+	{ON_PIO, BOARD_VGA_PORT, BOARD_VGA_LEN, &vga_ops, DEV(vga)},
 	{ON_PIO, BOARD_PORT92_PORT, 1, &port92_ops, DEV(port92)},
 	{ON_PIO, BOARD_SMI_PORT, BOARD_SMI_LEN, &acpi_smi_ops, DEV(pm)},
 	{ON_PIO, BOARD_PM_PORT, BOARD_PM_LEN, &acpi_pm_ops, DEV(pm)},
 	{ON_PIO, BOARD_COM1_PORT, BOARD_COM1_LEN, &uart_ops, DEV(com1)},
-	{ON_PIO, BOARD_PCI_ADDR_PORT, 8, &pciconf_ops, DEV(pci)},
+	{ON_PIO, BOARD_PCI_ADDR_PORT, 8, &pciconf_ops, DEV(pciconf)},
 	{ON_MMIO, BOARD_IOAPIC_GPA, BOARD_IOAPIC_BYTES, &ioapic_ops, DEV(ioapic)},
 };
 
@@ -128,6 +138,13 @@ static void on_debug_exit(void *ctx, uint32_t value)
 	vm_end(b->vm, VM_DEBUG_EXIT, (int)value, NULL);
 }
 
+static void on_ram_written(void *ctx, uint64_t gpa, uint64_t len)
+{
+	struct board *b = ctx;
+
+	switch_ram_written(b->vm, gpa, len);
+}
+
 /* ---- life ---- */
 
 static bool make_devices(struct board *b)
@@ -158,6 +175,16 @@ static bool make_devices(struct board *b)
 	b->kbc = i8042_new(&kbc);
 	b->pm = acpi_pm_new(&vm->clock, isa_line(b, BOARD_IRQ_SCI), &pm);
 	b->com1 = uart_new(&vm->clock, isa_line(b, BOARD_IRQ_COM1));
+	if (vm->cfg.bios) {
+		struct fwcfg_config fwcfg = {.mem = &vm->mem, .ram_written = on_ram_written, .ctx = b};
+
+		b->fwcfg = fwcfg_new(&fwcfg);
+		b->vga = vga_new(&vm->clock, &vm->mem);
+		if (!b->fwcfg || !b->vga)
+			return false;
+		/* Its log would be in the way on a line that people read. */
+		b->firmware_log = vm->debugcon != vm->serial ? b->debug : NULL;
+	}
 	return b->pit && b->rtc && b->kbc && b->pm && b->com1;
 }
 
@@ -193,6 +220,24 @@ static enum status add_debug_exit(struct board *b, struct error *e)
 	return ST_OK;
 }
 
+static uint32_t pci_cycle_read(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size)
+{
+	return pci_config_read(bus, nr, devfn, off, size);
+}
+
+static void pci_cycle_write(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size, uint32_t val)
+{
+	pci_config_write(bus, nr, devfn, off, size, val);
+}
+
+static enum status connect_pci(struct board *b, struct error *e)
+{
+	b->pciconf->read = pci_cycle_read;
+	b->pciconf->write = pci_cycle_write;
+	b->pciconf->bus = &b->pci.bus;
+	return board_pci_init(&b->pci, b->vm, b->pic, b->ioapic, e);
+}
+
 static void tell_sizes(struct board *b)
 {
 	uint64_t gpa, len, low = 0, high = 0;
@@ -222,11 +267,11 @@ enum status board_create(struct vm *vm, struct error *e)
 	vm->board = b;
 	b->vm = vm;
 	b->port92 = &b->port92_state;
-	b->pci = &b->pci_state;
+	b->pciconf = &b->pciconf_state;
 	b->debug = &b->debug_state;
 	b->a20 = true;
 	port92_init(b->port92, &b->a20, on_reset, b);
-	pciconf_init(b->pci, on_reset, b);
+	pciconf_init(b->pciconf, on_reset, b);
 	debugport_init(b->debug, &vm->clock, on_debug_exit, b);
 	if (!make_devices(b)) {
 		board_free(vm);
@@ -235,10 +280,14 @@ enum status board_create(struct vm *vm, struct error *e)
 	for (unsigned i = 0; i < ARRAY_LEN(board_rows); i++) {
 		const struct board_row *r = &board_rows[i];
 
-		bus_add(r->bus == ON_PIO ? &vm->pio : &vm->mmio, r->base, r->len, r->ops,
-			*(void **)((char *)b + r->dev));
+		void *dev = *(void **)((char *)b + r->dev);
+
+		if (dev)
+			bus_add(r->bus == ON_PIO ? &vm->pio : &vm->mmio, r->base, r->len, r->ops, dev);
 	}
 	st = add_debug_exit(b, e);
+	if (st == ST_OK)
+		st = connect_pci(b, e);
 	if (st != ST_OK) {
 		board_free(vm);
 		return st;
@@ -255,6 +304,9 @@ void board_free(struct vm *vm)
 
 	if (!b)
 		return;
+	vga_free(b->vga);
+	fwcfg_free(b->fwcfg);
+	board_pci_fini(&b->pci);
 	uart_free(b->com1);
 	acpi_pm_free(b->pm);
 	i8042_free(b->kbc);
@@ -280,12 +332,23 @@ void board_reset(struct vm *vm)
 	i8042_reset(b->kbc);
 	acpi_pm_reset(b->pm);
 	uart_reset(b->com1);
+	if (b->fwcfg) {
+		fwcfg_reset(b->fwcfg);
+		vga_reset(b->vga);
+	}
 	b->a20 = true;
 	port92_reset(b->port92);
-	pciconf_reset(b->pci);
+	pciconf_reset(b->pciconf);
+	board_pci_reset(&b->pci);
 	b->debug->post = 0;
 	/* What firmware does before it starts an operating system: the SCI is level-triggered in the 8259 too. */
 	pic_elcr_ops.write(b->pic, BOARD_IRQ_SCI / 8, 1, 1u << BOARD_IRQ_SCI % 8);
+}
+
+void board_place_pci(struct vm *vm)
+{
+	if (vm->board)
+		board_pci_place(&vm->board->pci);
 }
 
 bool board_pic_intr(struct vm *vm)
@@ -316,6 +379,16 @@ void board_isa_irq(struct vm *vm, unsigned irq, bool level)
 {
 	if (irq < BOARD_ISA_IRQS)
 		isa_set_line(vm->board, irq, level);
+}
+
+struct fwcfg *board_fwcfg(struct vm *vm)
+{
+	return vm->board->fwcfg;
+}
+
+struct vga *board_vga(struct vm *vm)
+{
+	return vm->board->vga;
 }
 
 void board_flush(struct vm *vm)

@@ -14,7 +14,9 @@
 
 struct vm;
 struct board;
+struct fwcfg;
 struct ioapic;
+struct vga;
 
 /* ST_INVALID when the configured debug exit port is taken by another device; ST_NO_MEMORY. No vCPU runs yet. */
 enum status board_create(struct vm *vm, struct error *e);
@@ -23,6 +25,9 @@ enum status board_create(struct vm *vm, struct error *e);
 void board_free(struct vm *vm);
 /* All devices to their power-on state (the RTC keeps its time). Device lock held. */
 void board_reset(struct vm *vm);
+
+/* What a firmware does with PCI before it starts an operating system; nothing without a board. No vCPU runs. */
+void board_place_pci(struct vm *vm);
 
 /* Connects vm->serial to COM1 and vm->debugcon to port 0xe9; board_create has done so. Again when they change, with no
  * vCPU running or the device lock held. */
@@ -39,6 +44,9 @@ int board_pic_ack(struct vm *vm);
 bool board_power_button(struct vm *vm);
 /* Drives ISA line irq (0-15): 8259 and I/O APIC. Device lock held. */
 void board_isa_irq(struct vm *vm, unsigned irq, bool level);
+/* Both are there under --bios, else NULL. */
+struct fwcfg *board_fwcfg(struct vm *vm);
+struct vga *board_vga(struct vm *vm);
 /* Serial output that waits for its flush timer goes out now. Device lock held. */
 void board_flush(struct vm *vm);
 

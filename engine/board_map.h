@@ -33,6 +33,11 @@
 #define BOARD_SMI_PORT 0xb2u /* FADT SMI_CMD; 0xb3 is its data byte */
 #define BOARD_SMI_LEN 2u
 #define BOARD_DEBUGCON_PORT 0xe9u
+#define BOARD_VGA_PORT 0x3b0u
+#define BOARD_VGA_LEN 0x30u
+#define BOARD_FIRMWARE_LOG_PORT 0x402u /* where SeaBIOS and OVMF write what they do */
+#define BOARD_FWCFG_PORT 0x510u
+#define BOARD_FWCFG_LEN 12u
 #define BOARD_DEBUG_EXIT_PORT 0xf4 /* default; configurable */
 #define BOARD_DEBUG_EXIT_LEN 4u
 #define BOARD_COM1_PORT 0x3f8u
@@ -69,6 +74,20 @@
 #define BOARD_IRQ_SCI 9 /* level, active high (MADT override flags 0x000d) */
 #define BOARD_IRQ_AUX 12
 #define BOARD_ISA_IRQS 16
+
+/* PCI: slot S's INTA is line S % 8; line n is I/O APIC pin 16 + n, and one of two level-triggered 8259 inputs */
+#define BOARD_PCI_GSI 16u
+#define BOARD_PCI_LINES 8u
+#define BOARD_PCI_IRQ_EVEN 10u
+#define BOARD_PCI_IRQ_ODD 11u
+#define BOARD_ECAM_GPA 0xe0000000u /* 256 buses */
+#define BOARD_ECAM_BYTES 0x10000000u
+#define BOARD_PCI_MEM_GPA 0xc0000000u /* where BARs go: from the end of low RAM to ECAM, and behind it */
+#define BOARD_PCI_MEM_BYTES 0x20000000u
+#define BOARD_PCI_MEM2_GPA 0xf0000000u
+#define BOARD_PCI_MEM2_BYTES 0x0ec00000u
+#define BOARD_PCI_IO_PORT 0xc000u
+#define BOARD_PCI_IO_LEN 0x4000u
 
 /* CMOS: index of the century byte (FADT CENTURY) */
 #define BOARD_RTC_CENTURY 0x32u

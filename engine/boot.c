@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/board.h"
+#include "engine/board_map.h"
 #include "engine/loader.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"
@@ -151,6 +153,7 @@ void boot_map_build(const struct vm *vm, struct boot_map *m)
 	map_add(m, LOW_END, LOW_END + LOW_EBDA_BYTES, MAP_RESERVED);
 	map_add(m, LOW_ACPI, LOW_TOP, MAP_RESERVED);
 	map_add(m, LOW_TOP, boot_low_ram_end(vm), MAP_RAM);
+	map_add(m, BOARD_ECAM_GPA, BOARD_ECAM_GPA + (uint64_t)BOARD_ECAM_BYTES, MAP_RESERVED);
 	if (vm->mem.ram_bytes > MEM_HOLE_START)
 		map_add(m, MEM_HOLE_END, MEM_HOLE_END + vm->mem.ram_bytes - MEM_HOLE_START, MAP_RAM);
 }
@@ -283,15 +286,15 @@ void boot_enter_long(struct vm *vm, struct vcpu *v, uint64_t rip)
 
 enum status boot_check(const struct vm_config *cfg, struct error *e)
 {
-	unsigned given = !!cfg->kernel + !!cfg->multiboot + !!cfg->flat + !!cfg->rom;
+	unsigned given = !!cfg->kernel + !!cfg->multiboot + !!cfg->flat + !!cfg->rom + !!cfg->bios;
 	uint64_t size;
 	enum status s;
 
 	if (given == 0)
 		return error_set(e, ST_INVALID,
-				 "nothing to boot: give --kernel F, --multiboot F, --flat F@ADDR or --rom F");
+				 "nothing to boot: give --kernel F, --multiboot F, --flat F@ADDR, --bios B or --rom F");
 	if (given > 1)
-		return error_set(e, ST_INVALID, "give one of --kernel, --multiboot, --flat and --rom, not several");
+		return error_set(e, ST_INVALID, "give one of --kernel, --multiboot, --flat, --bios and --rom, not several");
 	if (cfg->initrd && !cfg->kernel)
 		return error_set(e, ST_INVALID, "--initrd belongs to --kernel: give a kernel too");
 	if (cfg->nmodules && !cfg->multiboot)
@@ -308,6 +311,8 @@ enum status boot_check(const struct vm_config *cfg, struct error *e)
 	if (cfg->multiboot && (s = boot_file_size(cfg->multiboot, "the Multiboot kernel", &size, e)) != ST_OK)
 		return s;
 	if (cfg->flat && (s = boot_file_size(cfg->flat, "the flat program", &size, e)) != ST_OK)
+		return s;
+	if (cfg->bios && (s = boot_file_size(cfg->bios, "the firmware", &size, e)) != ST_OK)
 		return s;
 	if (cfg->rom && (s = boot_file_size(cfg->rom, "the ROM", &size, e)) != ST_OK)
 		return s;
@@ -333,9 +338,13 @@ enum status boot_load(struct vm *vm, struct error *e)
 	if (s != ST_OK)
 		return s;
 	write_bda(vm);
+	if (vm->cfg.bios)
+		return load_bios(vm, e);
 	if (vm->cfg.rom)
 		return load_rom(vm, e);
-	acpi_write_tables(vm);
+	board_place_pci(vm);
+	if ((s = acpi_write_tables(vm, e)) != ST_OK)
+		return s;
 	if (vm->cfg.kernel)
 		return load_kernel(vm, e);
 	return vm->cfg.multiboot ? load_multiboot(vm, e) : load_flat(vm, e);

@@ -26,6 +26,12 @@ void bus_add(struct bus *b, uint64_t base, uint64_t len, const struct io_ops *op
 	b->nranges++;
 }
 
+void bus_set_rest(struct bus *b, const struct io_ops *ops, void *dev)
+{
+	b->rest_ops = ops;
+	b->rest = dev;
+}
+
 /* The last range that begins at or below addr, if addr lies in it. */
 static const struct bus_range *bus_find(const struct bus *b, uint64_t addr)
 {
@@ -61,6 +67,8 @@ uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
 	uint64_t val = 0;
 
 	if (bus_whole(b, r, addr, size)) {
+		if (!r && b->rest_ops)
+			return b->rest_ops->read(b->rest, addr, size) & ones(size);
 		if (!r)
 			b->unclaimed++;
 		if (!r || !r->ops->read)
@@ -77,7 +85,9 @@ void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t val)
 	const struct bus_range *r = bus_find(b, addr);
 
 	if (bus_whole(b, r, addr, size)) {
-		if (!r)
+		if (!r && b->rest_ops)
+			b->rest_ops->write(b->rest, addr, size, val & ones(size));
+		else if (!r)
 			b->unclaimed++;
 		else if (r->ops->write)
 			r->ops->write(r->dev, addr - r->base, size, val & ones(size));

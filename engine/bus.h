@@ -5,6 +5,8 @@
  * A device sees offsets into its own range and its own state, never addresses or other devices; the board file
  * (engine/board.c) alone knows where things are.
  *
+ * Accesses that no range claims go to the rest, if there is one: a bridge, whose devices come and go at run time.
+ *
  * Threads: ranges are added before the first vCPU starts. Device callbacks run with the machine's device lock held
  * (struct vm: dev_lock), whoever calls.
  */
@@ -30,11 +32,15 @@ struct bus_range {
 struct bus {
 	struct bus_range range[BUS_MAX_RANGES]; /* sorted by base, no overlap */
 	unsigned nranges;
-	uint64_t unclaimed;			/* accesses that nobody claimed */
+	const struct io_ops *rest_ops;		/* takes what no range claims, at its full address; NULL: nobody */
+	void *rest;
+	uint64_t unclaimed;			/* accesses that nobody claimed, the rest neither */
 };
 
 /* BUG_ON overlap or overflow of the table: the board is our own code. len 0 is a bug. */
 void bus_add(struct bus *b, uint64_t base, uint64_t len, const struct io_ops *ops, void *dev);
+/* Before the first vCPU starts. */
+void bus_set_rest(struct bus *b, const struct io_ops *ops, void *dev);
 /* An access that straddles ranges is split into bytes. Unclaimed: reads all ones, writes ignored. */
 uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size);
 void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t val);

@@ -342,6 +342,15 @@ void control_on_switch(void *ctx, struct vm *vm, const struct switch_event *ev)
 	control_event(ctx, CE_SWITCHED, o);
 }
 
+void control_on_stall(void *ctx, struct vm *vm, unsigned vcpu, const char *text)
+{
+	json_t *o = why(text);
+
+	(void)vm;
+	json_object_set_new(o, "vcpu", json_integer((json_int_t)vcpu));
+	control_event(ctx, CE_STALLED, o);
+}
+
 /* ---- the thread ---- */
 
 /* Milliseconds until somebody is to be looked at without having moved; -1: never. */

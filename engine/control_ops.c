@@ -94,11 +94,35 @@ static enum control_code do_status(struct control *c, struct control_client *cl,
 	return CONTROL_OK;
 }
 
+static enum control_code fail(struct control_request *rq, enum control_code code, const char *text)
+{
+	snprintf(rq->text, sizeof(rq->text), "%s", text);
+	return code;
+}
+
+static enum control_code code_of(enum status st)
+{
+	switch (st) {
+	case ST_OK:
+		return CONTROL_OK;
+	case ST_INVALID:
+		return CONTROL_BAD_ARGUMENT;
+	case ST_UNSUPPORTED:
+	case ST_DENIED: /* the host denies it to the machine, not the machine to the client */
+		return CONTROL_UNSUPPORTED;
+	default:
+		return CONTROL_FAILED;
+	}
+}
+
 static enum control_code do_pause(struct control *c, struct control_client *cl, struct control_request *rq, json_t *ok)
 {
+	struct error e = {0};
+	enum status st = vm_pause(c->vm, &e);
+
 	(void)cl;
-	(void)rq;
-	vm_pause(c->vm);
+	if (st != ST_OK)
+		return fail(rq, code_of(st), e.msg);
 	c->paused = true;
 	/* What the guest has written so far is seen: the flush timer stands still with guest time. */
 	pthread_mutex_lock(&c->vm->dev_lock);
@@ -124,12 +148,6 @@ static enum control_code do_resume(struct control *c, struct control_client *cl,
 	resume(c);
 	json_object_set_new(ok, "state", state_word(c));
 	return CONTROL_OK;
-}
-
-static enum control_code fail(struct control_request *rq, enum control_code code, const char *text)
-{
-	snprintf(rq->text, sizeof(rq->text), "%s", text);
-	return code;
 }
 
 static enum control_code press_power(struct control *c, struct control_request *rq)
@@ -198,21 +216,6 @@ static enum control_code do_stats(struct control *c, struct control_client *cl, 
 		return fail(rq, CONTROL_UNSUPPORTED, "this machine keeps no counters");
 	json_object_set_new(ok, "stats", stats);
 	return CONTROL_OK;
-}
-
-static enum control_code code_of(enum status st)
-{
-	switch (st) {
-	case ST_OK:
-		return CONTROL_OK;
-	case ST_INVALID:
-		return CONTROL_BAD_ARGUMENT;
-	case ST_UNSUPPORTED:
-	case ST_DENIED: /* the host denies it to the machine, not the machine to the client */
-		return CONTROL_UNSUPPORTED;
-	default:
-		return CONTROL_FAILED;
-	}
 }
 
 static enum control_code do_switch(struct control *c, struct control_client *cl, struct control_request *rq, json_t *ok)

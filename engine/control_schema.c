@@ -79,6 +79,8 @@ const struct control_event control_events[CE_COUNT] = {
 		 {"to", CT_WORD, SET_PATHS, true, 0, "the path that runs it now"},
 		 TEXT("cause", 20, "asked, back, cannot, unsound, stalled or fail: a row of `engine/switch.c`"),
 		 TEXT("why", 400, "the reason")}},
+	[CE_STALLED] = {"stalled", "a vCPU does not leave guest code, and another one waits for it: told again as long as it lasts",
+		{UINT("vcpu", 63, "which"), TEXT("why", 400, "a sentence")}},
 	[CE_CLIENT_DROPPED] = {"client-dropped", "another client was disconnected", {TEXT("why", 400, "the reason")}},
 	[CE_DROPPED] = {"dropped", "this client is disconnected: its last line", {TEXT("why", 400, "the reason")}},
 	[CE_ENDED] = {"ended", "the machine has ended: the last event",

@@ -137,6 +137,7 @@ enum control_event_id {
 	CE_RESET,
 	CE_NMI,
 	CE_SWITCHED,
+	CE_STALLED,
 	CE_CLIENT_DROPPED,
 	CE_DROPPED,
 	CE_ENDED,

@@ -53,6 +53,16 @@ struct exec_ops {
 	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
 	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
+	/* This path calls run() of the path `base`, which begins before it and ends after it. */
+	bool has_base;
+	enum path_id base;
+	/* For a path that runs code which this one has not decoded: the map of code pages, NULL where the path has none. gpa is
+	 * RAM. code_watch: stores to the page are noticed from now on, and each moves its generation, which is returned; owner
+	 * thread, outside run(). code_watched: is it such a page? code_epoch moves when any page becomes one, ceases to be one,
+	 * or is stored to. Any thread. */
+	uint32_t (*code_watch)(struct vcpu *v, uint64_t gpa);
+	bool (*code_watched)(struct vm *vm, uint64_t gpa, uint32_t *gen);
+	uint32_t (*code_epoch)(struct vm *vm);
 };
 
 /* The table of paths, indexed by enum path_id; NULL where this build has none. engine/main/paths.c, the only place that

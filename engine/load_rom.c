@@ -19,10 +19,11 @@
 
 enum status load_rom(struct vm *vm, struct error *e)
 {
+	const char *name = vm->cfg.bios ? vm->cfg.bios : vm->cfg.rom;
 	uint64_t padded, pad, alias;
 	struct boot_file f;
 	uint8_t *image;
-	enum status s = boot_file_read(&f, vm->cfg.rom, "the ROM", ROM_MAX, e);
+	enum status s = boot_file_read(&f, name, "the ROM", ROM_MAX, e);
 
 	if (s != ST_OK)
 		return s;
@@ -38,7 +39,7 @@ enum status load_rom(struct vm *vm, struct error *e)
 	image = malloc(padded);
 	if (!image) {
 		boot_file_free(&f);
-		return error_set(e, ST_NO_MEMORY, "no host memory for the ROM '%s'", vm->cfg.rom);
+		return error_set(e, ST_NO_MEMORY, "no host memory for the ROM '%s'", name);
 	}
 	memset(image, 0xff, pad);
 	memcpy(image + pad, f.data, f.size);

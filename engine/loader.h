@@ -155,7 +155,33 @@ enum unpack_result kernel_unpack(const uint8_t *in, uint64_t in_size, uint8_t **
 
 /* ---- acpi.c ---- */
 
-/* Writes all tables. The machine's tables always fit their place: a failure is our own bug. */
-void acpi_write_tables(struct vm *vm);
+/* The tables as bytes, and what in them depends on where they lie. */
+enum acpi_fix_kind { ACPI_FIX_POINTER, ACPI_FIX_CHECKSUM };
+struct acpi_fix {
+	enum acpi_fix_kind kind;
+	uint32_t at;	     /* offset in bytes: of a pointer into them, or of a checksum */
+	uint32_t start, len; /* what the checksum covers; len of a pointer: its bytes */
+};
+#define ACPI_MAX_FIXES 64
+#define ACPI_RSDP_BYTES 36
+#define ACPI_RSDP_RSDT 16
+#define ACPI_RSDP_XSDT 24
+struct acpi_image {
+	uint32_t origin; /* guest-physical address of bytes[0] */
+	uint32_t used;
+	uint8_t bytes[LOW_ACPI_BYTES];
+	uint8_t rsdp[ACPI_RSDP_BYTES];
+	struct acpi_fix fix[ACPI_MAX_FIXES];
+	unsigned nfixes;
+};
+/* Builds all tables for origin. The machine's tables always fit: a failure is our own bug. */
+void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin);
+/* Writes them to LOW_ACPI and the RSDP to LOW_RSDP, as firmware would have left them. */
+enum status acpi_write_tables(struct vm *vm, struct error *e);
+
+/* ---- load_bios.c ---- */
+
+/* Loads the ROM of --bios and fills fw_cfg with what it asks for. */
+enum status load_bios(struct vm *vm, struct error *e);
 
 #endif

@@ -48,7 +48,7 @@ static void *map_aligned(int fd, uint64_t bytes)
 
 enum status mem_init(struct mem *m, uint64_t bytes, struct error *e)
 {
-	uint64_t host = host_bytes();
+	uint64_t host = host_bytes(), rom_start = (bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
 	enum status st;
 
 	*m = (struct mem){.memfd = -1};
@@ -61,11 +61,11 @@ enum status mem_init(struct mem *m, uint64_t bytes, struct error *e)
 	m->memfd = memfd_create("steelyard-ram", MFD_CLOEXEC);
 	if (m->memfd < 0)
 		return error_errno(e, ST_NO_MEMORY, "cannot create guest memory");
-	if (ftruncate(m->memfd, (off_t)bytes) != 0) {
+	if (ftruncate(m->memfd, (off_t)(rom_start + MEM_ROM_ROOM)) != 0) {
 		st = error_errno(e, ST_NO_MEMORY, "cannot size guest memory to %lluM", (unsigned long long)bytes >> 20);
 		goto fail;
 	}
-	m->ram_hva = map_aligned(m->memfd, bytes);
+	m->ram_hva = map_aligned(m->memfd, rom_start + MEM_ROM_ROOM);
 	if (!m->ram_hva) {
 		st = error_errno(e, ST_NO_MEMORY, "cannot map %lluM of guest memory", (unsigned long long)bytes >> 20);
 		goto fail;
@@ -82,9 +82,7 @@ fail:
 void mem_fini(struct mem *m)
 {
 	if (m->ram_hva)
-		munmap(m->ram_hva, m->ram_bytes);
-	for (unsigned i = 0; i < m->nroms; i++)
-		munmap(m->rom[i].hva, m->rom[i].len);
+		munmap(m->ram_hva, mem_span(m));
 	if (m->memfd >= 0)
 		close(m->memfd);
 	*m = (struct mem){.memfd = -1};
@@ -92,24 +90,45 @@ void mem_fini(struct mem *m)
 
 enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t len, struct error *e)
 {
+	uint64_t offset = mem_rom_start(m);
 	struct mem_rom *r;
-	void *p;
 
 	if (len == 0 || gpa % MEM_PAGE || len % MEM_PAGE || gpa + (len - 1) < gpa)
 		return error_set(e, ST_INVALID, "a ROM must begin and end at page boundaries");
-	for (unsigned i = 0; i < m->nroms; i++)
+	for (unsigned i = 0; i < m->nroms; i++) {
 		if (gpa < m->rom[i].gpa + m->rom[i].len && m->rom[i].gpa < gpa + len)
 			return error_set(e, ST_INVALID, "two ROMs overlap at %#llx", (unsigned long long)gpa);
+		offset = m->rom[i].offset + m->rom[i].len;
+	}
 	if (m->nroms == MEM_MAX_ROMS)
 		return error_set(e, ST_TOO_BIG, "more than %d ROMs", MEM_MAX_ROMS);
-	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		return error_errno(e, ST_NO_MEMORY, "cannot map a ROM of %llu bytes", (unsigned long long)len);
-	memcpy(p, data, len);
-	mprotect(p, len, PROT_READ);
+	if (len > mem_span(m) - offset)
+		return error_set(e, ST_TOO_BIG, "ROMs of more than %lluM together", MEM_ROM_ROOM >> 20);
 	r = &m->rom[m->nroms++];
-	*r = (struct mem_rom){.gpa = gpa, .len = len, .hva = p};
+	*r = (struct mem_rom){.gpa = gpa, .len = len, .offset = offset, .hva = m->ram_hva + offset};
+	memcpy(r->hva, data, len);
+	mprotect(r->hva, len, PROT_READ);
 	return ST_OK;
+}
+
+uint64_t mem_offset(const struct mem *m, uint64_t gpa)
+{
+	for (unsigned i = 0; i < m->nroms; i++)
+		if (gpa >= m->rom[i].gpa && gpa - m->rom[i].gpa < m->rom[i].len)
+			return m->rom[i].offset + (gpa - m->rom[i].gpa);
+	return mem_ram_offset(m, gpa);
+}
+
+void mem_bank(const struct mem *m, uint64_t offset, uint64_t *lo, uint64_t *hi)
+{
+	for (unsigned i = 0; i < m->nroms; i++)
+		if (offset >= m->rom[i].offset && offset - m->rom[i].offset < m->rom[i].len) {
+			*lo = m->rom[i].offset;
+			*hi = *lo + m->rom[i].len;
+			return;
+		}
+	*lo = offset < MEM_HOLE_START ? 0 : MEM_HOLE_START;
+	*hi = offset < MEM_HOLE_START && m->ram_bytes > MEM_HOLE_START ? MEM_HOLE_START : m->ram_bytes;
 }
 
 const void *mem_rom(const struct mem *m, uint64_t gpa, uint64_t len)

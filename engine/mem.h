@@ -3,7 +3,8 @@
  * Guest-physical memory: RAM in one shared memfd, ROMs, and the holes that belong to devices.
  *
  * RAM below 3 GiB is at its own address; the rest starts at 4 GiB (the hole holds PCI, the APICs and the ROM).
- * The host mapping is contiguous: hva = ram_hva + gpa below the hole, ram_hva + gpa - 1 GiB above it.
+ * The host mapping is contiguous: hva = ram_hva + gpa below the hole, ram_hva + gpa - 1 GiB above it. Behind RAM, from the next
+ * multiple of 2 MiB on, are the ROMs: "offset" is the index into all of it.
  *
  * Threads: the map is fixed before the first vCPU starts; contents belong to whoever the guest lets write.
  */
@@ -17,9 +18,10 @@
 #define MEM_MIN_BYTES (16ull << 20)
 #define MEM_MAX_BYTES (1ull << 40)
 #define MEM_MAX_ROMS 8
+#define MEM_ROM_ROOM (16ull << 20) /* for all ROMs together */
 
 struct mem_rom {
-	uint64_t gpa, len;
+	uint64_t gpa, len, offset;
 	uint8_t *hva;
 };
 
@@ -35,7 +37,8 @@ struct mem {
 enum status mem_init(struct mem *m, uint64_t bytes, struct error *e);
 void mem_fini(struct mem *m);
 
-/* Adds read-only memory: guest writes to it are ignored. data is copied. gpa and len page-aligned. */
+/* Adds read-only memory: guest writes to it are ignored. data is copied. gpa and len page-aligned. ST_TOO_BIG: more than
+ * MEM_MAX_ROMS, or than MEM_ROM_ROOM bytes together. */
 enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t len, struct error *e);
 
 /* RAM offset of a guest-physical address (the index into ram_hva), or UINT64_MAX where there is no RAM. */
@@ -54,6 +57,22 @@ static inline void *mem_ram(const struct mem *m, uint64_t gpa, uint64_t len)
 		return NULL;
 	return m->ram_hva + off;
 }
+/* Offset of the first ROM, and the end of all offsets. */
+static inline uint64_t mem_rom_start(const struct mem *m)
+{
+	return (m->ram_bytes + ((2ull << 20) - 1)) & ~((2ull << 20) - 1);
+}
+static inline uint64_t mem_span(const struct mem *m)
+{
+	return mem_rom_start(m) + MEM_ROM_ROOM;
+}
+/* Offset of a guest-physical address in RAM or, to be read, in a ROM (which hides RAM under it); UINT64_MAX where there is
+ * neither. */
+uint64_t mem_offset(const struct mem *m, uint64_t gpa);
+/* The bank of RAM or the ROM that an offset (not UINT64_MAX) is in: [*lo, *hi) in offsets. In it, guest-physical addresses are
+ * contiguous too. */
+void mem_bank(const struct mem *m, uint64_t offset, uint64_t *lo, uint64_t *hi);
+
 /* Host address of a ROM byte range for reading, or NULL. */
 const void *mem_rom(const struct mem *m, uint64_t gpa, uint64_t len);
 

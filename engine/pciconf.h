@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The eight ports at 0xcf8: PCI configuration mechanism 1 over an empty bus, and the chipset's reset control at 0xcf9,
+ * The eight ports at 0xcf8: PCI configuration mechanism 1, and the chipset's reset control at 0xcf9,
  * which shares an address with the second byte of the configuration address. Threads: device lock held.
  */
 #ifndef STEELYARD_PCICONF_H
@@ -14,6 +14,10 @@ struct pciconf {
 	uint8_t reset_control;
 	void (*reset)(void *ctx);
 	void *ctx;
+	/* The bus's configuration cycles; NULL: an empty bus. Set after pciconf_init, kept by pciconf_reset */
+	uint32_t (*read)(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size);
+	void (*write)(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size, uint32_t val);
+	void *bus;
 };
 
 void pciconf_init(struct pciconf *p, void (*reset)(void *ctx), void *ctx);

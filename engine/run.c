@@ -27,9 +27,9 @@
 #include "engine/switch.h"
 #include "engine/vm.h"
 
-/* How long a vCPU may take to leave guest code before it is kicked again, and before that is our bug. */
-#define STOP_RETRY_NS 50000000L
-#define STOP_TRIES 400
+/* How long a vCPU may take to leave guest code before it is kicked again, and before it counts as stalled (cfg.stall_ms). */
+#define STOP_RETRY_MS 50
+#define STALL_MS 20000
 
 /* Looking for the end of a HLT (poll_halt): the bounds of its time, and how often between two offers of the host CPU. */
 #define POLL_MIN_NS 10000u
@@ -112,36 +112,69 @@ static void park(struct vm *vm)
 	vm->world_running++;
 }
 
-/* Waits until at most `left` vCPUs run. A path that misses a kick is kicked again. world_lock held. */
-static void wait_running(struct vm *vm, unsigned left, const struct vcpu *self)
+/* The vCPU that keeps somebody waiting. NULL: it is outside of guest code, in the kernel for its path or a device. */
+static struct vcpu *straggler(const struct vm *vm, const struct vcpu *self)
 {
-	for (unsigned tries = 0; vm->world_running > left; tries++) {
-		struct timespec ts;
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		if (vm->vcpu[i] != self && __atomic_load_n(&vm->vcpu[i]->in_guest, __ATOMIC_SEQ_CST))
+			return vm->vcpu[i];
+	return NULL;
+}
 
-		BUG_ON(tries == STOP_TRIES);
-		clock_gettime(CLOCK_REALTIME, &ts);
-		ts.tv_nsec += STOP_RETRY_NS;
-		ts.tv_sec += ts.tv_nsec / 1000000000L;
-		ts.tv_nsec %= 1000000000L;
-		if (pthread_cond_timedwait(&vm->world_cond, &vm->world_lock, &ts) != ETIMEDOUT) {
-			tries--;
-			continue;
-		}
-		for (unsigned i = 0; i < vm->ncpus; i++) {
-			struct vcpu *v = vm->vcpu[i];
+static void kick_again(struct vm *vm, const struct vcpu *self)
+{
+	for (unsigned i = 0; i < vm->ncpus; i++) {
+		struct vcpu *v = vm->vcpu[i];
 
-			if (v != self && __atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST)) {
-				atomic_fetch_or(&v->request, REQ_EXIT);
-				if (v->ops->kick)
-					v->ops->kick(v);
-			}
+		if (v != self && __atomic_load_n(&v->in_guest, __ATOMIC_SEQ_CST)) {
+			atomic_fetch_or(&v->request, REQ_EXIT);
+			if (v->ops->kick)
+				v->ops->kick(v);
 		}
 	}
 }
 
+/* Waits until at most `left` vCPUs run; a path that misses a kick is kicked again. false: one did not come in time. Rounds
+ * are counted, not time, so that a process that was stopped itself accuses nobody. world_lock held. */
+static bool wait_running(struct vm *vm, unsigned left, const struct vcpu *self)
+{
+	const unsigned limit_ms = vm->cfg.stall_ms ? vm->cfg.stall_ms : STALL_MS;
+
+	for (unsigned waited_ms = 0; vm->world_running > left;) {
+		struct timespec ts;
+
+		if (waited_ms >= limit_ms)
+			return false;
+		clock_gettime(CLOCK_REALTIME, &ts);
+		ts.tv_nsec += STOP_RETRY_MS * 1000000L;
+		ts.tv_sec += ts.tv_nsec / 1000000000L;
+		ts.tv_nsec %= 1000000000L;
+		if (pthread_cond_timedwait(&vm->world_cond, &vm->world_lock, &ts) != ETIMEDOUT)
+			continue;
+		waited_ms += STOP_RETRY_MS;
+		kick_again(vm, self);
+	}
+	return true;
+}
+
+/* Who stalls, and for how long somebody has waited for it now, as a failure of the host. */
+static enum status say_stalled(struct vm *vm, const struct vcpu *self, unsigned rounds, struct error *e)
+{
+	const struct vcpu *v = straggler(vm, self);
+	const unsigned ms = rounds * (vm->cfg.stall_ms ? vm->cfg.stall_ms : STALL_MS);
+
+	if (!v)
+		return error_set(e, ST_BUSY, "a vCPU has not come to a halt for %u.%u s: the host is very busy, or a device waits",
+				 ms / 1000, ms / 100 % 10);
+	return error_set(e, ST_BUSY, "vCPU %u has not left guest code on %s for %u.%u s: the host is very busy, or does not let go of it",
+			 v->id, v->ops->name, ms / 1000, ms / 100 % 10);
+}
+
+/* The caller needs the others to stand still for what it has begun, and cannot give up: it waits on and says so. */
 void vm_stop_others(struct vcpu *self)
 {
 	struct vm *vm = self->vm;
+	unsigned rounds = 0;
 
 	pthread_mutex_lock(&vm->world_lock);
 	while (world_stopped(vm))
@@ -151,7 +184,16 @@ void vm_stop_others(struct vcpu *self)
 	for (unsigned i = 0; i < vm->ncpus; i++)
 		if (vm->vcpu[i] != self)
 			vcpu_kick(vm->vcpu[i], REQ_EXIT);
-	wait_running(vm, 1, self);
+	while (!wait_running(vm, 1, self)) {
+		struct vcpu *v = straggler(vm, self);
+		struct error e = {0};
+
+		say_stalled(vm, self, ++rounds, &e);
+		pthread_mutex_unlock(&vm->world_lock);
+		if (vm->cfg.on_stall)
+			vm->cfg.on_stall(vm->cfg.on_stall_ctx, vm, v ? v->id : self->id, e.msg);
+		pthread_mutex_lock(&vm->world_lock);
+	}
 	pthread_mutex_unlock(&vm->world_lock);
 }
 
@@ -167,17 +209,23 @@ void vm_resume_others(struct vcpu *self)
 	pthread_mutex_unlock(&vm->world_lock);
 }
 
-void vm_pause(struct vm *vm)
+enum status vm_pause(struct vm *vm, struct error *e)
 {
+	enum status st = ST_OK;
+
 	pthread_mutex_lock(&vm->world_lock);
 	atomic_fetch_add(&vm->world_stop_depth, 1);
 	run_kick_all(vm);
-	wait_running(vm, 0, NULL);
-	if (vm->run->pause_depth++ == 0 && atomic_load(&vm->clock.running)) {
+	if (!wait_running(vm, 0, NULL)) {
+		st = say_stalled(vm, NULL, 1, e);
+		atomic_fetch_sub(&vm->world_stop_depth, 1);
+		pthread_cond_broadcast(&vm->world_cond);
+	} else if (vm->run->pause_depth++ == 0 && atomic_load(&vm->clock.running)) {
 		vm->run->pause_tsc_offset = clock_tsc_offset(&vm->clock);
 		clock_stop(&vm->clock);
 	}
 	pthread_mutex_unlock(&vm->world_lock);
+	return st;
 }
 
 void vm_resume(struct vm *vm)
@@ -360,7 +408,7 @@ static void vcpu_loop(struct vcpu *v)
 	struct vm *vm = v->vm;
 
 	for (;;) {
-		atomic_fetch_and(&v->request, ~REQ_EXIT);
+		atomic_fetch_and(&v->request, ~(REQ_EXIT | REQ_LOOK));
 		if (atomic_load(&vm->run->quit) || atomic_load(&vm->outcome) != VM_RUNNING)
 			return;
 		if (atomic_load(&vm->world_stop_depth)) {
@@ -451,23 +499,28 @@ enum status run_start(struct vm *vm, struct error *e)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!err)
 		return ST_OK;
-	run_stop(vm);
+	if (run_stop(vm, e) != ST_OK)
+		return e->status;
 	errno = err;
 	return error_errno(e, ST_NO_MEMORY, "cannot start a vCPU thread");
 }
 
-void run_stop(struct vm *vm)
+enum status run_stop(struct vm *vm, struct error *e)
 {
+	enum status st = ST_OK;
+
 	pthread_mutex_lock(&vm->world_lock);
 	atomic_store(&vm->run->quit, true);
 	run_kick_all(vm);
 	pthread_cond_broadcast(&vm->world_cond);
-	wait_running(vm, 0, NULL);
+	if (!wait_running(vm, 0, NULL))
+		st = say_stalled(vm, NULL, 1, e);
 	pthread_mutex_unlock(&vm->world_lock);
-	for (unsigned i = 0; i < vm->ncpus; i++) {
+	for (unsigned i = 0; i < vm->ncpus && st == ST_OK; i++) {
 		if (!vm->vcpu[i]->thread_started)
 			continue;
 		pthread_join(vm->vcpu[i]->thread, NULL);
 		vm->vcpu[i]->thread_started = false;
 	}
+	return st;
 }

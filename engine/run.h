@@ -20,8 +20,9 @@ void run_clock_start(struct vm *vm);
 void run_tsc_start(struct vm *vm);
 /* One thread per vCPU. On failure none is left. */
 enum status run_start(struct vm *vm, struct error *e);
-/* All vCPU threads leave guest code, end and are joined. */
-void run_stop(struct vm *vm);
+/* All vCPU threads leave guest code, end and are joined. Failure: one does not leave it. None is joined then, and what they work
+ * on must stay; once more is allowed. */
+enum status run_stop(struct vm *vm, struct error *e);
 /* CPU time of vCPU i's threads so far, in ns. Any thread. */
 uint64_t run_cpu_ns(struct vm *vm, unsigned i);
 /* Makes every vCPU leave guest code soon; does not wait. Any thread, any lock but wait_lock. */

@@ -33,6 +33,7 @@
 /* Who goes on where a path cannot. The interpreter knows every instruction that any path knows. */
 static const enum path_id fall_to[PATH_COUNT][2] = {
 	[PATH_KVM] = {PATH_BT, PATH_INTERP},
+	[PATH_HYBRID] = {PATH_BT, PATH_INTERP},
 	[PATH_BT] = {PATH_INTERP, NO_PATH},
 	[PATH_INTERP] = {NO_PATH, NO_PATH},
 };
@@ -249,17 +250,21 @@ void switch_print(struct vm *vm, unsigned max, void *file)
 
 /* ---- changing: the owner thread ---- */
 
+void switch_ram_written(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	for (unsigned p = 0; p < PATH_COUNT; p++)
+		if ((vm->paths_begun & 1u << p) && vm->paths[p]->mem_dirty) {
+			vm->paths[p]->mem_dirty(vm, gpa, len);
+			break; /* the paths that decode share one codemap */
+		}
+}
+
 void switch_forget_code(struct vm *vm)
 {
 	uint64_t gpa, len;
 
-	for (unsigned p = 0; p < PATH_COUNT; p++) {
-		if (!(vm->paths_begun & 1u << p) || !vm->paths[p]->mem_dirty)
-			continue;
-		for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
-			vm->paths[p]->mem_dirty(vm, gpa, len);
-		break; /* the paths that decode share one codemap */
-	}
+	for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
+		switch_ram_written(vm, gpa, len);
 }
 
 static enum status begin(struct vcpu *v, enum path_id p, struct error *e)
@@ -270,6 +275,8 @@ static enum status begin(struct vcpu *v, enum path_id p, struct error *e)
 
 	if (c->begun & 1u << p)
 		return ST_OK;
+	if (vm->paths[p]->has_base && (st = begin(v, vm->paths[p]->base, e)) != ST_OK)
+		return st;
 	if (c->barred & 1u << p)
 		return error_set(e, ST_UNSUPPORTED, "%s did not start before", path_name(vm, p));
 	if (!(vm->paths_begun & 1u << p)) {

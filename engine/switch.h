@@ -74,6 +74,8 @@ void switch_stop(struct vcpu *v);
 bool switch_step(struct vcpu *v);
 /* Owner thread: ops->run came back with a reason for which the path cannot go on. Ends the machine when no other path can. */
 void switch_fall(struct vcpu *v, const struct exit *x);
+/* A device stored to [gpa, gpa+len) of RAM: what the paths have decoded of it is stale. Device lock held. */
+void switch_ram_written(struct vm *vm, uint64_t gpa, uint64_t len);
 /* Everything that the paths have decoded is stale. No vCPU runs. */
 void switch_forget_code(struct vm *vm);
 

@@ -83,12 +83,13 @@ struct x86_inject {
 };
 
 /* The paths; engine/exec.h has their table. */
-enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_COUNT };
+enum path_id { PATH_INTERP, PATH_BT, PATH_KVM, PATH_HYBRID, PATH_COUNT };
 
 /* vcpu->request bits */
 #define REQ_EXIT (1u << 0)  /* leave ops->run() with EXIT_KICK: pause, stop, path switch */
 #define REQ_EVENT (1u << 1) /* an interrupt, NMI, INIT or SIPI may be pending: look */
 #define REQ_FLUSH (1u << 2) /* flush this vCPU's translations (remote request) */
+#define REQ_LOOK (1u << 3)  /* bt: back to the path that it is the base of, with EXIT_KICK; that one consumes it */
 
 enum tlb_flush { TLB_FLUSH_PAGE, TLB_FLUSH_LOCAL /* keeps global pages */, TLB_FLUSH_ALL };
 
@@ -146,6 +147,19 @@ enum vcpu_sample {
 	X(bt_cache_flushes, "code-cache flushes")                      \
 	X(bt_faults, "guest faults raised in translated code")         \
 	X(kvm_exits, "returns from KVM_RUN")                           \
+	X(hybrid_stays, "stays of 64-bit ring 3 outside of bt")        \
+	X(hybrid_inside_us, "microseconds in them")                    \
+	X(hybrid_fills, "page faults answered in them")                \
+	X(hybrid_resets, "times that the hidden page tables began anew") \
+	X(hybrid_refused, "stays that the vCPU's state did not allow") \
+	X(hybrid_requests, "stays ended by an interrupt or a request") \
+	X(hybrid_syscalls, "stays ended by SYSCALL")                   \
+	X(hybrid_faults, "stays ended by a page fault of the guest's") \
+	X(hybrid_exceptions, "stays ended by another exception")       \
+	X(hybrid_traps, "stays ended by a single step")                \
+	X(hybrid_code, "stays ended by code that may not run directly") \
+	X(hybrid_stores, "stays ended by a store to a code page")      \
+	X(hybrid_broken, "stays that the host broke off") \
 	X(sample_copy, "sampled ns in copied guest code")              \
 	X(sample_check, "sampled ns in memory checks")                 \
 	X(sample_flags, "sampled ns saving and loading flags")         \
@@ -191,6 +205,9 @@ struct vcpu {
 	void *path[PATH_COUNT];	     /* the paths' per-vCPU objects */
 	/* told of every TLB flush (NULL: nobody caches translations but the soft TLB): the path's own caches follow */
 	void (*tlb_flushed)(struct vcpu *v, enum tlb_flush kind, uint64_t lin);
+	/* told when IRET, SYSRET or SYSEXIT has entered CPL 3; vector state may be live. NULL: nobody asks. Owner thread */
+	void (*user_entered)(struct vcpu *v);
+	volatile uint8_t *exit_now;  /* the translator's signal handler sets it: KVM's immediate_exit. NULL: none */
 	struct mmu *mmu;	     /* soft TLB of translator/mmu.h, shared by bt and interp; NULL on other paths */
 	struct vec *vec;	     /* translator/vec.h: stubs that run vector instructions; made at first use */
 	/* The translator keeps x87/SSE/AVX state in the host's registers between callouts: true means regs.xsave is stale.

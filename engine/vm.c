@@ -44,7 +44,15 @@ static enum status make_vcpus(struct vm *vm, const struct exec_ops *ops, struct 
 
 enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e)
 {
-	return vm->paths[p]->vm_init ? vm->paths[p]->vm_init(vm, e) : ST_OK;
+	const struct exec_ops *ops = vm->paths[p];
+	enum status st;
+
+	if (ops->has_base && !(vm->paths_begun & 1u << ops->base)) {
+		if ((st = vm_path_begin(vm, ops->base, e)) != ST_OK)
+			return st;
+		vm->paths_begun |= 1u << ops->base;
+	}
+	return ops->vm_init ? ops->vm_init(vm, e) : ST_OK;
 }
 
 static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct error *e)
@@ -109,8 +117,19 @@ enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error
 
 void vm_destroy(struct vm *vm)
 {
+	struct error e;
+
 	if (!vm)
 		return;
+	if (vm->lost && run_stop(vm, &e) != ST_OK) {
+		pthread_mutex_lock(&vm->dev_lock);
+		board_flush(vm);
+		pthread_mutex_unlock(&vm->dev_lock);
+		chardev_detach(vm->serial);
+		if (vm->debugcon != vm->serial)
+			chardev_detach(vm->debugcon);
+		return;
+	}
 	for (unsigned p = PATH_COUNT; p-- > 0;)
 		if ((vm->paths_begun & 1u << p) && vm->paths[p]->vm_fini)
 			vm->paths[p]->vm_fini(vm);
@@ -200,6 +219,16 @@ static bool reset_done(struct vm *vm)
 	return go_on;
 }
 
+/* A vCPU does not come back from guest code: whatever the end was to be, it is this. */
+static void lose(struct vm *vm, const struct error *e)
+{
+	pthread_mutex_lock(&vm->end_lock);
+	vm->lost = true;
+	snprintf(vm->end_text, sizeof(vm->end_text), "%s", e->msg);
+	atomic_store(&vm->outcome, VM_FAILED);
+	pthread_mutex_unlock(&vm->end_lock);
+}
+
 enum vm_outcome vm_run(struct vm *vm)
 {
 	struct error e = {0};
@@ -215,7 +244,10 @@ enum vm_outcome vm_run(struct vm *vm)
 		if (switch_world_begin(vm, &e) != ST_OK || run_start(vm, &e) != ST_OK)
 			vm_end(vm, VM_FAILED, 0, e.msg);
 		o = wait_outcome(vm);
-		run_stop(vm);
+		if (run_stop(vm, &e) != ST_OK) {
+			lose(vm, &e);
+			break;
+		}
 		if (o != VM_RESET_REQUEST || vm->cfg.no_reboot)
 			break;
 		vm->resets++;

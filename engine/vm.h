@@ -51,6 +51,7 @@ struct vm_config {
 	const char *flat;
 	uint64_t flat_addr;
 	const char *rom;
+	const char *bios; /* a ROM that is the firmware of a PC: fw_cfg and a VGA are there */
 	unsigned bt_cold;    /* bt interprets a block so often before it translates it (0-255) */
 	bool no_reboot;	     /* a reset request ends the run */
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
@@ -67,6 +68,12 @@ struct vm_config {
 	/* Told when a reset is done and the guest is about to start again, on the thread of vm_run. why: one line. NULL: nobody. */
 	void (*on_reset)(void *ctx, struct vm *vm, unsigned resets, const char *why);
 	void *on_reset_ctx;
+	/* How long a vCPU may take to leave guest code before that is a failure (vm_pause, the end) or is told; 0: 20 s. */
+	unsigned stall_ms;
+	/* Told each time a vCPU has kept another one waiting for so long (vm_stop_others), on the waiting one's thread. text: one
+	 * line. NULL: nobody. */
+	void (*on_stall)(void *ctx, struct vm *vm, unsigned vcpu, const char *text);
+	void *on_stall_ctx;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };
 
@@ -113,6 +120,7 @@ struct vm {
 	unsigned paths_begun;	    /* bit p: path p's vm_init has succeeded. Written with the world stopped */
 	struct switcher *switcher;  /* engine/switch.h: who is on which path */
 	_Atomic unsigned resets;    /* since power-on */
+	bool lost;		    /* a vCPU thread did not end: nothing of the machine may be freed */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
@@ -121,6 +129,7 @@ struct vm {
 /* vm->paths[p]->vm_init, for whoever starts a path. */
 enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e);
 enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error *e);
+/* With vm->lost it looks once more whether the vCPUs have come; if not, the host ends are let go and everything else stays. */
 void vm_destroy(struct vm *vm);
 /* Starts the clock, the vCPU threads and runs until an outcome; handles resets. Returns the outcome. */
 enum vm_outcome vm_run(struct vm *vm);
@@ -133,8 +142,9 @@ void vm_end(struct vm *vm, enum vm_outcome o, int value, const char *text);
 enum status vm_switch_path(struct vm *vm, int vcpu, enum path_id path, const char *why, struct error *e);
 
 /* The guest stands still: every vCPU has left guest code and the clock is stopped. Nests. Any thread but a vCPU's, the
- * device lock not held. */
-void vm_pause(struct vm *vm);
+ * device lock not held. Failure (ST_BUSY): a vCPU did not leave guest code in cfg.stall_ms; then the guest goes on, and there
+ * is nothing to resume. */
+enum status vm_pause(struct vm *vm, struct error *e) __attribute__((warn_unused_result));
 void vm_resume(struct vm *vm);
 
 /*
@@ -142,7 +152,7 @@ void vm_resume(struct vm *vm);
  * itself waiting in vm_stop_others) and stays there until vm_resume_others. May be called inside and outside of
  * ops->run(). When two vCPUs call it at the same moment, one goes first and the other answers as stopped meanwhile: after
  * the return the caller looks afresh at what the first may have changed (caches, chains). Owner thread of self, the device
- * lock not held: a vCPU that waits for it could not answer.
+ * lock not held: a vCPU that waits for it could not answer. Waits as long as it takes; cfg.on_stall hears of it.
  */
 void vm_stop_others(struct vcpu *self);
 void vm_resume_others(struct vcpu *self);

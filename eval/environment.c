@@ -103,18 +103,32 @@ static json_t *packages_json(void)
 	return o;
 }
 
+static void add_hash(json_t *o, const char *name, const char *file)
+{
+	char hash[65];
+
+	seal_hash(file, hash);
+	json_object_set_new(o, name, json_string(hash));
+}
+
+/* Of what is executed. */
 static json_t *hashes_json(const struct runner *r)
 {
 	static const char *const names[] = {"vmlinuz", "initrd", "workloads"};
-	char path[4200], hash[65];
+	const char *slash = strrchr(r->self, '/');
 	json_t *o = json_object();
+	char path[4300];
 
-	seal_hash(r->self, hash);
-	json_object_set_new(o, "steelyard", json_string(hash));
-	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+	add_hash(o, "steelyard", r->self);
+	if (r->spec.machine) {
+		snprintf(path, sizeof(path), "%.*s/machine/machine.elf", slash ? (int)(slash - r->self) : 0, r->self);
+		add_hash(o, "machine", path);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(names) && r->spec.nworkloads; i++) {
 		snprintf(path, sizeof(path), "%s/%s", r->guest_dir, names[i]);
-		seal_hash(path, hash);
-		json_object_set_new(o, names[i], json_string(hash));
+		if (spec_is_macro(&r->spec) && i)
+			snprintf(path, sizeof(path), "%s", i == 1 ? r->macro.initrd : r->macro.driver);
+		add_hash(o, names[i], path);
 	}
 	return o;
 }
@@ -205,13 +219,22 @@ static json_t *copied(json_t *from, const char *key)
 	return json_string(s ? s : "");
 }
 
-/* The probe's tables cut to names: the verdict on each mode, and the conformance items that fail. */
+static json_t *strings_of(json_t *list)
+{
+	json_t *out = json_array(), *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) if (json_is_string(v)) json_array_append(out, v);
+	return out;
+}
+
+/* The probe's summary in our words. */
 json_t *environment_probe(const struct runner *r)
 {
 	char *argv[] = {(char *)r->self, (char *)"probe", (char *)"--quick", (char *)"--json", NULL};
 	size_t size = 1 << 20;
-	char *text = malloc(size);
-	json_t *probe = NULL, *v, *out = NULL, *modes, *fails, *value;
+	char *text = malloc(size), chosen[600];
+	json_t *probe = NULL, *v, *out = NULL, *modes, *value, *automatic;
 	const char *name;
 
 	if (text) {
@@ -219,26 +242,22 @@ json_t *environment_probe(const struct runner *r)
 		probe = json_loads(text, 0, NULL);
 	}
 	free(text);
-	v = json_object_get(probe, "verdict");
+	v = json_object_get(probe, "summary");
 	if (v) {
 		out = json_object();
 		modes = json_object();
-		fails = json_array();
+		automatic = json_object_get(v, "auto");
+		snprintf(chosen, sizeof(chosen), "%s: %s", json_string_value(json_object_get(automatic, "path")),
+			 json_string_value(json_object_get(automatic, "why")));
 		json_object_set_new(out, "verdict", copied(v, "level"));
 		json_object_set_new(out, "vendor", copied(v, "vendor"));
 		json_object_set_new(out, "reason", copied(v, "reason"));
-		json_object_set_new(out, "auto", copied(v, "auto"));
-		json_object_foreach(json_object_get(v, "modes"), name, value)
-			json_object_set_new(modes, name, copied(value, "level"));
-		json_object_foreach(json_object_get(v, "conformance"), name, value)
-		{
-			const char *outcome = json_string_value(json_object_get(value, "outcome"));
-
-			if (outcome && !strcmp(outcome, "fails"))
-				json_array_append_new(fails, json_string(name));
-		}
+		json_object_set_new(out, "auto", text_json(automatic ? chosen : ""));
+		json_object_foreach(json_object_get(v, "modes"), name, value) if (json_is_string(value))
+			json_object_set(modes, name, value);
 		json_object_set_new(out, "modes", modes);
-		json_object_set_new(out, "failed", fails);
+		json_object_set_new(out, "failed", strings_of(json_object_get(v, "fails")));
+		json_object_set_new(out, "late", strings_of(json_object_get(v, "late")));
 		json_object_set_new(out, "quick", json_boolean(json_is_true(json_object_get(v, "quick"))));
 	}
 	json_decref(probe);

@@ -15,6 +15,7 @@
 
 #include "engine/status.h"
 #include "eval/eval.h"
+#include "eval/machine.h"
 #include "eval/report.h"
 #include "eval/runner.h"
 #include "eval/schema.h"
@@ -111,21 +112,36 @@ static bool take_option(struct runner *r, const char *arg, const char *value, ch
 	return false;
 }
 
-/* The guest files must be there before an hour is spent. */
-static bool check_files(const struct runner *r, char *text, size_t n)
+static bool check_file(const char *dir, const char *name, const char *make, char *text, size_t n)
 {
-	static const char *const need[] = {"vmlinuz", "initrd", "workloads"};
-	char path[4200];
+	char path[4300];
 
-	for (unsigned i = 0; i < ARRAY_LEN(need); i++) {
-		snprintf(path, sizeof(path), "%s/%s", r->guest_dir, need[i]);
-		if (access(path, R_OK)) {
-			snprintf(text, n, "%.300s: %s; \"make guest\" builds it, --guest names another folder", path,
-				 strerror(errno));
-			return false;
-		}
-	}
-	return true;
+	snprintf(path, sizeof(path), "%.4100s/%s", dir, name);
+	if (!access(path, R_OK))
+		return true;
+	snprintf(text, n, "%.300s: %s; \"%s\" builds it%s", path, strerror(errno), make,
+		 strcmp(make, "make") ? ", --guest names another folder" : "");
+	return false;
+}
+
+/* What is to be run must be there before an hour is spent. */
+static bool check_files(struct runner *r, char *text, size_t n)
+{
+	const char *slash = strrchr(r->self, '/');
+	char dir[4200];
+
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - r->self) : 0, r->self);
+	if (r->spec.machine && !(check_file(dir, "machine/machine.elf", "make", text, n) &&
+				 check_file(dir, "machine/machine-native", "make", text, n)))
+		return false;
+	if (!r->spec.nworkloads)
+		return true;
+	if (!check_file(r->guest_dir, "vmlinuz", "make guest", text, n))
+		return false;
+	if (spec_is_macro(&r->spec))
+		return macro_files_find(r->guest_dir, &r->macro, text, n);
+	return check_file(r->guest_dir, "initrd", "make guest", text, n) &&
+	       check_file(r->guest_dir, "workloads", "make guest", text, n);
 }
 
 /* What the host does not have cannot be compared with it. */
@@ -390,6 +406,11 @@ static int compare_verb(int argc, char **argv)
 	return compare_main(argc - 1, argv + 1);
 }
 
+static int machine_verb(int argc, char **argv)
+{
+	return machine_main(argc - 1, argv + 1);
+}
+
 static const struct {
 	const char *name, *args, *what;
 	int (*run)(int argc, char **argv);
@@ -400,6 +421,8 @@ static const struct {
 	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb, false},
 	{"report", "DIR [options]", "table, page, pictures and summary of a results folder", report_verb, true},
 	{"compare", "A B [options]", "two results folders, with intervals", compare_verb, true},
+	{"machine", "[options]", "what single operations cost: exits, faults, page tables, interrupts", machine_verb,
+	 true},
 	{"verify", "DIR", "checks a results folder: records, plan, checksums, SHA256SUMS", verify_verb, false},
 	{"schema", "", "the records and their fields, as docs/results.md has them", schema_verb, false},
 };

@@ -49,6 +49,8 @@ static bool workload_pending(const struct runner *r, const struct plan_item *it,
 
 bool item_pending(const struct runner *r, const struct plan_item *it)
 {
+	if (it->machine)
+		return machine_item_pending(r, it);
 	if (it->path >= 0 && ledger_given_up(&r->ledger, path_of(r, it), NULL))
 		return false;
 	if (it->path >= 0 && !ledger_boot_done(&r->ledger, it))
@@ -61,7 +63,7 @@ bool item_pending(const struct runner *r, const struct plan_item *it)
 
 /* ---- records ---- */
 
-static json_t *flags_json(const struct runner *r, const struct plan_item *it, bool again)
+json_t *item_flags(const struct runner *r, const struct plan_item *it, bool again)
 {
 	json_t *f = json_array();
 
@@ -126,7 +128,7 @@ static void judge(const struct runner *r, json_t *o, const struct plan_item *it,
 static bool put_sample(struct runner *r, const struct plan_item *it, const struct observed_run *run, unsigned scale,
 		       unsigned repeat, bool again)
 {
-	json_t *o = json_object(), *flags = flags_json(r, it, again);
+	json_t *o = json_object(), *flags = item_flags(r, it, again);
 	const char *pass = plan_pass_name(it->pass);
 
 	if (ledger_done(&r->ledger, it, run->workload, scale, run->iteration)) {
@@ -203,7 +205,7 @@ static bool put_boot(struct runner *r, const struct plan_item *it, const struct 
 	}
 	if (ob->booted && ob->init.counters)
 		json_object_set(o, "counters", ob->init.counters);
-	json_object_set_new(o, "flags", flags_json(r, it, again));
+	json_object_set_new(o, "flags", item_flags(r, it, again));
 	return runner_put(r, "boot", o);
 }
 
@@ -232,10 +234,10 @@ static bool native_one(struct runner *r, const struct plan_item *it, const char 
 	unsigned times = repeats ? (MIN_REPEAT_SCALE + scale - 1) / scale : 1;
 	struct observed_run run = {.workload = name, .iteration = iteration, .limit_s = NATIVE_LIMIT_S};
 	char binary[4200], ncpus[16], repeat[16], percent[16], slower[32], what[40];
-	char *argv[] = {binary, (char *)"--mark",   (char *)"--cpus", ncpus, (char *)"--repeat",
-			repeat, (char *)"--slower", slower,           what,  percent,
-			NULL};
-	struct observe ob = {.argv = argv,
+	const char *argv[16] = {binary}, *const rest[] = {"--mark",   "--cpus", ncpus, "--repeat", repeat,
+							  "--slower", slower,   what,  percent,    NULL};
+	unsigned words = spec_is_macro(&r->spec) ? macro_native_argv(&r->macro, argv) : 1;
+	struct observe ob = {.argv = (char *const *)argv,
 			     .boot_limit_s = NATIVE_LIMIT_S,
 			     .repeat = times,
 			     .native = true,
@@ -250,6 +252,7 @@ static bool native_one(struct runner *r, const struct plan_item *it, const char 
 	snprintf(percent, sizeof(percent), "%u", scale);
 	snprintf(slower, sizeof(slower), "%g", it->pass == PLAN_PASS_INJECT ? r->spec.inject : 0);
 	snprintf(what, sizeof(what), "%s", name);
+	memcpy(argv + words, rest, sizeof(rest));
 	observe(&ob);
 	note_stop(r, &ob);
 	if (ob.stopped) {
@@ -401,5 +404,7 @@ static bool run_machine(struct runner *r, const struct plan_item *it)
 
 bool item_run(struct runner *r, const struct plan_item *it)
 {
+	if (it->machine)
+		return machine_item_run(r, it);
 	return it->path < 0 ? run_native(r, it) : run_machine(r, it);
 }

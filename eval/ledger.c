@@ -103,6 +103,10 @@ bool ledger_take(void *ctx, json_t *o)
 		json_object_set_new(l->done, key, json_true());
 	} else if (!strcmp(type, "sample")) {
 		take_sample(l, o);
+	} else if (!strcmp(type, "cost")) {
+		key_execution(key, sizeof(key), num(o, "order"), str(o, "item"), 0, 0);
+		json_object_set_new(l->done, key, json_true());
+		l->costs++;
 	} else if (!strcmp(type, "event") && !strcmp(str(o, "what"), "given-up")) {
 		key_path(key, sizeof(key), str(o, "path"), num(o, "cpus"), str(o, "workload"));
 		json_object_set_new(l->given_up, key, json_true());

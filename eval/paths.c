@@ -18,6 +18,7 @@ static const struct eval_path paths[] = {
 	{"bt", "our translator", PEER_STEELYARD, "bt", .boot_s = 60, .slowdown = 100},
 	{"interp", "our interpreter", PEER_STEELYARD, "interp", .slow = true, .boot_s = 300, .slowdown = 3000},
 	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", .boot_s = 30, .slowdown = 100},
+	{"hybrid", "ring 3 in KVM, the rest in our translator", PEER_STEELYARD, "hybrid", .boot_s = 60, .slowdown = 100},
 	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .boot_s = 90, .slowdown = 300},
 	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .boot_s = 30, .slowdown = 100},
 	{"qemu-microvm", "QEMU's translator, tuned microvm, boot only", PEER_QEMU, "tcg", .machine = MICROVM,
@@ -82,7 +83,10 @@ bool path_command(const struct runner *r, const struct spec_path *p, const char 
 	    (int)sizeof(c->append))
 		return false;
 	snprintf(c->kernel, sizeof(c->kernel), "%s/vmlinuz", r->guest_dir);
-	snprintf(c->initrd, sizeof(c->initrd), "%s/initrd", r->guest_dir);
+	if (spec_is_macro(&r->spec))
+		snprintf(c->initrd, sizeof(c->initrd), "%s", r->macro.initrd);
+	else
+		snprintf(c->initrd, sizeof(c->initrd), "%s/initrd", r->guest_dir);
 	snprintf(c->memory, sizeof(c->memory), "%uM", r->spec.memory_mb);
 	snprintf(c->ncpus, sizeof(c->ncpus), "%u", p->cpus);
 	snprintf(c->limit, sizeof(c->limit), "%u", limit_s);

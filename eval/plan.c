@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine/status.h"
+#include "eval/machine.h"
 
 static uint64_t next_random(uint64_t *s)
 {
@@ -113,13 +114,29 @@ static bool add_singles(struct plan *p, const struct eval_spec *s, struct plan_i
 		like.slow = s->path[i].row->slow;
 		if (s->path[i].row->boot_only)
 			fine = add_item(p, like);
-		if (!like.slow || like.block || like.pilot || !fine)
+		if (!like.slow || like.block || like.pilot || !fine || !s->nworkloads)
 			continue;
 		fine = add_item(p, with(all, s->nworkloads, like));
 		like.path = -1;
 		like.pass = PLAN_PASS_SLOW;
 		fine = fine && add_item(p, with(all, s->nworkloads, like));
 		like.pass = PLAN_PASS_NONE;
+	}
+	return fine;
+}
+
+/* The machine micro-suite natively and on each path that it knows. */
+static bool add_machine(struct plan *p, const struct eval_spec *s, struct plan_item like)
+{
+	bool fine = true;
+
+	like.machine = true;
+	like.path = -1;
+	fine = add_item(p, like);
+	for (unsigned i = 0; i < s->npaths && fine; i++) {
+		like.path = (int)i;
+		if (s->path[i].cpus == 1 && machine_path_find(s->path[i].row->name))
+			fine = add_item(p, like);
 	}
 	return fine;
 }
@@ -147,6 +164,13 @@ static bool add_block(struct plan *p, const struct eval_spec *s, bool pilot, uns
 	}
 	if (!singles_first && !add_singles(p, s, like, order))
 		return false;
+	if (!pilot && block < s->machine) {
+		unsigned first = p->n;
+
+		if (!add_machine(p, s, like))
+			return false;
+		shuffle_items(p->item + first, p->n - first, &seed);
+	}
 	for (unsigned i = from; i < p->n; i++) {
 		p->item[i].order = i;
 		shuffle_numbers(p->item[i].workload, p->item[i].nworkloads, &seed);

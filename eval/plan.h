@@ -15,8 +15,9 @@ struct plan_item {
 	int path; /* index into the spec's; -1: native */
 	enum plan_pass pass;
 	unsigned cpus;
-	bool slow;  /* the slow scale */
-	bool pilot; /* has no say in ratios */
+	bool slow;    /* the slow scale */
+	bool pilot;   /* has no say in ratios */
+	bool machine; /* the machine micro-suite: no workloads */
 	unsigned workload[SPEC_MAX_WORKLOADS], nworkloads;
 };
 struct plan {

@@ -147,7 +147,7 @@ static void print_overhead(FILE *f, const struct results *r, const struct figure
 				const struct figure *over =
 					figures_find(g, "over/%s/%s/group %s", phase_name(ph), r->path[p].label, group);
 
-				if (part && over && over->value > 0 && part->value > 0.01 * over->value)
+				if (part && over && over->value > 0 && fabs(part->value) > 0.01 * over->value)
 					fprintf(f, " %s %.0f %%", overhead_part_at(k)->key,
 						100 * part->value / over->value);
 			}

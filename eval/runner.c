@@ -264,6 +264,10 @@ int runner_resume(struct runner *r)
 		json_decref(s.environment);
 		return 0;
 	}
+	if (fine && spec_is_macro(&r->spec) && !macro_files_find(r->guest_dir, &r->macro, text, sizeof(text))) {
+		fprintf(stderr, "steelyard eval: %s\n", text);
+		fine = false;
+	}
 	fine = fine && same_files(r, s.environment);
 	json_decref(s.environment);
 	if (!fine)

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "eval/macro.h"
 #include "eval/observe.h"
 #include "eval/plan.h"
 #include "eval/record.h"
@@ -26,7 +27,7 @@ struct ledger {
 		bool known;
 		unsigned blocks, items, first;
 	} plan[2]; /* the run's, the pilot's */
-	unsigned samples, failed, invalid;
+	unsigned samples, failed, invalid, costs;
 	bool ended, complete;
 };
 bool ledger_init(struct ledger *l);
@@ -47,6 +48,7 @@ struct runner {
 	struct plan plan;
 	struct record_log log;
 	struct ledger ledger;
+	struct macro_files macro; /* of the macro suite, when the spec is one of it */
 	char dir[4096], self[4096], guest_dir[4096], command[2048];
 	int stop_fd;     /* a signal is there to be read: TERM, INT, HUP */
 	int stop_signal; /* has been */
@@ -70,16 +72,22 @@ bool runner_put(struct runner *r, const char *type, json_t *fields);
 /* A new time as records have it. */
 json_t *runner_now(void);
 
+/* eval/item_machine.c: the machine micro-suite on one path. */
+bool machine_item_run(struct runner *r, const struct plan_item *it);
+bool machine_item_pending(const struct runner *r, const struct plan_item *it);
+
 /* eval/item.c: one item of the plan; false: the run cannot go on (r->log.error, or r->stop_signal). */
 bool item_run(struct runner *r, const struct plan_item *it);
 /* Is anything of it missing? */
 bool item_pending(const struct runner *r, const struct plan_item *it);
 unsigned item_scale(const struct runner *r, const struct plan_item *it, unsigned workload);
+/* The flags of its records. */
+json_t *item_flags(const struct runner *r, const struct plan_item *it, bool again);
 
 /* eval/paths.c: the command line of a machine, its strings in *text (owned by the caller's struct). */
 struct path_command {
 	char *argv[48];
-	char append[2048], kernel[4200], initrd[4200], memory[16], ncpus[16], limit[16], accel[32], machine[128];
+	char append[2048], kernel[4200], initrd[4300], memory[16], ncpus[16], limit[16], accel[32], machine[128];
 	struct observe observe; /* argv and what depends on the path are set */
 };
 /* false: the kernel's command line would be too long. words: what init is to do. */

@@ -68,6 +68,7 @@ static const struct schema_field spec[] = {
 	  "blocks whose records are flagged `pilot` and only decide how many follow; 0: no pilot"),
 	F("target", REAL, REQUIRED, "%", "half width of the interval that the pilot aims at"),
 	F("together", UINT, REQUIRED, "", "workloads of one block that share a boot of a path"),
+	F("machine", UINT, OPTIONAL, "", "blocks that have the machine micro-suite too: cost records"),
 	F("iterations", UINT, REQUIRED, "",
 	  "executions of a workload in one machine: the first is cold, the others steady"),
 	F("inject", REAL, REQUIRED, "%",
@@ -107,6 +108,7 @@ static const struct schema_field probe[] = {
 	F("auto", STRING, REQUIRED, "", "the path that `--path auto` takes, and why"),
 	F("modes", MAP_STRING, REQUIRED, "", "verdict by mode of the processor"),
 	F("failed", STRINGS, REQUIRED, "", "conformance items that fail"),
+	F("late", STRINGS, OPTIONAL, "", "what there was no time to measure"),
 	F("quick", BOOL, REQUIRED, "", "measured shortly"),
 	{0},
 };
@@ -203,7 +205,7 @@ static const struct schema_record records[] = {
 		F("ok", BOOL, REQUIRED, "", "it could be measured"), F("why", STRING, OPTIONAL, "", "when not"),
 		F("p50", REAL, OPTIONAL, "unit", "median"), F("p95", REAL, OPTIONAL, "unit", ""),
 		F("p99", REAL, OPTIONAL, "unit", ""), F("min", REAL, OPTIONAL, "unit", ""),
-		F("mean", REAL, OPTIONAL, "unit", ""), F("values", UINTS, OPTIONAL, "unit", "at most 64 of them"),
+		F("mean", REAL, OPTIONAL, "unit", ""), F("values", REALS, OPTIONAL, "unit", "at most 64 of them"),
 		FW("flags", WORDS, OPTIONAL, flag_words, "see sample"))},
 	{"event", "Something that happened to the run",
 	 FIELDS(FW("what", WORD, REQUIRED, event_words,
@@ -255,7 +257,7 @@ static const char *type_name(enum schema_type t)
 		[SCHEMA_WORD] = "word",
 		[SCHEMA_WORDS] = "list of words",
 		[SCHEMA_STRINGS] = "list of strings",
-		[SCHEMA_UINTS] = "list of whole numbers",
+		[SCHEMA_REALS] = "list of numbers",
 		[SCHEMA_OBJECT] = "object",
 		[SCHEMA_OBJECTS] = "list of objects",
 		[SCHEMA_MAP_STRING] = "strings by name",
@@ -315,13 +317,13 @@ static bool fits(const struct schema_field *f, json_t *v)
 		return is_word(f, v);
 	case SCHEMA_WORDS:
 	case SCHEMA_STRINGS:
-	case SCHEMA_UINTS:
+	case SCHEMA_REALS:
 	case SCHEMA_OBJECTS:
-		if (!json_is_array(v) || (f->type == SCHEMA_UINTS && json_array_size(v) > SCHEMA_VALUES_MAX))
+		if (!json_is_array(v) || (f->type == SCHEMA_REALS && json_array_size(v) > SCHEMA_VALUES_MAX))
 			return false;
 		json_array_foreach(v, i, e) if (!(f->type == SCHEMA_WORDS     ? is_word(f, e)
 						  : f->type == SCHEMA_STRINGS ? json_is_string(e)
-						  : f->type == SCHEMA_UINTS   ? is_uint(e)
+						  : f->type == SCHEMA_REALS   ? json_is_number(e)
 									      : json_is_object(e))) return false;
 		return true;
 	case SCHEMA_OBJECT:

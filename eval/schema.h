@@ -23,7 +23,7 @@ enum schema_type {
 	SCHEMA_WORD,    /* a string of the row's words */
 	SCHEMA_WORDS,   /* a list of such */
 	SCHEMA_STRINGS, /* a list */
-	SCHEMA_UINTS,
+	SCHEMA_REALS,
 	SCHEMA_OBJECT,     /* with the fields of the row */
 	SCHEMA_OBJECTS,    /* a list of such */
 	SCHEMA_MAP_STRING, /* an object with keys of its own: of strings */

@@ -3,6 +3,7 @@
  * A spec in memory. Every number is one row of one table: from it derive the keys of a file, the options of the command line,
  * their help, their limits and the sentence that is said when one is wrong.
  */
+#include "eval/macro.h"
 #include "eval/spec.h"
 
 #include <math.h>
@@ -32,6 +33,7 @@ static const struct number numbers[] = {
 	{"inject", "percent that the control \"inject\" is slower; 0: none", N_REAL, AT(inject), 0, 100},
 	{"scale", "work in percent of the full workloads", N_UINT, AT(scale), 1, 10000},
 	{"slow_scale", "the same on slow paths", N_UINT, AT(slow_scale), 1, 10000},
+	{"machine", "blocks that have the machine micro-suite too", N_UINT, AT(machine), 0, SPEC_MAX_BLOCKS},
 	{"memory_mb", "guest memory in MiB", N_UINT, AT(memory_mb), 64, 1u << 20},
 	{"cpus", "beside one processor, so many; 1: only one", N_UINT, AT(cpus), 1, 64},
 	{"seed", "for every order (default: from the clock; it is stored)", N_UINT64, AT(seed), 0, 9007199254740992.0},
@@ -236,7 +238,8 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 				.inject = 3,
 				.scale = row->scale,
 				.slow_scale = 1,
-				.memory_mb = 512,
+				.memory_mb = row->memory_mb ? row->memory_mb : 512,
+				.machine = row->machine,
 				.cpus = row->cpus ? row->cpus : 1,
 				.quiet = {0.3, 2, row->wait_s}};
 	snprintf(s->name, sizeof(s->name), "%s", row->name);
@@ -245,12 +248,27 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 	return spec_paths(s, row->paths, text, n);
 }
 
+bool spec_is_macro(const struct eval_spec *s)
+{
+	return s->nworkloads && macro_knows(s->workload[0].name);
+}
+
 bool spec_check(const struct eval_spec *s, char *text, size_t n)
 {
+	bool macro = spec_is_macro(s), mixed = false;
+
+	for (unsigned i = 0; i < s->nworkloads; i++)
+		mixed |= macro_knows(s->workload[i].name) != macro;
 	if (!s->name[0] ||
 	    strspn(s->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != strlen(s->name))
 		snprintf(text, n, "name must be letters, digits, \"-\", \"_\" or \".\"");
-	else if (!s->nworkloads)
+	else if (mixed)
+		snprintf(text, n,
+			 "programs of the macro suite have a machine of their own: measure them apart from other "
+			 "workloads");
+	else if (macro && s->memory_mb < MACRO_MEMORY_MB)
+		snprintf(text, n, "memory_mb must be %d or more for the macro suite", MACRO_MEMORY_MB);
+	else if (!s->nworkloads && !s->machine)
 		snprintf(text, n, "no workload is named");
 	else if (s->blocks_max < s->blocks)
 		snprintf(text, n, "blocks_max (%u) must not be below blocks (%u)", s->blocks_max, s->blocks);
@@ -288,6 +306,7 @@ json_t *spec_json(const struct eval_spec *s)
 	json_object_set_new(o, "pilot_blocks", json_integer((json_int_t)s->pilot_blocks));
 	json_object_set_new(o, "target", json_real(s->target));
 	json_object_set_new(o, "together", json_integer((json_int_t)s->together));
+	json_object_set_new(o, "machine", json_integer((json_int_t)s->machine));
 	json_object_set_new(o, "iterations", json_integer((json_int_t)s->iterations));
 	json_object_set_new(o, "inject", json_real(s->inject));
 	json_object_set_new(o, "seed", json_integer((json_int_t)s->seed));

@@ -29,7 +29,7 @@ struct eval_spec {
 		unsigned cpus;
 	} path[SPEC_MAX_PATHS];
 	unsigned npaths;
-	unsigned blocks, blocks_max, pilot_blocks, together, iterations, memory_mb;
+	unsigned blocks, blocks_max, pilot_blocks, together, iterations, memory_mb, machine;
 	double target, inject; /* percent */
 	uint64_t seed;
 	struct spec_quiet {
@@ -53,6 +53,8 @@ bool spec_paths(struct eval_spec *spec, const char *list, char *text, size_t n);
 bool spec_set(struct eval_spec *spec, const char *key, double value, char *text, size_t n);
 /* Row i of that table for usage and tests; false past the last. whole: no fractions. */
 bool spec_number_at(unsigned i, const char **key, const char **what, double *lo, double *hi, bool *whole);
+/* Programs of the macro suite: another RAM disk, and another native program. */
+bool spec_is_macro(const struct eval_spec *spec);
 /* Is the whole of it sound? */
 bool spec_check(const struct eval_spec *spec, char *text, size_t n);
 /* As in the run record. */

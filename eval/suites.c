@@ -3,11 +3,14 @@
 #include <string.h>
 
 #include "engine/status.h"
+#include "eval/macro.h"
 #include "eval/suites.h"
 
 static const struct eval_group groups[] = {
 #define G(group, title, bench) {#group, title, bench},
 #include "eval/workloads/table.def"
+#define MG(group, title) {#group, title, false},
+#include "eval/workloads/macro.def"
 };
 
 static const struct {
@@ -15,23 +18,92 @@ static const struct {
 } workloads[] = {
 #define W(name, group, what) {#name, #group, what},
 #include "eval/workloads/table.def"
+#define MW(name, group, packages, amount, least, input, bytes, command, what) {#name, #group, what},
+#include "eval/workloads/macro.def"
 };
 
 #define SUITE "int,fp,mem,os,gen"
 static const struct eval_suite suites[] = {
-	{"quick", "eight workloads and the boot", "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings", NULL,
-	 "bt,interp,kvm,qemu-tcg", 4, 4, 0, 8, 25, 0, 10},
-	{"bench", "the whole suite by groups, boot and memory of the monitor", NULL, SUITE, "bt,qemu-tcg,qemu-microvm",
-	 5, 5, 0, 12, 30, 0, 60},
-	{"smp", "parallel work, threads and hand-overs with one processor and with several",
-	 "parproc,parthread,atomics,barrier,shootdown,thread,pingpong,crosspipe,handover,fork", NULL, "bt", 5, 5, 0, 10,
-	 25, 2, 60},
-	{"cpu", "integer, floating point and memory workloads; blocks by a pilot", NULL, "int,fp,mem",
-	 "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, 2, 8, 30, 0, 600},
-	{"os", "operating-system workloads; blocks by a pilot", NULL, "os", "bt,interp,kvm,qemu-tcg,qemu-kvm", 6, 30, 2,
-	 8, 30, 0, 600},
-	{"full", "everything, on every path and peer; blocks by a pilot", NULL, SUITE,
-	 "bt,interp,kvm,qemu-tcg,qemu-kvm,qemu-microvm", 6, 30, 2, 8, 30, 0, 1800},
+	{.name = "quick",
+	 .what = "eight workloads and the boot",
+	 .workloads = "sieve,fib,sha256,quicksort,interp,hashtable,matmul,strings",
+	 .paths = "bt,interp,kvm,qemu-tcg",
+	 .blocks = 4,
+	 .blocks_max = 4,
+	 .together = 8,
+	 .scale = 25,
+	 .wait_s = 10},
+	{.name = "bench",
+	 .what = "the whole suite by groups, boot and memory of the monitor",
+	 .groups = SUITE,
+	 .paths = "bt,qemu-tcg,qemu-microvm",
+	 .blocks = 5,
+	 .blocks_max = 5,
+	 .together = 12,
+	 .scale = 30,
+	 .wait_s = 60},
+	{.name = "smp",
+	 .what = "parallel work, threads and hand-overs with one processor and with several",
+	 .workloads = "parproc,parthread,atomics,barrier,shootdown,thread,pingpong,crosspipe,handover,fork",
+	 .paths = "bt",
+	 .blocks = 5,
+	 .blocks_max = 5,
+	 .together = 10,
+	 .scale = 25,
+	 .cpus = 2,
+	 .wait_s = 60},
+	{.name = "cpu",
+	 .what = "integer, floating point and memory workloads; blocks by a pilot",
+	 .groups = "int,fp,mem",
+	 .paths = "bt,interp,kvm,qemu-tcg,qemu-kvm",
+	 .blocks = 6,
+	 .blocks_max = 30,
+	 .pilot_blocks = 2,
+	 .together = 8,
+	 .scale = 30,
+	 .wait_s = 600},
+	{.name = "os",
+	 .what = "operating-system workloads; blocks by a pilot",
+	 .groups = "os",
+	 .paths = "bt,interp,kvm,qemu-tcg,qemu-kvm",
+	 .blocks = 6,
+	 .blocks_max = 30,
+	 .pilot_blocks = 2,
+	 .together = 8,
+	 .scale = 30,
+	 .wait_s = 600},
+	{.name = "macro",
+	 .what = "programs of Debian in a Debian tree (make macro-tree); blocks by a pilot",
+	 .groups = "compress,crypto,compile,lang,data,system,io",
+	 .paths = "bt,kvm,qemu-tcg,qemu-kvm",
+	 .blocks = 6,
+	 .blocks_max = 30,
+	 .pilot_blocks = 2,
+	 .together = 8,
+	 .scale = 30,
+	 .memory_mb = MACRO_MEMORY_MB,
+	 .wait_s = 600},
+	{.name = "machine",
+	 .what = "what single operations cost: exits, faults, page tables, interrupts",
+	 .groups = "",
+	 .paths = "kvm,bt,interp,qemu-tcg,qemu-kvm",
+	 .blocks = 3,
+	 .blocks_max = 3,
+	 .machine = 3,
+	 .together = 8,
+	 .scale = 30,
+	 .wait_s = 60},
+	{.name = "full",
+	 .what = "all but the macro suite, on every path and peer, and the machine suite; blocks by a pilot",
+	 .groups = SUITE,
+	 .paths = "bt,interp,kvm,hybrid,qemu-tcg,qemu-kvm,qemu-microvm",
+	 .blocks = 6,
+	 .blocks_max = 30,
+	 .pilot_blocks = 2,
+	 .machine = 2,
+	 .together = 8,
+	 .scale = 30,
+	 .wait_s = 1800},
 };
 
 const struct eval_suite *suite_at(unsigned i)

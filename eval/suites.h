@@ -25,8 +25,10 @@ struct eval_suite {
 	const char *groups;
 	const char *paths;
 	unsigned blocks, blocks_max, pilot_blocks, together, scale;
-	unsigned cpus;   /* each path, and native, with one processor and with so many; 0: with one */
-	unsigned wait_s; /* for a quiet host */
+	unsigned cpus;      /* each path, and native, with one processor and with so many; 0: with one */
+	unsigned wait_s;    /* for a quiet host */
+	unsigned machine;   /* blocks with the machine micro-suite */
+	unsigned memory_mb; /* 0: 512 */
 };
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);

@@ -232,6 +232,21 @@ static int extension(struct kvm_machine *m, int cap)
 	return m->sys->ioctl(m->sys, m->dev, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
 }
 
+/* KVM goes out of its way for old guests: it turns the other vendor's hypercall into this one's, and skips OUT 7EH before
+ * it exits. To a guest of ours the first is an instruction that is not there, the second is like any other. */
+static void drop_quirks(struct kvm_machine *m)
+{
+#ifdef KVM_CAP_DISABLE_QUIRKS2
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_DISABLE_QUIRKS2,
+				     .args = {KVM_X86_QUIRK_OUT_7E_INC_RIP | KVM_X86_QUIRK_FIX_HYPERCALL_INSN}};
+	int known = extension(m, KVM_CAP_DISABLE_QUIRKS2);
+
+	cap.args[0] &= known > 0 ? (unsigned)known : 0;
+	if (cap.args[0])
+		(void)kvm_vm_ioctl(m, KVM_ENABLE_CAP, &cap); /* without it a guest sees what other hypervisors show it */
+#endif
+}
+
 static enum status set_up(struct kvm_machine *m, struct error *e)
 {
 	uint64_t identity = IDENTITY_MAP_GPA;
@@ -254,6 +269,7 @@ static enum status set_up(struct kvm_machine *m, struct error *e)
 		return error_errno(e, ST_UNSUPPORTED, "kvm: cannot reserve the pages of real mode");
 	if (extension(m, KVM_CAP_EXIT_ON_EMULATION_FAILURE) > 0)
 		(void)kvm_vm_ioctl(m, KVM_ENABLE_CAP, &failures); /* else user code gets #UD */
+	drop_quirks(m);
 #ifdef KVM_CAP_SREGS2
 	m->has_sregs2 = extension(m, KVM_CAP_SREGS2) > 0;
 #endif

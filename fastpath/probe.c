@@ -8,9 +8,9 @@
  */
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "engine/exec.h"
 #include "fastpath/probe_int.h"
 
 #define EXIT_USAGE 2
@@ -22,7 +22,7 @@ enum probe_level probe_verdict_for(const struct host_facts *f, const struct prob
 	if (o->fresh || !probe_cache_load(f, v) || (full && v->quick)) {
 		memset(v, 0, sizeof(*v));
 		if (f->kvm == KVM_OPENS && o->effort != PROBE_CACHED_ONLY) {
-			probe_measure(f, !full, v);
+			probe_measure(f, !full, o->patience, v);
 			/* a quick look on a busy host may miss what another would see: not for the whole boot */
 			if (full || probe_complete(v))
 				probe_cache_store(f, v);
@@ -40,35 +40,16 @@ enum probe_level probe_verdict(struct probe_verdict *v)
 	return probe_verdict_for(&f, &(struct probe_options){.effort = PROBE_QUICK}, v);
 }
 
-const char *probe_choose_by(const struct host_facts *f, const struct probe_verdict *v, const char **why)
+const char *probe_choose(const struct host_facts *f, struct probe_verdict *v)
 {
-	const char *no = probe_facts_against_kvm(f);
+	const enum probe_effort effort = probe_facts_against_kvm(f) ? PROBE_CACHED_ONLY : PROBE_QUICK;
 
-	if (no) {
-		*why = no;
-	} else if (!exec_paths[PATH_KVM]) {
-		*why = "this host has hardware virtualization, but this build has no kvm path";
-	} else if (v->auto_ok) {
-		*why = "VT-x or AMD-V runs guests natively, and what they need holds";
-		return "kvm";
-	} else {
-		*why = "KVM here lacks what guests need: `steelyard probe` has the list";
-	}
-	return "bt";
-}
-
-const char *probe_choose(const struct host_facts *f, const char **why)
-{
-	struct probe_verdict v = {0};
-
-	if (!probe_facts_against_kvm(f) && exec_paths[PATH_KVM])
-		probe_verdict_for(f, &(struct probe_options){.effort = PROBE_QUICK}, &v);
-	return probe_choose_by(f, &v, why);
+	probe_verdict_for(f, &(struct probe_options){.effort = effort}, v);
+	return probe_auto_path(v);
 }
 
 static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 {
-	const char *why, *path = probe_choose_by(f, v, &why);
 	json_t *root = probe_facts_json(f);
 	int r;
 
@@ -77,7 +58,8 @@ static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 		return 1;
 	}
 	json_object_set_new(root, "verdict", probe_verdict_json(v));
-	json_object_set_new(root, "auto", json_pack("{s:s,s:s}", "path", path, "why", why));
+	json_object_set_new(root, "summary", probe_summary(f, v));
+	json_object_set_new(root, "auto", json_pack("{s:s,s:s}", "path", probe_auto_path(v), "why", v->auto_why));
 	r = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 	putchar('\n');
 	json_decref(root);
@@ -86,13 +68,14 @@ static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 
 static void help(void)
 {
-	printf("usage: steelyard probe [--quick] [--fresh] [--json] [--kvm-device FILE]\n"
+	printf("usage: steelyard probe [--quick] [--fresh] [--json] [--patience N] [--kvm-device FILE]\n"
 	       "Says what this host offers for running guests, and which path --path auto takes. Tiny guests measure "
 	       "what\n"
 	       "KVM does in each mode of the processor: does it run, how fast, what do events cost, is it as the "
 	       "manuals say.\n"
 	       "  --quick            what decides, in at most 2 seconds (else all of it, at most 20)\n"
 	       "  --fresh            measures, although this boot has been measured\n"
+	       "  --patience N       N times as long, 1 to 100: for a host that is itself emulated\n"
 	       "  --json             for programs\n"
 	       "  --kvm-device FILE  instead of " PROBE_KVM_DEVICE "\n");
 }
@@ -115,6 +98,15 @@ int probe_main(int argc, char **argv)
 			o.effort = PROBE_QUICK;
 		} else if (strcmp(argv[i], "--fresh") == 0) {
 			o.fresh = true;
+		} else if (strcmp(argv[i], "--patience") == 0 && i + 1 < argc) {
+			char *end;
+			unsigned long n = strtoul(argv[++i], &end, 10);
+
+			if (*end || n < 1 || n > 100) {
+				fprintf(stderr, "steelyard: --patience takes a number from 1 to 100\n");
+				return EXIT_USAGE;
+			}
+			o.patience = (unsigned)n;
 		} else if (strcmp(argv[i], "--kvm-device") == 0 && i + 1 < argc) {
 			device = argv[++i];
 			if (device[strspn(device, printable)]) {

@@ -9,6 +9,7 @@
 #ifndef STEELYARD_PROBE_H
 #define STEELYARD_PROBE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -116,14 +117,11 @@ struct probe_verdict {
 void probe_host(struct host_facts *f);
 void probe_host_device(struct host_facts *f, const char *device);
 enum probe_vendor probe_vendor(const struct host_facts *f);
-/* The path that `auto` takes on such a host, and the reason as one sentence, which lives as long as the process. Runs guests only where the
- * facts show VT-x or AMD-V, this build has a kvm path, and no verdict is in the cache. */
-const char *probe_choose(const struct host_facts *f, const char **why);
-
 enum probe_effort { PROBE_CACHED_ONLY, PROBE_QUICK, PROBE_FULL };
 struct probe_options {
 	enum probe_effort effort;
 	bool fresh; /* ignore what is in the cache */
+	unsigned patience; /* so many times the time for each test and for all of it; 0: once */
 };
 /* The verdict on the host of these facts: from the cache when that is at least as thorough, else measured (at most 2 s
  * with PROBE_QUICK, 20 s with PROBE_FULL) and then cached. Without a usable device, and with PROBE_CACHED_ONLY and an empty
@@ -131,6 +129,13 @@ struct probe_options {
 enum probe_level probe_verdict_for(const struct host_facts *f, const struct probe_options *o, struct probe_verdict *v);
 /* The same for this host and /dev/kvm, quick. */
 enum probe_level probe_verdict(struct probe_verdict *v);
+
+/* The path that `auto` takes on such a host, and *v with the reason in v->auto_why. Runs guests only where the facts show VT-x or
+ * AMD-V and no verdict is in the cache. */
+const char *probe_choose(const struct host_facts *f, struct probe_verdict *v);
+/* The verdict in short, as `probe --json` and results have it: level, vendor, modes, what fails, what auto takes and why. The
+ * caller's reference; NULL: no memory. */
+json_t *probe_summary(const struct host_facts *f, const struct probe_verdict *v);
 
 const char *probe_level_name(enum probe_level l);
 const char *probe_vendor_name(enum probe_vendor v);

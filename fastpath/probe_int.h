@@ -148,7 +148,7 @@ void item_skips(struct probe_item_result *r, const char *fmt, ...) __attribute__
 void cost_set(struct probe_cost_result *r, double *ns, unsigned n);
 
 /* Runs the guests. Fills v (measured true), unjudged. */
-void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict *v);
+void probe_measure(const struct host_facts *f, bool quick, unsigned patience, struct probe_verdict *v);
 
 /* What a test process is asked to run, and for how long; the tests of this file's machinery bring their own. */
 struct probe_test {
@@ -167,14 +167,14 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 void probe_judge(const struct host_facts *f, struct probe_verdict *v);
 /* Did everything that was to be tried get its turn? */
 bool probe_complete(const struct probe_verdict *v);
+/* This item was to be tried, and was not: the time was up. */
+bool probe_item_late(const struct probe_verdict *v, unsigned i);
+/* What `auto` takes where the verdict is this: "kvm" or "bt". */
+const char *probe_auto_path(const struct probe_verdict *v);
 /* Facts alone: "auto" needs to ask no further. NULL: it needs the verdict. */
 const char *probe_facts_against_kvm(const struct host_facts *f);
 /* One sentence on why the device is not usable, with what to do; false when it is. */
 bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
-
-/* ---- probe.c ---- */
-/* probe_choose with a verdict at hand. */
-const char *probe_choose_by(const struct host_facts *f, const struct probe_verdict *v, const char **why);
 
 /* ---- probe_json.c ---- */
 json_t *probe_facts_json(const struct host_facts *f);

@@ -97,6 +97,27 @@ json_t *probe_verdict_json(const struct probe_verdict *v)
 	return o;
 }
 
+/* Which modes are what, and what fails: without this nobody can say later what a "kvm" in some results was, or why a guest ran
+ * where it did. */
+json_t *probe_summary(const struct host_facts *f, const struct probe_verdict *v)
+{
+	json_t *modes = json_object(), *fails = json_array(), *late = json_array();
+
+	for (unsigned m = 0; v->measured && m < PROBE_MODES; m++)
+		json_object_set_new(modes, probe_modes[m].name, json_string(probe_level_name(v->mode[m].level)));
+	for (unsigned i = 0; v->measured && i < PROBE_ITEMS; i++) {
+		if (v->item[i].outcome == PROBE_FAILS)
+			json_array_append_new(fails, json_string(probe_items[i].name));
+		else if (probe_item_late(v, i))
+			json_array_append_new(late, json_string(probe_items[i].name));
+	}
+	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:I,s:o,s:o,s:o,s:{s:s,s:s}}", "level", probe_level_name(v->level),
+			 "vendor", probe_vendor_name(v->vendor), "module", f->kvm_module, "access", access_name[f->kvm],
+			 "reason", v->reason, "measured", v->measured, "quick", v->quick, "measured_at",
+			 (json_int_t)v->measured_at, "modes", modes, "fails", fails, "late", late, "auto", "path",
+			 probe_auto_path(v), "why", v->auto_why);
+}
+
 /* ---- reading back ---- */
 
 static bool get_text(const json_t *o, const char *key, char *buf, size_t n)

@@ -10,7 +10,7 @@
  *
  * Processor time tells a guest that goes on and on from one that a busy host does not let run; wall time counts only when
  * it is many times the budget, or the deadline of all tests is reached. A child stops before a test that would begin after
- * the deadline and is killed a moment later; what was not reached stays "not measured". A child that survives SIGKILL is left behind, and nothing else is tried.
+ * the deadline and is killed a moment later; what was not reached is said to be "not measured: no time left". A child that survives SIGKILL is left behind, and nothing else is tried.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +32,18 @@
 #define FULL_NS 17000000000ull
 #define GRACE_NS 150000000ull /* from a test's last chance to SIGKILL */
 #define REAP_NS 100000000ull  /* from SIGKILL to giving the child up */
+/* The whole is promised in 2 s and 20 s. A child that is still running at the deadline is killed after the grace, and given up
+ * after the reaping: what is left is for reading facts before, and for the answer behind. */
+_Static_assert(QUICK_NS + GRACE_NS + REAP_NS <= 1800000000ull, "--quick keeps its 2 s");
+_Static_assert(FULL_NS + GRACE_NS + REAP_NS <= 19500000000ull, "the whole probe keeps its 20 s");
+#define NO_TIME "not measured: no time left"
 #define STARVED 8             /* a test that gets no processor has so many times its budget */
 #define TICK_NS 5000000
 
 /* Shared by parent and children. */
 struct board {
 	_Atomic unsigned now; /* the test that runs, or n */
+	_Atomic unsigned begun; /* how many have had their turn, or have it now */
 	struct beat beat;
 	struct probe_verdict v;
 };
@@ -138,6 +144,7 @@ static void child(pid_t parent, const struct host_facts *f, bool quick, const st
 	for (unsigned i = first; i < n && probe_now_ns() < deadline_ns; i++) {
 		beat_now(&b->beat);
 		b->now = i;
+		b->begun = i + 1;
 		p.dog.budget_ns = t[i].budget_ms * 1000000ull;
 		watchdog_rearm(&p);
 		t[i].run(&p, &t[i]);
@@ -235,12 +242,16 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 	struct sigaction before;
 	unsigned first = 0, lost = 0;
 	enum child_end end = CHILD_DIED;
+	const char *rest = NO_TIME;
 	char why[PROBE_TEXT];
 	int status = 0;
 	pid_t pid;
 
-	if (b == MAP_FAILED)
+	if (b == MAP_FAILED) {
+		for (unsigned i = 0; i < n; i++)
+			t[i].lost(v, &t[i], "not measured: no memory for it", true);
 		return 0;
+	}
 	b->v = *v;
 	sigaction(SIGCHLD, &plain, &before); /* where it is ignored, there is nothing to wait for */
 	while (first < n && probe_now_ns() < deadline_ns) {
@@ -249,8 +260,10 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 		b->beat.cpu_ns = 0;
 		fflush(NULL); /* or the child's copy of what is buffered might come out twice */
 		pid = fork();
-		if (pid < 0)
+		if (pid < 0) {
+			rest = "not measured: no process could be started for it";
 			break;
+		}
 		if (pid == 0)
 			child(parent, f, quick, t, first, n, deadline_ns, b);
 		end = watch(pid, t, n, deadline_ns, b, &status);
@@ -258,15 +271,21 @@ unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct pr
 			break;
 		first = b->now;
 		if (first < n) {
+			b->begun = b->begun > first ? b->begun : first + 1;
 			say_lost(end, status, why, sizeof(why));
 			t[first].lost(&b->v, &t[first], why, end == CHILD_LATE);
 			lost += end != CHILD_LATE;
 		}
+		if (end == CHILD_UNKILLABLE)
+			rest = "not measured: a process before it cannot be killed";
 		if (end == CHILD_UNKILLABLE || end == CHILD_LATE)
 			break;
 		first++;
 	}
 	sigaction(SIGCHLD, &before, NULL);
+	/* none is left out in silence */
+	for (unsigned i = b->begun; i < n; i++)
+		t[i].lost(&b->v, &t[i], rest, true);
 	*v = b->v;
 	/* a child that lives on may still write here: then the memory stays */
 	if (end != CHILD_UNKILLABLE)
@@ -353,25 +372,25 @@ static void round_all(struct probe_verdict *v)
 	}
 }
 
-void probe_measure(const struct host_facts *f, bool quick, struct probe_verdict *v)
+void probe_measure(const struct host_facts *f, bool quick, unsigned patience, struct probe_verdict *v)
 {
 	struct probe_test t[PROBE_MODES + PROBE_ITEMS + PROBE_COSTS];
 	const uint64_t begin = probe_now_ns();
-	const unsigned budget = quick ? 80 : 300;
+	const unsigned times = patience ? patience : 1, budget = times * (quick ? 80 : 300);
 	unsigned n = 0;
 
 	for (unsigned m = 0; m < PROBE_MODES; m++)
-		t[n++] = (struct probe_test){run_mode, lost_mode, m, 0, quick ? 100 : 400};
+		t[n++] = (struct probe_test){run_mode, lost_mode, m, 0, times * (quick ? 100 : 400)};
 	for (unsigned i = 0; i < PROBE_ITEMS; i++)
 		if (probe_items[i].quick || !quick)
 			t[n++] = (struct probe_test){run_item, lost_item, i, 0, budget};
 	for (unsigned c = 0; c < PROBE_COSTS; c++)
 		if (probe_costs[c].quick || !quick)
-			t[n++] = (struct probe_test){run_cost, lost_cost, c, cost_arg[c], quick ? 100 : 600};
+			t[n++] = (struct probe_test){run_cost, lost_cost, c, cost_arg[c], times * (quick ? 100 : 600)};
 	v->measured = true;
 	v->quick = quick;
 	v->measured_at = (int64_t)time(NULL);
-	probe_run_tests(f, quick, t, n, begin + (quick ? QUICK_NS : FULL_NS), v);
+	probe_run_tests(f, quick, t, n, begin + times * (quick ? QUICK_NS : FULL_NS), v);
 	v->seconds = (double)(probe_now_ns() - begin) / 1e9;
 	round_all(v);
 }

@@ -93,7 +93,7 @@ static void print_items(const struct probe_verdict *v)
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
 		if (v->item[i].outcome == PROBE_UNTRIED && v->quick && !probe_items[i].quick)
 			not_asked++;
-		else if (v->item[i].outcome == PROBE_UNTRIED)
+		else if (v->item[i].outcome == PROBE_UNTRIED && !v->item[i].evidence[0])
 			late++;
 		else
 			printf("%-23s %-7s %s\n", probe_items[i].name, word[v->item[i].outcome], v->item[i].evidence);
@@ -125,12 +125,10 @@ static void print_costs(const struct probe_verdict *v)
 
 void probe_print(const struct host_facts *f, const struct probe_verdict *v)
 {
-	const char *why, *path = probe_choose_by(f, v, &why);
-
 	print_facts(f);
 	printf("verdict       %s (vendor: %s): %s\n", probe_level_name(v->level), probe_vendor_name(v->vendor),
 	       v->reason);
-	printf("auto          %s: %s\n", path, why);
+	printf("auto          %s: %s\n", probe_auto_path(v), v->auto_why);
 	if (!v->measured)
 		return;
 	print_when(v);

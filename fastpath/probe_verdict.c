@@ -138,7 +138,7 @@ static void append(char *buf, size_t n, const char *fmt, ...)
 }
 
 /* Was to be tried, and was not. */
-static bool item_late(const struct probe_verdict *v, unsigned i)
+bool probe_item_late(const struct probe_verdict *v, unsigned i)
 {
 	return v->item[i].outcome == PROBE_UNTRIED && (probe_items[i].quick || !v->quick);
 }
@@ -149,7 +149,7 @@ bool probe_complete(const struct probe_verdict *v)
 		if (!v->mode[m].tried)
 			return false;
 	for (unsigned i = 0; i < PROBE_ITEMS; i++)
-		if (item_late(v, i))
+		if (probe_item_late(v, i))
 			return false;
 	return true;
 }
@@ -162,7 +162,7 @@ static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 	r->reason[0] = 0;
 	if (!r->tried) {
 		r->level = PROBE_UNKNOWN;
-		append(r->reason, sizeof(r->reason), "the time for all of it was up");
+		append(r->reason, sizeof(r->reason), "%s", r->evidence[0] ? r->evidence : "the time for all of it was up");
 		return;
 	}
 	if (!r->runs) {
@@ -179,7 +179,7 @@ static void judge_mode(struct probe_verdict *v, enum probe_mode m)
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
 		if (!(probe_items[i].modes >> m & 1))
 			continue;
-		late += item_late(v, i);
+		late += probe_item_late(v, i);
 		if (v->item[i].outcome == PROBE_FAILS)
 			append(r->reason, sizeof(r->reason), "fails %s", probe_items[i].name);
 	}
@@ -278,7 +278,7 @@ static void judge_auto(const struct host_facts *f, struct probe_verdict *v)
 	}
 	for (unsigned i = 0; i < PROBE_ITEMS; i++) {
 		const struct probe_item_result *r = &v->item[i];
-		bool untried = item_late(v, i);
+		bool untried = probe_item_late(v, i);
 
 		if (!probe_items[i].needed || (r->outcome != PROBE_FAILS && !untried))
 			continue;
@@ -289,6 +289,11 @@ static void judge_auto(const struct host_facts *f, struct probe_verdict *v)
 	v->auto_ok = true;
 	snprintf(v->auto_why, sizeof(v->auto_why), "%s runs guests natively, and what they need holds",
 		 probe_vendor_name(v->vendor));
+}
+
+const char *probe_auto_path(const struct probe_verdict *v)
+{
+	return v->auto_ok ? "kvm" : "bt";
 }
 
 void probe_judge(const struct host_facts *f, struct probe_verdict *v)

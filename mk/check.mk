@@ -5,7 +5,8 @@ UNIT_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(patsubst %.c,$(O)/%.o,$(filter-out tests/unit/test_%.c,$(wildcard tests/unit/*.c)))
 DIFF_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/diff/*.c)) $(patsubst %.S,$(O)/%.o,$(wildcard tests/diff/*.S))
 GUEST_TESTS := $(patsubst %.S,$(O)/%.elf,$(wildcard tests/guest/*.S))
-E2E_TESTS := $(filter-out tests/e2e/lib.sh,$(wildcard tests/e2e/*.sh))
+# nested.sh: mk/nested.mk
+E2E_TESTS := $(filter-out tests/e2e/lib.sh tests/e2e/nested.sh,$(wildcard tests/e2e/*.sh))
 # fake*.c are libraries that a test builds itself and puts in front of the program.
 E2E_TOOLS := $(patsubst %.c,$(O)/%,$(filter-out tests/e2e/fake%.c,$(wildcard tests/e2e/*.c)))
 CHECK := sh mk/check.sh $(O)/check

@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# guest-files.sh ARCH KERNEL_PACKAGE DIR
+# guest-files.sh ARCH KERNEL_PACKAGE DIR [MODULE...]
 #
-# Puts Debian's own kernel and static busybox into DIR: vmlinuz, busybox, and a line for each in MANIFEST. The packages
+# Puts Debian's own kernel, modules of it and static busybox into DIR: vmlinuz, MODULE.ko, busybox, and a line for each in MANIFEST. The packages
 # are downloaded and unpacked, never installed. The system's apt configuration supplies the sources and keys; when it
 # cannot answer for ARCH (another architecture, no lists, lists older than the archive) a set of lists private to DIR is
 # used, so that the system's own state is never changed and no privileges are needed.
 set -eu
 arch=$1 kernel=$2 dir=$3
+shift 3
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 work=$dir/.fetch
@@ -61,6 +62,7 @@ extract() { # package pattern, path inside, destination
 }
 echo "# file sha256 package version package-sha256" >"$work/manifest"
 extract 'linux-image-*.deb' './boot/vmlinuz-*' "$dir/vmlinuz"
+for m; do extract 'linux-image-*.deb' "*/$m.ko" "$dir/$m.ko"; done
 extract 'busybox-static_*.deb' './bin/busybox' "$dir/busybox"
 chmod 755 "$dir/busybox"
 mv "$work/manifest" "$dir/MANIFEST"

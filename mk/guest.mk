@@ -5,6 +5,9 @@ GUEST ?= $(if $(filter build/san-%,$(O)),build,$(O))/guest
 GUEST_ARCHS := amd64 i386
 GUEST_KERNEL_amd64 := linux-image-cloud-amd64
 GUEST_KERNEL_i386 := linux-image-686
+# Drivers that the kernel has as modules and our initramfs brings along; init loads them in this order. button: the ACPI power
+# button, for "steelyard vm stop".
+GUEST_MODULES := button
 WORKLOAD_SRCS := $(filter-out eval/workloads/init.c,$(wildcard eval/workloads/*.c))
 GUEST_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Wshadow -static -s -fno-tree-loop-distribute-patterns -ffp-contract=off
 GUEST_CFLAGS_amd64 := -march=x86-64
@@ -14,26 +17,29 @@ GUEST_CFLAGS_i386 := -m32 -march=i686 -msse2 -mfpmath=sse
 HAVE_M32 := $(and $(filter /%,$(shell $(CC) -m32 -print-file-name=libc.a 2>/dev/null)),$(filter /%,$(shell $(CC) -m32 -print-file-name=libgcc.a 2>/dev/null)))
 GUEST_BUILDS := $(if $(HAVE_M32),$(GUEST_ARCHS),amd64)
 
-guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST
+guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST $(GUEST)/macro/macro
 	$(if $(HAVE_M32),,@echo "guest files: no i386 guest: this compiler cannot link with -m32 (gcc-multilib)")
 
-# One download for both; a change of the script fetches again.
-$(GUEST)/%/MANIFEST: mk/guest-files.sh
+# One download for both; a change of the script or of this file fetches again.
+$(GUEST)/%/MANIFEST: mk/guest-files.sh mk/guest.mk
 	@echo "guest files: Debian $* kernel and busybox"
-	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D)
-$(GUEST)/%/workloads: $(WORKLOAD_SRCS) eval/workloads/workload.h eval/workloads/port.h eval/workloads/table.def
+	$(Q)sh mk/guest-files.sh $* $(GUEST_KERNEL_$*) $(@D) $(GUEST_MODULES)
+$(GUEST)/%/workloads: $(WORKLOAD_SRCS) $(wildcard eval/workloads/*.h) eval/workloads/table.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $(WORKLOAD_SRCS)
-$(GUEST)/%/init: eval/workloads/init.c eval/workloads/port.h
+$(GUEST)/%/init: eval/workloads/init.c eval/workloads/port.h eval/workloads/macro.def
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_CFLAGS_$*) -o $@ $<
 $(O)/mkcpio: mk/mkcpio.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
 $(GUEST)/%/initrd: $(GUEST)/%/MANIFEST $(GUEST)/%/init $(GUEST)/%/workloads $(O)/mkcpio
+	$(Q)printf '%s.ko\n' $(GUEST_MODULES) >$(@D)/modules.load
 	$(Q)$(O)/mkcpio dir:/bin:755 dir:/dev:755 char:/dev/console:600:5:1 char:/dev/null:666:1:3 dir:/proc:755 dir:/sys:755 \
 		dir:/tmp:1777 dir:/root:700 dir:/etc:755 file:/init:755:$(@D)/init file:/bin/busybox:755:$(@D)/busybox \
-		file:/bin/workloads:755:$(@D)/workloads link:/bin/sh:busybox >$@.part
+		file:/bin/workloads:755:$(@D)/workloads link:/bin/sh:busybox \
+		dir:/lib:755 dir:/lib/modules:755 file:/lib/modules/load:644:$(@D)/modules.load \
+		$(foreach m,$(GUEST_MODULES),file:/lib/modules/$m.ko:644:$(@D)/$m.ko) >$@.part
 	$(Q)mv $@.part $@
 $(GUEST)/MANIFEST: $(GUEST_BUILDS:%=$(GUEST)/%/initrd)
 	$(Q)for a in $(GUEST_BUILDS); do sed "/^#/!s|^|$$a/|" $(GUEST)/$$a/MANIFEST; \

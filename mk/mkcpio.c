@@ -5,11 +5,14 @@
  * Every owner is root and every time is 0, whoever runs it and whenever, so that the same files give the same bytes; and
  * device nodes need no privileges, because nothing is ever created on the host. Each argument is one entry:
  *   dir:PATH:MODE   file:PATH:MODE:SOURCE   link:PATH:TARGET   char:PATH:MODE:MAJOR:MINOR
+ *   tree:PATH:SOURCE   all that lies under a folder, by name, with the modes that it has
  */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static unsigned long next_inode = 1, offset;
 
@@ -64,6 +67,60 @@ static void put_file(const char *path, unsigned mode, const char *source)
 	align();
 }
 
+static void put_link(const char *path, const char *target)
+{
+	header(path, S_IFLNK | 0777, strlen(target), 0, 0);
+	put(target, strlen(target));
+	align();
+}
+
+static int visible(const struct dirent *d)
+{
+	return strcmp(d->d_name, ".") && strcmp(d->d_name, "..");
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name); /* alphasort would ask the locale */
+}
+
+static void put_tree(const char *path, const char *source)
+{
+	struct dirent **entry;
+	int n = scandir(source, &entry, visible, by_bytes);
+
+	if (n < 0) {
+		perror(source);
+		exit(1);
+	}
+	for (int i = 0; i < n; i++) {
+		char in[4096], from[4096], target[4096];
+		struct stat st;
+		ssize_t length;
+
+		if (snprintf(in, sizeof(in), "%s/%s", path, entry[i]->d_name) >= (int)sizeof(in) ||
+		    snprintf(from, sizeof(from), "%s/%s", source, entry[i]->d_name) >= (int)sizeof(from) ||
+		    lstat(from, &st)) {
+			perror(entry[i]->d_name);
+			exit(1);
+		}
+		if (S_ISDIR(st.st_mode)) {
+			header(in, S_IFDIR | (st.st_mode & 07777), 0, 0, 0);
+			put_tree(in, from);
+		} else if (S_ISLNK(st.st_mode) && (length = readlink(from, target, sizeof(target) - 1)) > 0) {
+			target[length] = 0;
+			put_link(in, target);
+		} else if (S_ISREG(st.st_mode)) {
+			put_file(in, st.st_mode & 07777, from);
+		} else {
+			fprintf(stderr, "mkcpio: %s is no file, folder or link\n", from);
+			exit(1);
+		}
+		free(entry[i]);
+	}
+	free(entry);
+}
+
 int main(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
@@ -75,9 +132,9 @@ int main(int argc, char **argv)
 		} else if (kind && path && b && !strcmp(kind, "file")) {
 			put_file(path, (unsigned)strtoul(a, NULL, 8), b);
 		} else if (kind && path && a && !strcmp(kind, "link")) {
-			header(path, S_IFLNK | 0777, strlen(a), 0, 0);
-			put(a, strlen(a));
-			align();
+			put_link(path, a);
+		} else if (kind && path && a && !strcmp(kind, "tree")) {
+			put_tree(strcmp(path, "/") ? path : "", a);
 		} else if (kind && path && c && !strcmp(kind, "char")) {
 			header(path, S_IFCHR | (unsigned)strtoul(a, NULL, 8), 0, (unsigned)atoi(b), (unsigned)atoi(c));
 		} else {

@@ -28,7 +28,7 @@ enum status bt_cache_init(struct bt *bt, struct error *e)
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&bt->lock, &attr);
-	bt->npages = (bt->vm->mem.ram_bytes + 4095) >> 12;
+	bt->npages = (mem_span(&bt->vm->mem) + 4095) >> 12;
 	bt->tctx = bt_tctx_new();
 	bt->cache = map_lazy(BT_CACHE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC);
 	bt->block = map_lazy((uint64_t)BT_MAX_BLOCKS * sizeof(*bt->block), PROT_READ | PROT_WRITE);
@@ -191,7 +191,7 @@ static struct bt_block *hash_find(struct bt *bt, struct vcpu *v, uint64_t gpa, u
 
 static uint32_t *page_list(struct bt *bt, uint64_t gpa)
 {
-	uint64_t off = mem_ram_offset(&bt->vm->mem, gpa);
+	uint64_t off = mem_offset(&bt->vm->mem, gpa);
 
 	return &bt->page_blocks[off >> 12];
 }
@@ -203,7 +203,7 @@ static void insert(struct bt *bt, struct bt_block *b)
 
 	b->page_next[0] = *pl;
 	*pl = idx;
-	bt->page_writes[mem_ram_offset(&bt->vm->mem, b->gpa) >> 12] = 0;
+	bt->page_writes[mem_offset(&bt->vm->mem, b->gpa) >> 12] = 0;
 	if (b->gpa2_page != UINT64_MAX) {
 		pl = page_list(bt, b->gpa2_page);
 		b->page_next[1] = *pl;

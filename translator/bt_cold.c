@@ -31,7 +31,7 @@ static bool page_is_marked(const struct vcpu *v, uint64_t page)
 /* Counts one execution of the block at gpa. true: it stays cold. */
 bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 {
-	uint64_t page = mem_ram_offset(&v->vm->mem, gpa) >> 12, h;
+	uint64_t page = mem_offset(&v->vm->mem, gpa) >> 12, h;
 	unsigned limit = v->vm->cfg.bt_cold;
 	uint8_t *n;
 
@@ -84,7 +84,7 @@ static ALWAYS_INLINE struct shape *decode(struct vcpu *v, const uint8_t *page, u
 enum xr bt_step_in(struct vcpu *v, const struct bt_block *b)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
-	const uint8_t *page = mem_ram(&v->vm->mem, b->gpa & ~0xfffull, 4096);
+	const uint8_t *page = v->vm->mem.ram_hva + mem_offset(&v->vm->mem, b->gpa & ~0xfffull);
 	unsigned bits = b->key & BK_CODE64 ? 64 : 32, len;
 	uint64_t rip_mask = bits == 64 ? ~0ull : 0xffffffff;
 	struct shape *s;

@@ -115,10 +115,11 @@ static struct flags_at flags_of(struct vcpu *v, uint32_t key, uint64_t lin)
 		if (!(key & BK_CODE64))
 			lin = (uint32_t)lin;
 		if (lin >> 12 != at) { /* without side effects: no A bit, no fault */
-			uint64_t gpa;
+			uint64_t gpa, off;
 
-			if (!mmu_peek(v, lin, &gpa) || !(page = mem_ram(&v->vm->mem, gpa & ~0xfffull, 4096)))
+			if (!mmu_peek(v, lin, &gpa) || (off = mem_offset(&v->vm->mem, gpa & ~0xfffull)) == UINT64_MAX)
 				break;
+			page = v->vm->mem.ram_hva + off;
 			at = lin >> 12;
 		}
 		s = bt_decode(v, page + (lin & 0xfff), key & BK_CODE64 ? 64 : 32, &more);

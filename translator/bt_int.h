@@ -395,8 +395,8 @@ enum status bt_sample_start(struct vcpu *v, struct error *e);
 void bt_sample_stop(struct vcpu *v);
 
 /* bt_mem.c */
-enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e);
-void bt_lists_fini(struct bt_cpu *cpu, uint64_t ram_bytes);
+enum status bt_lists_init(struct bt_cpu *cpu, uint64_t span, struct error *e);
+void bt_lists_fini(struct bt_cpu *cpu, uint64_t span);
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global);
 void bt_jc_switch(struct vcpu *v, uint32_t key);
 void bt_slot_set(struct vcpu *v, const struct bt_link *link, const void *host, bool global); /* lock held */

@@ -38,15 +38,15 @@ static void tlb_empty(struct bt_cpu *cpu, unsigned i)
 	cpu->tlb[i / BT_TLB_SIZE][i % BT_TLB_SIZE].page = i % BT_TLB_SIZE ? 0 : 1 << 12;
 }
 
-static uint64_t regions_bytes(uint64_t ram_bytes)
+static uint64_t regions_bytes(uint64_t span)
 {
-	return ((ram_bytes >> BT_REGION_SHIFT) + 1) * sizeof(uint32_t);
+	return ((span >> BT_REGION_SHIFT) + 1) * sizeof(uint32_t);
 }
 
-enum status bt_lists_init(struct bt_cpu *cpu, uint64_t ram_bytes, struct error *e)
+enum status bt_lists_init(struct bt_cpu *cpu, uint64_t span, struct error *e)
 {
 	pthread_spin_init(&cpu->regions_lock, PTHREAD_PROCESS_PRIVATE);
-	cpu->region = mmap(NULL, regions_bytes(ram_bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cpu->region = mmap(NULL, regions_bytes(span), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cpu->region == MAP_FAILED) {
 		cpu->region = NULL;
 		return error_errno(e, ST_NO_MEMORY, "cannot map the translator's lists");
@@ -72,10 +72,10 @@ static void list_fini(struct bt_list *l)
 	l->id = NULL;
 }
 
-void bt_lists_fini(struct bt_cpu *cpu, uint64_t ram_bytes)
+void bt_lists_fini(struct bt_cpu *cpu, uint64_t span)
 {
 	if (cpu->region)
-		munmap(cpu->region, regions_bytes(ram_bytes));
+		munmap(cpu->region, regions_bytes(span));
 	cpu->region = NULL;
 	for (unsigned k = 0; k < 2; k++) {
 		list_fini(&cpu->sites[k]);
@@ -279,7 +279,7 @@ void bt_forget_all(struct vcpu *v)
 		forget_jumps(v, k);
 	}
 	/* the sites themselves are given back to the host */
-	for (uint64_t i = 0; i <= v->vm->mem.ram_bytes >> BT_REGION_SHIFT; i++)
+	for (uint64_t i = 0; i <= mem_span(&v->vm->mem) >> BT_REGION_SHIFT; i++)
 		cpu->region[i] = 0;
 }
 
@@ -486,8 +486,7 @@ static void window_range(const struct vm *vm, const struct mmu_page *p, uint64_t
 		before = 0x3ffff000 | (before & 0xfff);
 	if (after > 0x40000000)
 		after = 0x40000000;
-	piece_lo = off < MEM_HOLE_START ? 0 : MEM_HOLE_START;
-	piece_hi = off < MEM_HOLE_START && vm->mem.ram_bytes > MEM_HOLE_START ? MEM_HOLE_START : vm->mem.ram_bytes;
+	mem_bank(&vm->mem, off, &piece_lo, &piece_hi);
 	*lo = off - piece_lo < before ? piece_lo : off - before;
 	*hi = piece_hi - off < after ? piece_hi : off + after;
 	if (write && p->size > 4096) {
@@ -546,11 +545,12 @@ static void big_fill(struct vcpu *v, uint32_t key, bool write, const struct mmu_
 	struct bt_cpu *cpu = bt_cpu(v);
 	const struct codemap *code = v->vm->codemap;
 	uint64_t size = 1ull << BT_BIG_SHIFT, in = lin & (size - 1), lo = off - in;
-	uint64_t end = off < MEM_HOLE_START && v->vm->mem.ram_bytes > MEM_HOLE_START ? MEM_HOLE_START : v->vm->mem.ram_bytes;
+	uint64_t start, end;
 	unsigned t = bt_tlb_table(key, write), i = lin >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1), bit = lo >> BT_BIG_SHIFT & (BT_BIG_SIZE - 1);
 	struct bt_list *l = &cpu->tlbs[p->global];
 
-	if (p->size < size || (lo & (size - 1)) || lo + size > end)
+	mem_bank(&v->vm->mem, off, &start, &end);
+	if (p->size < size || (lo & (size - 1)) || lo < start || lo + size > end)
 		return;
 	if (l->n == l->cap)
 		forget_tlb(v, p->global);
@@ -668,7 +668,7 @@ again:
 	marks = atomic_load(&bt->marks);
 	if (!mmu_translate(v, lin, r->acc, &p))
 		return r->group ? without_groups(v, r) : r->aligned ? do_by_interpreter(v, r) : bt_raise(v);
-	off = mem_ram_offset(&v->vm->mem, p.gpa + (lin - p.gva));
+	off = mem_offset(&v->vm->mem, p.gpa + (lin - p.gva));
 	if (off == UINT64_MAX || !p.hva || (write && codemap_test(v->vm->codemap, off >> 12)))
 		return r->group ? without_groups(v, r) : do_by_interpreter(v, r);
 	tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);

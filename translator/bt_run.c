@@ -225,7 +225,7 @@ static bool between(struct vcpu *v)
 	struct bt_cpu *cpu = bt_cpu(v);
 	uint32_t req = atomic_load(&v->request);
 
-	if (cpu->have_pending || (req & REQ_EXIT))
+	if (cpu->have_pending || (req & (REQ_EXIT | REQ_LOOK)))
 		return false;
 	if (req) {
 		atomic_fetch_and(&v->request, ~(uint32_t)(REQ_EVENT | REQ_FLUSH));
@@ -407,7 +407,7 @@ static void bt_run(struct vcpu *v, struct exit *x)
 			cpu->host_fault = false;
 			bt_raise(v);
 		}
-		if (cpu->have_pending || (atomic_load(&v->request) & REQ_EXIT) || cpu->bt->single)
+		if (cpu->have_pending || (atomic_load(&v->request) & (REQ_EXIT | REQ_LOOK)) || cpu->bt->single)
 			break;
 	}
 	bt_flags_pull(v);
@@ -461,7 +461,7 @@ static enum status bt_vm_init(struct vm *vm, struct error *e)
 	if (st)
 		return st;
 	if (!vm->codemap) {
-		st = codemap_create(&vm->codemap, vm->mem.ram_bytes, e);
+		st = codemap_create(&vm->codemap, mem_span(&vm->mem), e);
 		if (st)
 			return st;
 		bt->own_codemap = true;
@@ -504,7 +504,7 @@ static enum status bt_vcpu_init(struct vcpu *v, struct error *e)
 	cpu->exit_mem = (void *)bt_exit_mem;
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
 		return error_errno(e, ST_UNSUPPORTED, "bt: cannot set the GS base");
-	st = bt_lists_init(cpu, v->vm->mem.ram_bytes, e);
+	st = bt_lists_init(cpu, mem_span(&v->vm->mem), e);
 	if (st)
 		return st;
 	st = shapes_create(&cpu->shapes, e);
@@ -544,7 +544,7 @@ static void bt_vcpu_fini(struct vcpu *v)
 	mmu_fini(v);
 	vec_free(v);
 	cpu->bt = NULL;
-	bt_lists_fini(cpu, v->vm->mem.ram_bytes);
+	bt_lists_fini(cpu, mem_span(&v->vm->mem));
 }
 
 static void bt_kick(struct vcpu *v)
@@ -563,6 +563,29 @@ static void bt_mem_dirty(struct vm *vm, uint64_t gpa, uint64_t len)
 		codemap_written(vm->codemap, NULL, off, len);
 }
 
+static uint32_t bt_code_watch(struct vcpu *v, uint64_t gpa)
+{
+	struct codemap *c = v->vm->codemap;
+	uint64_t page = mem_ram_offset(&v->vm->mem, gpa) >> PAGE_SHIFT_4K;
+	uint32_t gen = codemap_gen(c, page);
+
+	codemap_mark(c, v, page);
+	return gen;
+}
+
+static bool bt_code_watched(struct vm *vm, uint64_t gpa, uint32_t *gen)
+{
+	uint64_t page = mem_ram_offset(&vm->mem, gpa) >> PAGE_SHIFT_4K;
+
+	*gen = codemap_gen(vm->codemap, page);
+	return codemap_test(vm->codemap, page);
+}
+
+static uint32_t bt_code_epoch(struct vm *vm)
+{
+	return atomic_load(&vm->codemap->epoch);
+}
+
 const struct exec_ops bt_ops = {
 	.name = "bt",
 	.what = "binary translator, same ISA: runs on any x86-64 Linux without privileges",
@@ -574,4 +597,7 @@ const struct exec_ops bt_ops = {
 	.run = bt_run,
 	.kick = bt_kick,
 	.mem_dirty = bt_mem_dirty,
+	.code_watch = bt_code_watch,
+	.code_watched = bt_code_watched,
+	.code_epoch = bt_code_epoch,
 };

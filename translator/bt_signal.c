@@ -141,6 +141,8 @@ static void on_kick(int sig, siginfo_t *si, void *ctx)
 	(void)sig, (void)si;
 	if (!v || !bt_cpu(v)->bt)
 		return;
+	if (v->exit_now)
+		*v->exit_now = 1;
 	/* A barrier needs every access either done or not begun: the code between a window's check and its use begins
 	 * again, because generated code is left at an instruction boundary whatever the reason of the signal. */
 	try_leave(v, uc);

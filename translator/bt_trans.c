@@ -177,7 +177,7 @@ static bool decode_straddler(struct tctx *c, struct insn *i)
 		lin2 = (uint32_t)lin2;
 	if (!mmu_translate(c->v, lin2, ACC_EXEC | (c->key & BK_USER ? ACC_USER : 0), &p) || !p.hva)
 		return false;
-	off = mem_ram_offset(&c->v->vm->mem, p.gpa + (lin2 - p.gva));
+	off = mem_offset(&c->v->vm->mem, p.gpa + (lin2 - p.gva));
 	if (off == UINT64_MAX)
 		return false;
 	codemap_mark(c->v->vm->codemap, c->v, off >> 12);
@@ -435,7 +435,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 {
 	struct tctx *c = bt->tctx;
 	struct bt_block *b;
-	uint64_t off = mem_ram_offset(&v->vm->mem, gpa);
+	uint64_t off = mem_offset(&v->vm->mem, gpa);
 
 	c->bt = bt;
 	c->v = v;

@@ -19,19 +19,19 @@ static void *map_zeroed(uint64_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-enum status codemap_create(struct codemap **out, uint64_t ram_bytes, struct error *e)
+enum status codemap_create(struct codemap **out, uint64_t span, struct error *e)
 {
 	struct codemap *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return error_set(e, ST_NO_MEMORY, "not enough memory for the map of code pages");
-	c->npages = (ram_bytes + 4095) / 4096;
+	c->npages = (span + 4095) / 4096;
 	c->bits = map_zeroed((c->npages + 63) / 64 * 8);
 	c->gen = map_zeroed(c->npages * sizeof(*c->gen));
 	if (!c->bits || !c->gen) {
 		codemap_free(c);
 		return error_errno(e, ST_NO_MEMORY, "cannot map %llu bytes for the map of code pages",
-				   (unsigned long long)(c ? ram_bytes / 4096 * 4 : 0));
+				   (unsigned long long)(c ? span / 4096 * 4 : 0));
 	}
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	*out = c;
@@ -68,6 +68,7 @@ void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page)
 			__builtin_ia32_pause();
 		return;
 	}
+	atomic_fetch_add(&c->epoch, 1);
 	/* a store that another thread has made but that still waits in its processor's buffer must be visible to the reader
 	 * of the bytes, or its writer must see the mark */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
@@ -83,6 +84,7 @@ void codemap_clear(struct codemap *c, uint64_t page)
 	atomic_fetch_and(&c->bits[page >> 6], ~(1ull << (page & 63)));
 	/* whoever found the mark still there and read bytes under it has them under the old generation */
 	atomic_fetch_add(&c->gen[page], 1);
+	atomic_fetch_add(&c->epoch, 1);
 }
 
 void codemap_written(struct codemap *c, struct vcpu *v, uint64_t off, uint64_t len)
@@ -96,6 +98,8 @@ void codemap_written(struct codemap *c, struct vcpu *v, uint64_t off, uint64_t l
 			any = true;
 		}
 	}
+	if (any)
+		atomic_fetch_add(&c->epoch, 1);
 	if (any && c->written)
 		c->written(c->ctx, v, off, len);
 }

@@ -23,6 +23,7 @@ struct codemap {
 	uint64_t npages;
 	_Atomic uint64_t *bits;	 /* 1: page holds code */
 	_Atomic uint32_t *gen;
+	_Atomic uint32_t epoch;	  /* moves with every change of a bit or a generation */
 	_Atomic uint32_t marking; /* threads in codemap_mark whose page is not ready to be read yet */
 	/* the translator's invalidation; NULL without one. Called after the generation moved. v: the writer, or NULL */
 	void (*written)(void *ctx, struct vcpu *v, uint64_t ram_off, uint64_t len);
@@ -40,7 +41,7 @@ static inline uint32_t codemap_gen(const struct codemap *c, uint64_t page)
 {
 	return atomic_load_explicit(&c->gen[page], memory_order_acquire);
 }
-enum status codemap_create(struct codemap **out, uint64_t ram_bytes, struct error *e);
+enum status codemap_create(struct codemap **out, uint64_t span, struct error *e);
 void codemap_free(struct codemap *c);
 void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page);
 void codemap_clear(struct codemap *c, uint64_t page);

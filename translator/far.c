@@ -474,7 +474,9 @@ enum xr far_iret(struct vcpu *v, const struct insn *i)
 	unsigned size = prefix_size(i);
 	enum xr x = real_or_v86(v) ? iret_real(v, size) : iret_protected(v, i, size);
 
-	if (x == XR_JUMP)
+	if (x == XR_JUMP) {
 		v->nmi_blocked = false;
+		note_user(v);
+	}
 	return x;
 }

@@ -403,7 +403,7 @@ static enum status interp_vm_init(struct vm *vm, struct error *e)
 
 	if (vm->codemap)
 		return ST_OK;
-	st = codemap_create(&vm->codemap, vm->mem.ram_bytes, e);
+	st = codemap_create(&vm->codemap, mem_span(&vm->mem), e);
 	if (st == ST_OK)
 		vm->path_vm[PATH_INTERP] = vm->codemap;
 	return st;

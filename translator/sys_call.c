@@ -85,6 +85,7 @@ enum xr sys_sysret(struct vcpu *v, const struct insn *i)
 	r->rflags &= ~(uint64_t)(FL_RF | FL_VM);
 	flat_cs(v, (uint16_t)((sel + (to64 ? 16 : 0)) | 3), 3, to64);
 	flat_ss(v, (uint16_t)((sel + 8) | 3), 3);
+	note_user(v);
 	if (r->rflags & FL_TF) {
 		/* unlike IRET, SYSRET traps at once when it has set TF */
 		v->fault = (struct x86_fault){.vector = VEC_DB, .trap = true, .addr = DR6_BS};
@@ -130,6 +131,7 @@ enum xr sys_sysexit(struct vcpu *v, const struct insn *i)
 	r->rip = to64 ? r->gpr[R_DX] : (uint32_t)r->gpr[R_DX];
 	flat_cs(v, (uint16_t)((cs + (to64 ? 32 : 16)) | 3), 3, to64);
 	flat_ss(v, (uint16_t)((cs + (to64 ? 40 : 24)) | 3), 3);
+	note_user(v);
 	return XR_JUMP;
 }
 

@@ -47,6 +47,14 @@ bool rip_set(struct vcpu *v, uint64_t target, unsigned opsize);
 /* New RFLAGS as POPF/IRET write them: mask says which bits may change. */
 void rflags_write(struct vcpu *v, uint64_t val, uint64_t mask);
 
+/* ---- privilege ---- */
+/* IRET, SYSRET, SYSEXIT have set CS, SS and RIP. */
+static inline void note_user(struct vcpu *v)
+{
+	if (__builtin_expect(v->user_entered != NULL, 0) && vcpu_cpl(v) == 3)
+		v->user_entered(v);
+}
+
 /* ---- events ---- */
 /* Delivers an exception through the IDT (all modes, privilege changes, IST, task gates, error codes, double and triple
  * fault by SDM 3A table 6-5). RIP is the one to save (trap: already advanced). XR_JUMP or XR_SHUTDOWN. */

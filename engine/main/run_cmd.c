@@ -45,6 +45,7 @@ enum option_id {
 	OPT_MODULE,
 	OPT_FLAT,
 	OPT_ROM,
+	OPT_BIOS,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -83,6 +84,7 @@ static const struct option_row rows[] = {
 	{"module", "F", "module for --multiboot; may be given several times", OPT_MODULE},
 	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
+	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it", OPT_BIOS},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -119,6 +121,7 @@ struct run_cmd {
 	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
 	char *flat; /* owned copy of F in F@ADDR */
+	char bios[4096]; /* file of the firmware */
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
 	FILE *rows_file; /* of insn_rows */
@@ -127,6 +130,8 @@ struct run_cmd {
 	struct run_switch change;
 	struct run_control control;
 	struct run_context context;
+	char path_why[sizeof(((struct error *)0)->msg)];
+	json_t *probe; /* probe_summary */
 	uint64_t start_ns;
 };
 
@@ -143,7 +148,7 @@ static uint64_t now_ns(void)
 static void help(FILE *f)
 {
 	fputs("Usage: steelyard run [OPTION]...\n"
-	      "Runs one guest: --kernel, --multiboot, --flat or --rom says which.\n\n",
+	      "Runs one guest: --kernel, --multiboot, --flat, --bios or --rom says which.\n\n",
 	      f);
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
 		fprintf(f, "  --%-14s %-7s %s\n", rows[i].name, rows[i].arg ? rows[i].arg : "", rows[i].what);
@@ -154,6 +159,16 @@ static void help(FILE *f)
 	fputs("\nExit status: 0 power-off, (value << 1) | 1 debug exit, 4 triple fault, 124 timeout, 2 usage,\n"
 	      "1 host failure, 3 lockstep found a difference, 128 + N ended by signal N.\n",
 	      f);
+}
+
+static int parse_bios(struct run_cmd *r, const char *arg)
+{
+	struct error e = {0};
+
+	if (bios_find(arg, r->bios, sizeof(r->bios), &e) != ST_OK)
+		return verb_fail(&e);
+	r->cfg.bios = r->bios;
+	return EXIT_OK;
 }
 
 /* A number with nothing behind it but what the caller allows; false when it is none. */
@@ -197,21 +212,33 @@ static bool parse_memory(const char *s, uint64_t *bytes)
 }
 
 /* kvm where the probe's verdict says that it is native and right, unless instructions are to be counted; bt else; interp
- * where bt cannot run. */
+ * where bt cannot run. A path that was asked for stays, and this boot's verdict is recorded with it all the same. */
 static void choose_path(struct run_cmd *r)
 {
+	struct probe_verdict v;
 	struct host_facts f;
 	struct error e = {0};
-	const char *why;
+	const char *path;
 
+	probe_host(&f);
+	if (!r->path_auto || r->insn_rows) {
+		probe_verdict_for(&f, &(struct probe_options){.effort = PROBE_CACHED_ONLY}, &v);
+		path = r->path_auto ? "bt" : exec_paths[r->cfg.path]->name;
+		snprintf(r->path_why, sizeof(r->path_why), "%s", r->path_auto ? "--insn-rows counts on bt and interp" : "asked for");
+	} else {
+		path = probe_choose(&f, &v);
+		snprintf(r->path_why, sizeof(r->path_why), "%s", v.auto_why);
+	}
+	r->probe = probe_summary(&f, &v);
 	if (!r->path_auto)
 		return;
-	probe_host(&f);
 	r->cfg.path = PATH_BT;
-	if (!r->insn_rows && !strcmp(probe_choose(&f, &why), "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
+	if (!strcmp(path, "kvm") && exec_paths[PATH_KVM]->available(&e) == ST_OK)
 		r->cfg.path = PATH_KVM;
 	else if (exec_paths[PATH_BT]->available(&e) != ST_OK)
 		r->cfg.path = PATH_INTERP;
+	if (e.msg[0])
+		snprintf(r->path_why, sizeof(r->path_why), "%s", e.msg);
 }
 
 static int parse_path(struct run_cmd *r, const char *name)
@@ -225,7 +252,7 @@ static int parse_path(struct run_cmd *r, const char *name)
 		r->cfg.path = (enum path_id)i;
 		return EXIT_OK;
 	}
-	return verb_usage("unknown path \"%s\": give auto, bt, interp or kvm", name);
+	return verb_usage("unknown path \"%s\": give auto, bt, interp, kvm or hybrid", name);
 }
 
 static int parse_flat(struct run_cmd *r, const char *arg)
@@ -290,6 +317,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_ROM:
 		r->cfg.rom = arg;
 		return EXIT_OK;
+	case OPT_BIOS:
+		return parse_bios(r, arg);
 	case OPT_SERIAL:
 		r->serial = arg;
 		return EXIT_OK;
@@ -435,6 +464,14 @@ static void on_switch(void *ctx, struct vm *vm, const struct switch_event *ev)
 	fprintf(stderr, "steelyard: %s%s\n", switch_event_text(vm, ev, text, sizeof(text)), isatty(2) ? "\r" : "");
 }
 
+static void on_stall(void *ctx, struct vm *vm, unsigned vcpu, const char *text)
+{
+	struct run_cmd *r = ctx;
+
+	run_control_stalled(&r->control, vm, vcpu, text);
+	fprintf(stderr, "steelyard: %s%s\n", text, isatty(2) ? "\r" : "");
+}
+
 /* For the control socket, on its thread. */
 static json_t *stats_json(void *ctx)
 {
@@ -487,7 +524,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 	if (r->insn_rows && !(r->rows_file = fopen(r->insn_rows, "we")))
 		return error_errno(e, ST_DENIED, "cannot write the file of --insn-rows, %s", r->insn_rows);
 	r->cfg.on_switch = on_switch;
-	r->cfg.on_switch_ctx = r;
+	r->cfg.on_stall = on_stall;
+	r->cfg.on_switch_ctx = r->cfg.on_stall_ctx = r;
 	if ((st = run_control_open(&r->control, stats_json, r, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
 		return st;
 	run_control_listen(&r->control, &r->cfg);
@@ -572,6 +610,17 @@ static void close_lines(struct run_cmd *r)
 		fclose(r->rows_file);
 }
 
+/* A vCPU is still in guest code, and may come back at any moment to what it knows: nothing is freed, the process ends. The terminal
+ * is restored by its child. */
+static void leave_lost(struct run_cmd *r, const char *text)
+{
+	vm_destroy(r->vm);
+	run_control_close(&r->control);
+	fputs(text ? text : "", stderr);
+	fflush(NULL);
+	_exit(EXIT_HOST);
+}
+
 static int run_machine(struct run_cmd *r)
 {
 	uint64_t begin = now_ns(), wall_ns;
@@ -587,7 +636,10 @@ static int run_machine(struct run_cmd *r)
 	st = make(r, &e);
 	if (st == ST_OK) {
 		r->start_ns = now_ns();
-		r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name, .setup_ns = r->start_ns - begin};
+		r->context = (struct run_context){.path = exec_paths[r->cfg.path]->name,
+						  .path_why = r->path_why,
+						  .probe = r->probe,
+						  .setup_ns = r->start_ns - begin};
 		st = run_control_start(&r->control, r->vm, &e);
 	}
 	if (st != ST_OK) {
@@ -613,6 +665,8 @@ static int run_machine(struct run_cmd *r)
 		status = EXIT_HOST;
 	}
 	run_marks_stop(&r->marks);
+	if (r->vm->lost)
+		leave_lost(r, text);
 	vm_destroy(r->vm);
 	if (!run_marks_close(&r->marks)) {
 		error_set(&e, ST_IO, "cannot write all of --marks to %s: is the disk full?", r->marks.path);
@@ -655,6 +709,7 @@ int run_main(int argc, char **argv)
 								  .serial = r.serial});
 	else if (status == EXIT_OK)
 		status = run_machine(&r);
+	json_decref(r.probe);
 	free(r.flat);
 	return status;
 }

@@ -48,6 +48,12 @@ void run_control_switched(struct run_control *rc, struct vm *vm, const struct sw
 		control_on_switch(rc->control, vm, ev);
 }
 
+void run_control_stalled(struct run_control *rc, struct vm *vm, unsigned vcpu, const char *text)
+{
+	if (rc->control)
+		control_on_stall(rc->control, vm, vcpu, text);
+}
+
 enum status run_control_start(struct run_control *rc, struct vm *vm, struct error *e)
 {
 	return rc->control ? control_start(rc->control, vm, e) : ST_OK;

@@ -17,8 +17,9 @@ struct run_control {
 enum status run_control_open(struct run_control *rc, json_t *(*stats)(void *ctx), void *ctx, struct error *e);
 /* Before vm_create: the machine tells the socket's clients of resets. */
 void run_control_listen(struct run_control *rc, struct vm_config *cfg);
-/* From whoever is told of changes of path. */
+/* From whoever is told of changes of path, and of vCPUs that do not come. */
 void run_control_switched(struct run_control *rc, struct vm *vm, const struct switch_event *ev);
+void run_control_stalled(struct run_control *rc, struct vm *vm, unsigned vcpu, const char *text);
 enum status run_control_start(struct run_control *rc, struct vm *vm, struct error *e);
 void run_control_stop(struct run_control *rc, struct vm *vm, const char *outcome, int status);
 void run_control_close(struct run_control *rc);

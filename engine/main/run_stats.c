@@ -43,12 +43,23 @@ static double seconds(uint64_t ns)
 	return (double)ns / 1e9;
 }
 
+static void print_probe(const struct run_context *c, FILE *f)
+{
+	const json_t *p = c->probe;
+
+	fprintf(f, "path %s because: %s\n", c->path, c->path_why);
+	if (p)
+		fprintf(f, "KVM of this host: %s (vendor: %s): %s\n", json_string_value(json_object_get(p, "level")),
+			json_string_value(json_object_get(p, "vendor")), json_string_value(json_object_get(p, "reason")));
+}
+
 void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 {
 	struct kvm_exit_count k;
 
 	fprintf(f, "path %s, %u vCPU%s, %" PRIu64 "M of memory\n", c->path, vm->ncpus, vm->ncpus == 1 ? "" : "s",
 		vm->mem.ram_bytes >> 20);
+	print_probe(c, f);
 	fprintf(f, "%14.3f s  wall time (and %.3f s to make the machine)\n", seconds(c->wall_ns), seconds(c->setup_ns));
 	for (unsigned i = 0; i < vm->ncpus; i++)
 		fprintf(f, "%14.3f s  CPU time of vCPU %u\n", seconds(run_cpu_ns(vm, i)), i);
@@ -117,6 +128,9 @@ static void add_stats(struct vm *vm, const struct run_context *c, json_t *root)
 	json_t *cpus = json_array();
 
 	json_object_set_new(root, "path", json_string(c->path));
+	json_object_set_new(root, "path_why", json_string(c->path_why));
+	/* a copy: references are counted by whichever thread prints */
+	json_object_set_new(root, "probe", c->probe ? json_deep_copy(c->probe) : json_null());
 	json_object_set_new(root, "vcpus", json_integer((json_int_t)vm->ncpus));
 	json_object_set_new(root, "memory_bytes", json_count(vm->mem.ram_bytes));
 	json_object_set_new(root, "setup_s", json_real(seconds(c->setup_ns)));

@@ -12,6 +12,8 @@ struct vm;
 /* What the program around the machine knows. */
 struct run_context {
 	const char *path;
+	const char *path_why; /* why this one: the reason of `auto`, or that it was asked for */
+	const json_t *probe;  /* probe_summary of this host; NULL: not known */
 	uint64_t setup_ns; /* making the machine and loading the guest */
 	uint64_t wall_ns;  /* running */
 };

@@ -14,104 +14,22 @@
  * --repeat does the same work N times between the markers; the checksum is that of one.
  * --one-cpu keeps to the CPU it is on: workloads of several processes or threads then run as on a machine with one;
  * --cpus N keeps to N.
+ * --clocks FILE watches the guest's time until FILE exists (clocks.c).
  * --nothing and --big are what the workloads "exec" and "bigstart" execute.
  */
 #include <inttypes.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <termios.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "port.h"
+#include "harness.h"
 #include "workload.h"
 
 static const struct workload table[] = {
 #define W(name, group, what) {#name, #group, what, wl_##name},
 #include "table.def"
 };
-
-static uint64_t now_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t children_ns(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_CHILDREN, &u);
-	return ((uint64_t)u.ru_utime.tv_sec + (uint64_t)u.ru_stime.tv_sec) * 1000000000u +
-	       ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000u;
-}
-
-/* n CPUs: the present one and the next that are allowed. false: there are not so many. */
-static bool stay_on_cpus(unsigned n)
-{
-	int cpu = sched_getcpu();
-	cpu_set_t may, set;
-
-	CPU_ZERO(&set);
-	if (sched_getaffinity(0, sizeof(may), &may))
-		return false;
-	for (int i = 0; i < CPU_SETSIZE && n; i++) {
-		int k = ((cpu < 0 ? 0 : cpu) + i) % CPU_SETSIZE;
-
-		if (CPU_ISSET(k, &may)) {
-			CPU_SET(k, &set);
-			n--;
-		}
-	}
-	return !n && !sched_setaffinity(0, sizeof(set), &set);
-}
-
-enum mark_way { MARK_NOT, MARK_OUTPUT, MARK_PORT_E9 };
-
-static void mark(enum mark_way way, const char *line)
-{
-	if (way == MARK_PORT_E9) {
-		port_say(line);
-		return;
-	}
-	if (way == MARK_NOT || line[0] == '\n')
-		return;
-	fputs(line, stdout);
-	fflush(stdout);
-	if (isatty(STDOUT_FILENO))
-		tcdrain(STDOUT_FILENO); /* what waits in a buffer is not on the host's clock */
-}
-
-/* In the kernel, by its accounting; children's too. */
-static uint64_t system_ns(void)
-{
-	struct rusage u, c;
-
-	getrusage(RUSAGE_SELF, &u);
-	getrusage(RUSAGE_CHILDREN, &c);
-	return (uint64_t)(u.ru_stime.tv_sec + c.ru_stime.tv_sec) * 1000000000u +
-	       (uint64_t)(u.ru_stime.tv_usec + c.ru_stime.tv_usec) * 1000u;
-}
-
-/* CPU time, children's too. */
-static uint64_t spent_ns(void)
-{
-	return now_ns(CLOCK_PROCESS_CPUTIME_ID) + children_ns();
-}
-
-static void go_on(uint64_t since_ns, double percent)
-{
-	uint64_t now = spent_ns(), until = now + (uint64_t)((double)(now - since_ns) * percent / 100);
-
-	while (spent_ns() < until)
-		;
-}
 
 int main(int argc, char **argv)
 {
@@ -128,7 +46,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--mark"))
 			way = MARK_OUTPUT;
 		else if (!strcmp(argv[i], "--port"))
-			way = port_open() ? MARK_PORT_E9 : MARK_OUTPUT;
+			way = mark_by_port();
 		else if (!strcmp(argv[i], "--slower") && i + 1 < argc)
 			slower = strtod(argv[++i], NULL);
 		else if (!strcmp(argv[i], "--one-cpu"))
@@ -137,6 +55,8 @@ int main(int argc, char **argv)
 			stays = stay_on_cpus((unsigned)strtoul(argv[++i], NULL, 10));
 		else if (!strcmp(argv[i], "--nothing"))
 			return 7;
+		else if (!strcmp(argv[i], "--clocks") && i + 1 < argc)
+			return wl_clocks(argv[i + 1]);
 		else if (!strcmp(argv[i], "--big"))
 			return (int)(wl_big_program() & 127);
 		else if (!strcmp(argv[i], "--repeat") && i + 1 < argc)
@@ -166,18 +86,18 @@ int main(int argc, char **argv)
 	}
 	snprintf(line, sizeof(line), "@start %s %lu\n", w->name, scale);
 	mark(way, line);
-	wall = now_ns(CLOCK_MONOTONIC);
-	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	wall = wall_ns();
+	cpu = cpu_ns();
 	children = children_ns();
 	sys = system_ns();
 	for (unsigned long n = 0; n < repeat; n++)
 		sum = w->run(scale);
 	if (slower > 0)
 		go_on(cpu + children, slower);
-	cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	cpu = cpu_ns() - cpu;
 	children = children_ns() - children;
 	sys = system_ns() - sys;
-	wall = now_ns(CLOCK_MONOTONIC) - wall;
+	wall = wall_ns() - wall;
 	mark(way, "\n");
 	snprintf(line, sizeof(line), "@stop %s %016" PRIx64 "\n", w->name, sum);
 	mark(way, line);

@@ -21,6 +21,9 @@ struct workload {
 /* What "workloads --big" runs, for bigstart. */
 uint32_t wl_big_program(void);
 
+/* What "workloads --clocks FILE" does: clocks.c. Its exit status. */
+int wl_clocks(const char *until);
+
 /* One byte n times there and back through two pipes; place, unless NULL, is called first in this process (side 0) and in the
  * other one (side 1). */
 uint64_t wl_hops(uint64_t n, void (*place)(const void *arg, unsigned side), const void *arg);

@@ -140,6 +140,19 @@ for path in bt interp; do
 	check "$path: stop --force" eval 'is 0 stop $m --force && gone $pid 0'
 done
 
+# ---- Debian's own button driver ----
+# Busy, with a shell loop and two vCPUs: everything is told to end, the machine powers off by ACPI.
+for arch in amd64 i386; do
+	[ -s "$GUEST/$arch/initrd" ] || { skip "$arch: power button: no guest files"; continue; }
+	m=debian-$arch
+	start $m --path bt --cpus 2 --memory 256M --kernel "$GUEST/$arch/vmlinuz" --initrd "$GUEST/$arch/initrd" --serial stdio \
+		--append "console=ttyS0 quiet panic=-1 steelyard.exec=while+true;do+true;done" || continue
+	wait_line "$work/$m.out" 'STEELYARD GUEST'
+	check "$arch: no driver failed to load" eval '! grep -q "FAILED module" "$work/$m.out"'
+	check "$arch: vm stop: the guest powers itself off" eval 'is 0 stop $m --timeout 50 && gone $pid 0'
+	check "$arch: by its button" eval 'grep -q "STEELYARD BUTTON" "$work/$m.out" && grep -q "reboot: Power down" "$work/$m.out"'
+done
+
 # ---- clients ----
 start c --path bt --memory 64M --flat "$work/loop@0x7c00" --serial none
 sock=$sockets/c.sock

@@ -4,6 +4,7 @@
  *   api     speaks version 11
  *   vm      has no memory for a machine
  *   hang    KVM_RUN spins and takes no signal
+ *   stall   each second KVM_RUN of a process spins and takes no signal, the others until a signal comes
  *   N       KVM_RUN returns at once with exit reason N, its registers zero
  */
 #include <errno.h>
@@ -15,15 +16,18 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RUN_BYTES 12288
 
-static int fake_run(int fd, const char *how)
+static int fake_run(int fd, const char *how, unsigned calls)
 {
 	struct kvm_run *run;
 	sigset_t all;
 
+	if (!strcmp(how, "stall") && !(calls & 1))
+		how = "hang";
 	if (!strcmp(how, "hang")) {
 		sigfillset(&all);
 		sigprocmask(SIG_BLOCK, &all, NULL);
@@ -37,6 +41,14 @@ static int fake_run(int fd, const char *how)
 		errno = EINTR;
 		munmap(run, RUN_BYTES);
 		return -1;
+	}
+	while (!strcmp(how, "stall")) {
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		if (*(volatile __u8 *)&run->immediate_exit) {
+			errno = EINTR;
+			munmap(run, RUN_BYTES);
+			return -1;
+		}
 	}
 	run->exit_reason = (unsigned)atoi(how);
 	munmap(run, RUN_BYTES);
@@ -54,6 +66,7 @@ static int fake_vcpu(void)
 
 int ioctl(int fd, unsigned long request, ...)
 {
+	static unsigned calls;
 	const char *how = getenv("FAKEKVM");
 	va_list ap;
 	void *arg;
@@ -74,7 +87,7 @@ int ioctl(int fd, unsigned long request, ...)
 	case KVM_CREATE_VCPU:
 		return fake_vcpu();
 	case KVM_RUN:
-		return fake_run(fd, how);
+		return fake_run(fd, how, ++calls);
 	case KVM_SET_MSRS:
 		return 1;
 	case KVM_GET_SREGS:

@@ -107,6 +107,12 @@ else
 	fi
 	fake hang
 	says "the same, everything asked for" '^verdict +unusable .*unusable'
+	# Stalls in one test after the other, one kind as the other: the time does not stretch, and nothing is left out in silence
+	fake stall --quick
+	says "stalls in several tests: an answer" '^verdict +unusable '
+	check "stalls in several tests: what had no time says so ($(grep -c 'no time left' "$work/out") of them; $(sed -n 's/^measured .* in \(.*s\), .*/\1/p' "$work/out"))" \
+		grep -q 'not measured: no time left' "$work/out"
+	check "stalls in several tests: nothing late without a word" sh -c "! grep -q 'more were not tried' $work/out"
 	# unknown, port, debug, hlt, MMIO, shutdown, entry failure, internal error, one that there is not
 	for reason in 0 2 4 5 6 8 9 17 99; do
 		fake $reason --quick

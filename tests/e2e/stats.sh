@@ -23,5 +23,23 @@ for path in interp bt; do
 	check "$path: --stats keeps the status" [ $? -eq 43 ]
 	check "$path: --stats counts the same" grep -q '^ *1001  port writes$' "$work/err"
 	check "$path: --stats names path and memory" grep -q "^path $path, 1 vCPU, 64M of memory$" "$work/err"
+	check "$path: --stats says why this path, and what the probe knows" \
+		sh -c "grep -q '^path $path because: asked for$' $work/err && grep -q '^KVM of this host: .*(vendor: ' $work/err"
+	stats --path $path --json
+	check "$path: --json says why this path" grep -q '"path_why":"asked for"' "$work/err"
 done
+# The probe's verdict goes with every result: what this boot has measured, else that it has not been measured
+stats --json
+check "auto: --json says why it chose" grep -qE '"path":"(bt|interp|kvm)","path_why":"[^"]{10,}"' "$work/err"
+check "auto: the probe's summary" grep -qE '"probe":\{"level":"[a-z ]+","vendor":"[A-Za-z-]+".*"modes":\{.*"fails":\[.*"auto":\{"path":"(bt|kvm)","why":"' "$work/err"
+if { : <>/dev/kvm; } 2>/dev/null && timeout -k 5 60 "$STEELYARD" probe --json >"$work/probe" </dev/null && grep -q '"complete": true' "$work/probe"; then
+	stats --path bt --json
+	for key in level vendor reason measured_at; do
+		sed -n "/^  \"summary\": {/,/^  }/s/^    \"$key\": \(.*\),$/\1/p" "$work/probe" >"$work/said"
+		check "measured before, run --json records the same $key: $(cut -c1-60 "$work/said")" \
+			sh -c "[ -s $work/said ] && grep -qF \"\\\"$key\\\":\$(cat $work/said)\" $work/err"
+	done
+else
+	skip "a measured verdict in run --json: no KVM here, or the host too busy to measure it"
+fi
 finish

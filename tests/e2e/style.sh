@@ -32,6 +32,11 @@ for d in acpi_pm debugport i8042 outbuf pciconf pic8259 pit8254 port92 rtc uart1
 	done
 done | none "a device includes bus, irq, clock, chardev, mem, status, outbuf and its own header only"
 
+includes engine/pci/*.[ch] | while read -r file header; do
+	case " engine/bus.h engine/irq.h engine/mem.h engine/status.h " in *" $header "*) continue ;; esac
+	case $header in engine/pci/*) ;; *) echo "$file includes $header" ;; esac
+done | none "PCI includes bus, irq, mem, status and its own headers only"
+
 # arrows NAME FROM TO...: the files of FROM include nothing but headers under TO
 arrows() {
 	local name=$1 from=$2 file header ok to
@@ -73,7 +78,7 @@ if nm "$STEELYARD" 2>/dev/null | grep -q '__[at]san_init\|__ubsan_handle'; then
 elif [ ! -d "$objects/engine" ]; then
 	skip "no mutable globals: no objects beside $STEELYARD"
 else
-	for c in engine/*.c engine/main/*.c translator/*.c fastpath/*.c; do
+	for c in engine/*.c engine/*/*.c translator/*.c fastpath/*.c; do
 		o=$objects/${c%.c}.o
 		[ -s "$o" ] || continue
 		nm -f sysv "$o" | tr -d ' ' | awk -F'|' -v f="$c" -v allowed=" $allowed " '
@@ -84,6 +89,17 @@ else
 			}'
 	done | none "no mutable globals or function statics but: $allowed"
 fi
+
+# ---- what a failing KVM is tested with ----
+header=$(printf '#include <linux/kvm.h>\n' | gcc -E -dM -x c - 2>/dev/null)
+cat fastpath/kvm_*.[ch] | sed 's,/\*.*\*/,,' | grep -oE '\bKVM_[A-Z0-9_]+' | sort -u | while read -r n; do
+	grep -qE "^#define $n _IO" <<<"$header" || continue
+	grep -qE "\b$n\b.*(ioctl|case|,)|ioctl.*\b$n\b" fastpath/kvm_*.[ch] || continue
+	grep -qF "{$n, \"$n\"," tests/unit/test_kvm.c || echo "$n"
+done | none "every request that fastpath/kvm_*.c makes of KVM has its row in tests/unit/test_kvm.c"
+reasons=$(sed -n 's/^#define EXIT_REASONS \([0-9]*\) .*/\1/p' tests/unit/test_kvm.c)
+sed -n 's/^#define \(KVM_EXIT_[A-Z0-9_]*\) *\([0-9][0-9]*\)$/\2 \1/p' <<<"$header" | awk -v n="$reasons" '$1 >= n { print $2 ": " $1 }
+	END { if (!NR) print "no exit reasons in <linux/kvm.h>" }' | none "every exit reason of <linux/kvm.h> is below $reasons, and tried"
 
 # ---- pages ----
 # The first column of the tables under a heading of README.md, without the quotes.

@@ -180,9 +180,11 @@ static uint64_t device_page(const struct machine *m, const struct vcpu *v, unsig
 	const struct bus *b = &m->vm->mmio;
 	uint64_t lapic = lapic_mmio_gpa(v->lapic);
 
-	which %= b->nranges + 1;
+	which %= b->nranges + 2;
 	if (which < b->nranges)
 		return b->range[which].base;
+	if (which > b->nranges)
+		return BOARD_ECAM_GPA;
 	return lapic == UINT64_MAX ? BOARD_LAPIC_GPA : lapic;
 }
 

@@ -6,6 +6,8 @@
 # "N passed, M failed, K skipped" last. A guest whose only status is 1 also has to print "pass": a failure of the host is 1 too.
 # With ROWS=FOLDER in the environment, FOLDER/guest.PATH.NAME tells which rows of the instruction tables each guest executed
 # (not on kvm, and bt translates at once then).
+# For hosts that are themselves emulated: SLOW=N waits N times as long, KNOWN="FILE..." have lines as qemu.txt, and a guest of
+# those that fails at that very case has done what it can there. KVM_ARGS: more arguments for kvm.
 # A status of 128 and more is a signal, that is, a crash of the host process: never accepted. A guest that a garbage program
 # has brought to the debug exit with some other value shows an odd status below 128: accepted where 3 is.
 steelyard=$1
@@ -30,11 +32,28 @@ accepted() { # status list
 
 # A KVM without VT-x or AMD-V is used all the same, but not for what it is known to get wrong (kvm.txt).
 native_kvm() { grep -qwE 'vmx|svm' /proc/cpuinfo && { [ -d /sys/module/kvm_intel ] || [ -d /sys/module/kvm_amd ]; }; }
-kvm_lacks() { native_kvm || sed -n "s/^$1  *//p" "$here/kvm.txt"; }
+kvm_lacks() {
+	sed -n "s/^$1  *skip  *//p" ${KNOWN:-/dev/null}
+	native_kvm || sed -n "s/^$1  *//p" "$here/kvm.txt"
+}
 
 # The guests say the same on COM1 and on port 0xe9, whose bytes wait for each other's line: in one stream they could mix.
 said() {
 	{ printf '%s\n' "$out"; cat "$log.debugcon"; echo; } | tr -cd '\11\12\40-\176' | tail -n 5 | sed 's/^/     /'
+}
+
+# Did the guest stop at the case that KNOWN has for it?
+known_case() {
+	for k in $(sed -n "s/^$1  *case \([0-9A-F]*H*\)  .*/\1/p" ${KNOWN:-/dev/null}); do
+		case $k in
+		*H) n=$((0x${k%H})) ;;
+		*) n=$k ;;
+		esac
+		said | grep -q "FAIL case $(printf %08x "$n")" || continue
+		known=$(sed -n "s/^$1  *\(case $k  .*\)/\1/p" $KNOWN)
+		return 0
+	done
+	return 1
 }
 
 run_one() { # name cpus timeout statuses path what
@@ -64,11 +83,19 @@ run_one() { # name cpus timeout statuses path what
 	esac
 	name=$1 cpus=$2 limit=$3 statuses=$4 label=$5 what=$6
 	shift 6
+	case ,$statuses, in
+	*,124,*) ;;
+	*) limit=$((limit * ${SLOW:-1})) ;;
+	esac
+	[ "$label" != kvm ] || set -- "$@" ${KVM_ARGS:-}
 	out=$(timeout -k 5 $((limit + 30)) "$steelyard" run --path "${label%%:*}" "$@" --cpus "$cpus" --memory 64M --multiboot "$image" \
 		--debug-exit 0xf4 --no-reboot --serial stdio --debugcon "file:$log.debugcon" --timeout "$limit" $trust \
 		${ROWS:+--insn-rows "$ROWS/guest.${label%%:*}.$name"} </dev/null 2>&1)
 	status=$?
-	if [ "$statuses" = 1 ] && ! said | grep -q "pass\$"; then
+	if known_case "$name"; then
+		echo "ok   $name $label, to where this host itself is wrong: $known"
+		passed=$((passed + 1))
+	elif [ "$statuses" = 1 ] && ! said | grep -q "pass\$"; then
 		echo "FAIL $name $label: status $status without \"pass\" ($what)"
 		said
 		failed=$((failed + 1))

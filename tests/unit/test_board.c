@@ -130,12 +130,15 @@ static void test_ports(struct tally *t)
 	EQ(vm_pio_read(vm->vcpu[0], 0x5000, 4) & 0xffffffffu, 0xffffffffu);
 	vm_pio_write(vm->vcpu[0], 0xcf8, 4, 0x80000000u);
 	EQ(vm_pio_read(vm->vcpu[0], 0xcf8, 4) & 0xffffffffu, 0x80000000u);
+	EQ(vm_pio_read(vm->vcpu[0], 0xcfc, 4) & 0xffffffffu, 0x29c08086u);
+	EQ(vm_mmio_read(vm->vcpu[0], BOARD_ECAM_GPA + 2, 2), 0x29c0u);
+	vm_pio_write(vm->vcpu[0], 0xcf8, 4, 0x8000f800u);
 	EQ(vm_pio_read(vm->vcpu[0], 0xcfc, 4) & 0xffffffffu, 0xffffffffu);
 	out(vm, 0x70, 0x34);
 	EQ(in(vm, 0x71), ((64 - 16) << 20) >> 16 & 0xff);
 	EQ(in(vm, 0x92) & 2, 2);
 	EQ(in(vm, 0x64) & 1, 0);
-	EQ(in(vm, 0x4d1), 0x02);
+	EQ(in(vm, 0x4d1), 0x0e); /* the SCI and the two inputs of PCI */
 	EQ(vm_pio_read(vm->vcpu[0], BOARD_PM1A_CNT_PORT, 2), 0);
 	out(vm, BOARD_SMI_PORT, BOARD_ACPI_ENABLE);
 	EQ(vm_pio_read(vm->vcpu[0], BOARD_PM1A_CNT_PORT, 2), 1);

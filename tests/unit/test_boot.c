@@ -17,6 +17,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "engine/board_map.h"
 #include "engine/boot.h"
 #include "engine/cpuid.h"
 #include "engine/loader.h"
@@ -405,7 +406,7 @@ static void test_linux(void)
 	OK(get32(bp + 0x218) == 64 * MIB - 8192 && get32(bp + 0x21c) == sizeof(initrd));
 	OK(memcmp(mem_ram(&vm->mem, get32(bp + 0x218), sizeof(initrd)), initrd, sizeof(initrd)) == 0);
 	OK(strcmp(mem_ram(&vm->mem, get32(bp + 0x228), 64), "console=ttyS0 quiet") == 0);
-	OK(bp[0x1e8] == 4 && get64(bp + 0x2d0 + 60 + 8) == 63 * MIB && !(bp[0x211] & 2));
+	OK(bp[0x1e8] == 5 && get64(bp + 0x2d0 + 60 + 8) == 63 * MIB && !(bp[0x211] & 2));
 	OK(get64(bp + 0x70) == LOW_RSDP);
 
 	/* what does not fit */
@@ -444,7 +445,7 @@ static void test_elf(void)
 		OK(boot(vm, &e) == ST_OK);
 		OK(is_flat32(vm->vcpu[0], 0x200002));
 		info = mem_ram(&vm->mem, vm->vcpu[0]->regs.gpr[R_BX], 56);
-		OK(info && get32(info) == 0x336ec578 && get64(info + 32) == LOW_RSDP && get32(info + 48) == 4);
+		OK(info && get32(info) == 0x336ec578 && get64(info + 32) == LOW_RSDP && get32(info + 48) == 5);
 		OK(strcmp(mem_ram(&vm->mem, get64(info + 24), 6), "hello") == 0);
 	}
 	n = make_elf(elf, true, 0x200000, false);
@@ -492,7 +493,7 @@ static void test_multiboot(void)
 	OK(strcmp(mem_ram(&vm->mem, get32(mods + 8), 64), module) == 0);
 	OK(strstr(mem_ram(&vm->mem, get32(info + 16), 128), " opts") != NULL);
 	OK(strcmp(mem_ram(&vm->mem, get32(info + 64), 16), "Steelyard") == 0);
-	OK(get32(info + 8) == 63 * 1024 && get32(info + 44) == 4 * 24);
+	OK(get32(info + 8) == 63 * 1024 && get32(info + 44) == 5 * 24);
 
 	vm->cfg.nmodules = 0;
 	put_multiboot_header(flat + 16, 0x10003);
@@ -670,6 +671,7 @@ static void test_acpi(void)
 		fadt = table(vm, get64(xsdt + 36), "FACP");
 		madt = table(vm, get64(xsdt + 44), "APIC");
 		table(vm, get32(fadt + 40), "DSDT");
+		OK(get64(table(vm, get64(xsdt + 52), "MCFG") + 44) == BOARD_ECAM_GPA);
 		OK(get32(fadt + 36) % 64 == 0 && memcmp(mem_ram(&vm->mem, get32(fadt + 36), 64), "FACS", 4) == 0);
 		OK(get32(madt + 4) == 36 + 8 + 8 * ncpus + 12 + 20 + 6);
 		machine_free(vm);

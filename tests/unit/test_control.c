@@ -309,6 +309,42 @@ static void test_time(void)
 	control_conn_close(&a);
 }
 
+/* Takes no kick until it is told to. */
+static void deaf_guest(struct vcpu *v, struct exit *x)
+{
+	struct fake *f = fake_of(v);
+
+	atomic_fetch_add(&f->inside, 1);
+	while (!atomic_load(&f->stops))
+		pause_ms(1);
+	count_guest(v, x);
+}
+
+/* A vCPU that does not leave guest code: the pause fails with its name, the guest goes on, the next pause works. */
+static void test_stalled(void)
+{
+	struct control_conn a;
+	struct rig r;
+
+	rig_make(&r, "stalled", 1);
+	r.fake.guest = deaf_guest;
+	r.vm->cfg.stall_ms = 100;
+	rig_run(&r);
+	connect_to(&r, &a);
+	CHECK(try(&a, CV_SUBSCRIBE, NULL) == CONTROL_EXIT_OK);
+	while (!atomic_load(&r.fake.inside))
+		pause_ms(1);
+	CHECK(try(&a, CV_PAUSE, NULL) == CONTROL_EXIT_FAILED && strstr(a.text, "vCPU 0 has not left guest code on interp"));
+	CHECK(state_is(&a, CONTROL_STATE_RUNNING));
+	control_on_stall(r.control, r.vm, 0, "a vCPU waits");
+	CHECK(event_is(&a, CE_STALLED)); /* and none of a pause came before */
+	atomic_store(&r.fake.stops, 1);
+	CHECK(try(&a, CV_PAUSE, NULL) == CONTROL_EXIT_OK && event_is(&a, CE_PAUSED));
+	CHECK(try(&a, CV_RESUME, NULL) == CONTROL_EXIT_OK && event_is(&a, CE_RESUMED));
+	rig_end(&r, false);
+	control_conn_close(&a);
+}
+
 /* ---- clients that misbehave ---- */
 
 static int raw_connect(struct rig *r)
@@ -577,6 +613,7 @@ int main(void)
 	}
 	test_verbs();
 	test_time();
+	test_stalled();
 	test_clients();
 	test_storm();
 	CHECK(rmdir(folder) == 0); /* nothing was left behind */

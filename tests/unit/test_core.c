@@ -342,16 +342,16 @@ static void test_two_machines(void)
 	uint64_t t0, t1;
 	pthread_t ta, tb;
 	int64_t tsc0, tsc1;
+	struct error e;
 	void *ra, *rb;
 
 	CHECK(pthread_create(&ta, NULL, run_in_thread, a) == 0 && pthread_create(&tb, NULL, run_in_thread, b) == 0);
 	pause_ms(20);
-	vm_pause(a);
+	CHECK(vm_pause(a, &e) == ST_OK);
 	vm_resume(a);
 	t0 = clock_ns(&a->clock);
 	tsc0 = (int64_t)__builtin_ia32_rdtsc() + a->vcpu[0]->regs.tsc_offset;
-	vm_pause(a);
-	vm_pause(a);
+	CHECK(vm_pause(a, &e) == ST_OK && vm_pause(a, NULL) == ST_OK);
 	t1 = clock_ns(&a->clock);
 	CHECK(!a->vcpu[0]->in_guest && t1 > t0);
 	pause_ms(50);
@@ -364,13 +364,111 @@ static void test_two_machines(void)
 	/* The pause is in neither: between the two readings the counter went no further than the clock around them. */
 	CHECK(tsc1 > tsc0 && clock_tsc_to_ns(&a->clock, (uint64_t)(tsc1 - tsc0)) < t1 - t0 + 1000000);
 	CHECK(a->vcpu[0]->regs.tsc_offset == a->vcpu[1]->regs.tsc_offset);
-	vm_pause(a);
+	CHECK(vm_pause(a, &e) == ST_OK);
 	vm_end(a, VM_STOPPED, 0, "enough");
 	pthread_join(ta, &ra);
 	pthread_join(tb, &rb);
 	CHECK((uintptr_t)ra == VM_STOPPED && (uintptr_t)rb == VM_POWEROFF);
 	vm_destroy(a);
 	vm_destroy(b);
+}
+
+/* Guest code that no kick ends, until somebody says so: a host whose KVM_RUN does not come back. */
+static void guest_deaf(struct vcpu *v, struct exit *x)
+{
+	struct fake *f = fake_of(v);
+
+	atomic_fetch_add(&f->inside, 1);
+	while (!atomic_load(&f->marks))
+		pause_ms(1);
+	atomic_fetch_sub(&f->inside, 1);
+	x->reason = EXIT_KICK;
+}
+
+/* vCPU 0 does not listen, vCPU 1 needs the world stopped. */
+static void guest_one_deaf(struct vcpu *v, struct exit *x)
+{
+	struct fake *f = fake_of(v);
+
+	if (v->id == 0 && !(v->regs.rflags & FL_IF)) {
+		v->regs.rflags |= FL_IF;
+		vm_mmio_write(v, 0xfee000f0u, 4, 0x1ff);
+		vm_mmio_write(v, 0xfee00300u, 4, 0xc4500);
+		vm_mmio_write(v, 0xfee00300u, 4, 0xc4608);
+	}
+	if (v->id == 0) {
+		guest_deaf(v, x);
+		return;
+	}
+	while (!atomic_load(&f->inside))
+		pause_ms(1);
+	vm_stop_others(v);
+	atomic_fetch_add(&f->stops, !atomic_load(&f->inside));
+	vm_resume_others(v);
+	vm_end(v->vm, VM_POWEROFF, 0, NULL);
+	x->reason = EXIT_KICK;
+}
+
+struct stall_log {
+	struct fake *f;
+	unsigned told, vcpu;
+	char text[320];
+};
+
+/* The second time the deaf one hears. */
+static void on_stall(void *ctx, struct vm *vm, unsigned vcpu, const char *text)
+{
+	struct stall_log *log = ctx;
+
+	(void)vm;
+	log->vcpu = vcpu;
+	snprintf(log->text, sizeof(log->text), "%s", text);
+	if (++log->told == 2)
+		atomic_store(&log->f->marks, 1);
+}
+
+/* Nobody aborts because a vCPU does not come: a pause fails and the guest goes on, one that needs the world stopped waits and
+ * tells, an end is a failure that names the vCPU. */
+static void test_stalled(void)
+{
+	struct stall_log log = {0};
+	struct error e = {0};
+	struct fake f;
+	pthread_t t;
+	struct vm *vm = machine(1, &f, guest_deaf);
+	uint64_t before;
+	void *r;
+
+	vm->cfg.stall_ms = 150;
+	CHECK(pthread_create(&t, NULL, run_in_thread, vm) == 0);
+	while (!atomic_load(&f.inside))
+		pause_ms(1);
+	CHECK(vm_pause(vm, &e) == ST_BUSY && strstr(e.msg, "vCPU 0") && strstr(e.msg, "on fake for 0.1 s"));
+	before = clock_ns(&vm->clock);
+	pause_ms(20);
+	CHECK(clock_ns(&vm->clock) > before); /* not paused */
+	atomic_store(&f.marks, 1);
+	CHECK(vm_pause(vm, &e) == ST_OK && !atomic_load(&f.inside));
+	vm_resume(vm);
+	atomic_store(&f.marks, 0);
+	while (!atomic_load(&f.inside))
+		pause_ms(1);
+	vm_end(vm, VM_STOPPED, 0, "enough");
+	pthread_join(t, &r);
+	CHECK((uintptr_t)r == VM_FAILED && vm->lost && strstr(vm->end_text, "vCPU 0") && strstr(vm->end_text, "fake"));
+	/* here the process would end; had it lived on, the vCPU would find nothing missing */
+	atomic_store(&f.marks, 1);
+	vm_destroy(vm);
+
+	vm = machine(2, &f, guest_one_deaf);
+	vm->cfg.stall_ms = 100;
+	vm->cfg.on_stall = on_stall;
+	vm->cfg.on_stall_ctx = &log;
+	log.f = &f;
+	CHECK(vm_run(vm) == VM_POWEROFF && !vm->lost);
+	CHECK(log.told == 2 && log.vcpu == 0 && strstr(log.text, "vCPU 0") && strstr(log.text, "0.2 s"));
+	CHECK(atomic_load(&f.stops) == 1);
+	vm_destroy(vm);
 }
 
 static void test_bad_config(void)
@@ -441,6 +539,7 @@ int main(void)
 	test_outcomes();
 	test_sleep_and_messages();
 	test_two_machines();
+	test_stalled();
 	test_bad_config();
 	test_any_access();
 	return fake_end();

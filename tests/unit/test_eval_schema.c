@@ -33,7 +33,7 @@ static json_t *value_of(const struct schema_field *f)
 		return json_pack("[s]", f->words[0]);
 	case SCHEMA_STRINGS:
 		return json_pack("[s]", "text");
-	case SCHEMA_UINTS:
+	case SCHEMA_REALS:
 		return json_pack("[i]", 7);
 	case SCHEMA_OBJECT:
 		return object_of(f->sub);

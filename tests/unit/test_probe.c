@@ -121,7 +121,6 @@ static void test_vendor(void)
 
 	for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
 		struct host_facts f = a_host();
-		const char *why;
 
 		f.vmx = row[i].vmx;
 		f.svm = row[i].svm;
@@ -136,8 +135,10 @@ static void test_vendor(void)
 		CHECK(v.auto_ok == (row[i].want == PROBE_VTX || row[i].want == PROBE_AMDV));
 		CHECK(!v.auto_ok == (probe_facts_against_kvm(&f) != NULL));
 		if (!v.auto_ok) {
-			CHECK(!strcmp(probe_choose(&f, &why), "bt"));
-			CHECK(!strcmp(why, v.auto_why));
+			struct probe_verdict chosen;
+
+			CHECK(!strcmp(probe_choose(&f, &chosen), "bt"));
+			CHECK(!strcmp(chosen.auto_why, v.auto_why));
 		}
 	}
 }
@@ -372,6 +373,69 @@ static void test_json(void)
 	free(text);
 }
 
+static const char *text_in(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "(none)";
+}
+
+static bool in_list(const json_t *list, const char *word)
+{
+	size_t i;
+	json_t *w;
+
+	json_array_foreach(list, i, w)
+		if (!strcmp(json_string_value(w), word))
+			return true;
+	return false;
+}
+
+/* What results record: each mode's level, each failed item, what was too late, and the reason of `auto`. */
+static void test_summary(void)
+{
+	struct host_facts f = a_host();
+	struct probe_verdict v;
+	json_t *j, *modes;
+
+	mixed(&v);
+	v.item[PROBE_ITEM_CX16].outcome = PROBE_UNTRIED;
+	probe_judge(&f, &v);
+	j = probe_summary(&f, &v);
+	modes = json_object_get(j, "modes");
+	CHECK(!strcmp(text_in(j, "level"), "partial") && !strcmp(text_in(j, "vendor"), "VT-x"));
+	CHECK(!strcmp(text_in(j, "module"), "kvm_intel") && !strcmp(text_in(j, "access"), "opens"));
+	CHECK(!strcmp(text_in(j, "reason"), v.reason) && json_is_true(json_object_get(j, "quick")));
+	CHECK(json_integer_value(json_object_get(j, "measured_at")) == v.measured_at);
+	CHECK(json_object_size(modes) == PROBE_MODES);
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		CHECK(!strcmp(text_in(modes, probe_modes[m].name), probe_level_name(v.mode[m].level)));
+	CHECK(!strcmp(text_in(modes, "v86"), "unusable") && !strcmp(text_in(modes, "pae"), "native"));
+	CHECK(json_array_size(json_object_get(j, "fails")) == 1);
+	CHECK(in_list(json_object_get(j, "fails"), "syscall_enters_ring0"));
+	CHECK(in_list(json_object_get(j, "late"), "cmpxchg16b_ring0"));
+	CHECK(!in_list(json_object_get(j, "late"), "trap_flag")); /* not asked for in a quick look */
+	CHECK(!strcmp(text_in(json_object_get(j, "auto"), "path"), "bt"));
+	CHECK(!strcmp(text_in(json_object_get(j, "auto"), "why"), v.auto_why));
+	json_decref(j);
+
+	measured(&v);
+	probe_judge(&f, &v);
+	j = probe_summary(&f, &v);
+	CHECK(!strcmp(text_in(j, "level"), "native") && !strcmp(text_in(json_object_get(j, "auto"), "path"), "kvm"));
+	CHECK(!json_array_size(json_object_get(j, "fails")) && !json_array_size(json_object_get(j, "late")));
+	json_decref(j);
+
+	f.kvm = KVM_NO_PERMISSION;
+	memset(&v, 0, sizeof(v));
+	probe_judge(&f, &v);
+	j = probe_summary(&f, &v);
+	CHECK(json_is_false(json_object_get(j, "measured")) && !strcmp(text_in(j, "access"), "denied"));
+	CHECK(!json_object_size(json_object_get(j, "modes")) && strstr(text_in(j, "reason"), "join its group"));
+	CHECK(!strcmp(text_in(json_object_get(j, "auto"), "path"), "bt"));
+	json_decref(j);
+}
+
 /* ---- cache ---- */
 
 static void write_file(const char *path, const char *text)
@@ -542,12 +606,58 @@ static void test_machinery(void)
 
 	/* a deadline that has passed, and one that passes meanwhile */
 	memset(&v, 0, sizeof(v));
-	CHECK(probe_run_tests(&f, true, t, ARRAY_LEN(t), 0, &v) == 0 && v.item[0].outcome == PROBE_UNTRIED);
+	CHECK(probe_run_tests(&f, true, t, ARRAY_LEN(t), 0, &v) == 0);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++)
+		CHECK(v.item[i].outcome == PROBE_UNTRIED && !strcmp(v.item[i].evidence, "not measured: no time left"));
 	const struct probe_test late[] = {{never_ends, lost, 0, 0, 60000}, {runs_well, lost, 1, 0, 1000}};
 
 	CHECK(probe_run_tests(&f, true, late, ARRAY_LEN(late), probe_now_ns() + 20000000, &v) == 0);
 	CHECK(v.item[0].outcome == PROBE_UNTRIED && strstr(v.item[0].evidence, "time for all of it was up") &&
-	      v.item[1].outcome == PROBE_UNTRIED);
+	      v.item[1].outcome == PROBE_UNTRIED && strstr(v.item[1].evidence, "no time left"));
+
+	/* several that stall one after the other, whatever they do with signals: each is a result, or is told to have had no time;
+	 * what stands before them stays */
+	struct probe_test stalls[12] = {{runs_well, lost, 0, 0, 1000}};
+	unsigned done = 0, no_time = 0, running = 0;
+
+	for (unsigned i = 1; i < ARRAY_LEN(stalls); i++)
+		stalls[i] = (struct probe_test){i % 2 ? never_ends : waits_for_alarm, lost, i, 0, 40};
+	memset(&v, 0, sizeof(v));
+	probe_run_tests(&f, true, stalls, ARRAY_LEN(stalls), probe_now_ns() + 700000000, &v);
+	for (unsigned i = 0; i < ARRAY_LEN(stalls); i++) {
+		CHECK(v.item[i].evidence[0]);
+		running += strstr(v.item[i].evidence, "still running") != NULL;
+		no_time += strstr(v.item[i].evidence, "no time left") != NULL;
+		done += v.item[i].outcome != PROBE_UNTRIED;
+		CHECK(!no_time || v.item[i].outcome == PROBE_UNTRIED); /* in order: none behind the first that came too late */
+	}
+	CHECK(done + running + no_time == ARRAY_LEN(stalls) && running <= 1);
+	CHECK(no_time > 0); /* six of them take 40 ms twice, and more, to be found out: 11 do not fit */
+}
+
+/* A whole quick look that is out of time before it begins: every row that was to be tried says so, the others say nothing. */
+static void test_no_time(void)
+{
+	struct probe_verdict v = {0};
+	struct host_facts f = a_host();
+	unsigned late = 0;
+
+	v.measured = v.quick = true;
+	for (unsigned i = 0; i < PROBE_ITEMS; i++)
+		if (probe_items[i].quick)
+			snprintf(v.item[i].evidence, PROBE_TEXT, "not measured: no time left");
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		snprintf(v.mode[m].evidence, PROBE_TEXT, "not measured: no time left");
+	probe_judge(&f, &v);
+	CHECK(v.level == PROBE_UNKNOWN && !v.auto_ok && !probe_complete(&v));
+	for (unsigned m = 0; m < PROBE_MODES; m++)
+		CHECK(v.mode[m].level == PROBE_UNKNOWN && !strcmp(v.mode[m].reason, "not measured: no time left"));
+	for (unsigned i = 0; i < PROBE_ITEMS; i++)
+		late += probe_item_late(&v, i);
+	json_t *j = probe_summary(&f, &v);
+
+	CHECK(late > 0 && json_array_size(json_object_get(j, "late")) == late);
+	json_decref(j);
 }
 
 /* Whole measurements of a device that is none of KVM's: every row has its reason, nothing is native. */
@@ -557,7 +667,7 @@ static void test_no_device(void)
 	struct probe_verdict v = {0};
 
 	f.kvm_device = "/dev/null";
-	probe_measure(&f, true, &v);
+	probe_measure(&f, true, 1, &v);
 	probe_judge(&f, &v);
 	CHECK(v.measured && v.level == PROBE_UNUSABLE && !v.auto_ok);
 	for (unsigned m = 0; m < PROBE_MODES; m++)
@@ -576,8 +686,10 @@ int main(void)
 	test_judge_late();
 	test_judge_long();
 	test_json();
+	test_summary();
 	test_cache();
 	test_machinery();
+	test_no_time();
 	test_no_device();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed > 0;

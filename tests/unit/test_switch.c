@@ -39,7 +39,7 @@ static uint64_t canonical(uint64_t a)
 
 /* ---- what a host may not hold ---- */
 
-enum holds { HOLD_YMM, HOLD_SSE, HOLD_TSC_AUX, HOLD_PAGING32, HOLD_SHADOW, HOLD_COUNT };
+enum holds { HOLD_YMM, HOLD_SSE, HOLD_TSC_AUX, HOLD_PAGING32, HOLD_SHADOW, HOLD_SYSENTER64, HOLD_COUNT };
 
 static const char *const held[HOLD_COUNT] = {
 	[HOLD_YMM] = "YMM state (XCR0 bit 2)",
@@ -47,6 +47,7 @@ static const char *const held[HOLD_COUNT] = {
 	[HOLD_TSC_AUX] = "TSC_AUX",
 	[HOLD_PAGING32] = "CR0.PG outside long mode",
 	[HOLD_SHADOW] = "an interrupt shadow",
+	[HOLD_SYSENTER64] = "SYSENTER_ESP and SYSENTER_EIP above 4 GiB (AMD has 32 bits there)",
 };
 
 struct bench {
@@ -183,8 +184,8 @@ static void make_state(struct bench *b, enum mode m)
 	g->fmask = (uint32_t)rnd(r);
 	g->kernel_gs_base = canonical(rnd(r));
 	g->sysenter_cs = (uint16_t)rnd(r);
-	g->sysenter_esp = canonical(rnd(r));
-	g->sysenter_eip = canonical(rnd(r));
+	g->sysenter_esp = b->has[HOLD_SYSENTER64] ? canonical(rnd(r)) : (uint32_t)rnd(r);
+	g->sysenter_eip = b->has[HOLD_SYSENTER64] ? canonical(rnd(r)) : (uint32_t)rnd(r);
 	g->tsc_aux = b->has[HOLD_TSC_AUX] ? (uint32_t)rnd(r) : 0;
 	for (unsigned i = 0; i < 8; i++)
 		((uint8_t *)&g->pat)[i] = "\0\1\4\5\6\7"[rnd(r) % 6];
@@ -319,7 +320,7 @@ static bool keeps(struct bench *b, enum holds h)
 		return false;
 	take(b->v, &got);
 	return !memcmp(&want.regs.xcr0, &got.regs.xcr0, 8) && want.regs.cr0 == got.regs.cr0 && want.shadow == got.shadow &&
-	       want.regs.tsc_aux == got.regs.tsc_aux;
+	       want.regs.tsc_aux == got.regs.tsc_aux && want.regs.sysenter_esp == got.regs.sysenter_esp;
 }
 
 /* ---- machines ---- */
@@ -357,6 +358,8 @@ static bool begin(struct bench *b, struct error *e)
 	b->v = vm->vcpu[0];
 	b->v->tid = gettid();
 	for (unsigned p = 0; p < PATH_COUNT; p++) {
+		if (p == PATH_HYBRID) /* bt holds its state */
+			continue;
 		if (vm->paths[p]->available(e) != ST_OK)
 			return false;
 		if (!(vm->paths_begun & 1u << p) && vm_path_begin(vm, (enum path_id)p, e) != ST_OK)

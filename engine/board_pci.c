@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * PCI on the board. The bus gets what no other device claims, ports and memory alike. A message goes to the local APICs
+ * (SDM 3A 10.11), an INTx line to the I/O APIC and to the 8259 pair at once, as the ISA lines do. Devices that interrupt
+ * from a worker ask the I/O thread to drive the line: it is one of its sources.
+ */
+#include "engine/board_pci.h"
+
+#include "engine/board_map.h"
+#include "engine/io.h"
+#include "engine/ioapic.h"
+#include "engine/lapic.h"
+#include "engine/pci/pci_host.h"
+#include "engine/pci/pci_isa.h"
+#include "engine/pic8259.h"
+#include "engine/vm.h"
+
+/* Message address and data (SDM 3A 10.11.1, 10.11.2) */
+#define MSI_ADDRESS_MASK 0xfffffffffff00000ull
+#define MSI_ADDRESS 0xfee00000u
+#define MSI_LOGICAL 0x4u
+#define MSI_LEVEL 0x8000u
+
+static void send_msi(void *ctx, uint64_t address, uint32_t data)
+{
+	struct board_pci *p = ctx;
+
+	if ((address & MSI_ADDRESS_MASK) != MSI_ADDRESS)
+		return;
+	lapic_send(p->vm, (uint8_t)data, (enum apic_delivery)(data >> 8 & 7), address & MSI_LOGICAL,
+		   address >> 12 & 0xff, data & MSI_LEVEL, false);
+}
+
+static void set_line(void *ctx, unsigned n, bool level)
+{
+	struct board_pci *p = ctx;
+	unsigned odd = n % 2;
+
+	ioapic_set_pin(p->ioapic, BOARD_PCI_GSI + n, level);
+	p->pic_count[odd] += level ? 1 : -1u;
+	if (p->pic_count[odd] == level)
+		pic_set_line(p->pic, odd ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN, level);
+}
+
+static uint8_t line_name(unsigned n)
+{
+	return n % 2 ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN;
+}
+
+static void wake(void *ctx)
+{
+	struct board_pci *p = ctx;
+
+	if (p->vm->io)
+		io_wake(p->vm->io);
+}
+
+static void source_prepare(void *ctx, struct pollfd *fd)
+{
+	struct board_pci *p = ctx;
+
+	(void)fd;
+	if (atomic_load(&p->bus.intx_asked))
+		pci_intx_update(&p->bus);
+}
+
+static void source_ready(void *ctx, const struct pollfd *fd)
+{
+	(void)ctx, (void)fd; /* prepare comes next */
+}
+
+enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, struct ioapic *ioapic, struct error *e)
+{
+	const struct pci_bus_config cfg = {
+		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .ctx = p};
+	enum status st;
+	const struct io_source source = {.prepare = source_prepare, .ready = source_ready, .ctx = p};
+
+	p->vm = vm;
+	p->pic = pic;
+	p->ioapic = ioapic;
+	pci_bus_init(&p->bus, &cfg);
+	bus_set_rest(&vm->mmio, &pci_mem_ops, &p->bus);
+	bus_set_rest(&vm->pio, &pci_io_ops, &p->bus);
+	if (vm->io)
+		io_add(vm->io, &source);
+	st = pci_host_add(&p->bus, e);
+	return st == ST_OK && vm->cfg.bios ? pci_isa_add(&p->bus, BOARD_PM_PORT, e) : st;
+}
+
+void board_pci_fini(struct board_pci *p)
+{
+	pci_bus_fini(&p->bus);
+}
+
+void board_pci_reset(struct board_pci *p)
+{
+	pci_reset(&p->bus);
+}
+
+void board_pci_place(struct board_pci *p)
+{
+	static const uint8_t irqs[2] = {BOARD_PCI_IRQ_EVEN, BOARD_PCI_IRQ_ODD};
+	const struct pci_ranges ranges = {
+		.mem_base = BOARD_PCI_MEM_GPA,
+		.mem_end = BOARD_PCI_MEM_GPA + (uint64_t)BOARD_PCI_MEM_BYTES,
+		.io_base = BOARD_PCI_IO_PORT,
+		.io_end = BOARD_PCI_IO_PORT + BOARD_PCI_IO_LEN,
+	};
+
+	pci_host_set_ecam(&p->bus, BOARD_ECAM_GPA);
+	pci_place(&p->bus, &ranges);
+	for (unsigned i = 0; i < ARRAY_LEN(irqs); i++) {
+		uint8_t elcr = (uint8_t)pic_elcr_ops.read(p->pic, irqs[i] / 8, 1);
+
+		pic_elcr_ops.write(p->pic, irqs[i] / 8, 1, elcr | 1u << irqs[i] % 8);
+	}
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Firmware that boots the machine as a PC: SeaBIOS, OVMF, or a file of the user's. Its image is a ROM (engine/load_rom.c); what it
+ * has to know of the machine is in fw_cfg: memory map, processors, ACPI and SMBIOS tables with instructions how to place them, the
+ * VGA BIOS, which serial line to talk on.
+ *
+ * The table loader's instructions (QEMU, "bios-linker-loader"): allocate memory for a file, add its address to a pointer
+ * in another, correct a checksum. They are rows of 128 bytes.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/board.h"
+#include "engine/boot.h"
+#include "engine/board_map.h"
+#include "engine/fwcfg.h"
+#include "engine/loader.h"
+#include "engine/smbios.h"
+#include "engine/vm.h"
+
+static const struct {
+	const char *word, *file, *package;
+} firmwares[] = {
+	{"seabios", "/usr/share/seabios/bios-256k.bin", "seabios"},
+	{"ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"},
+};
+#define VGA_BIOS "/usr/share/seabios/vgabios-isavga.bin"
+#define VGA_BIOS_MAX (128u << 10)
+
+enum status bios_find(const char *name, char *path, size_t bytes, struct error *e)
+{
+	const char *file = name, *package = NULL;
+
+	for (unsigned i = 0; i < ARRAY_LEN(firmwares); i++)
+		if (!strcmp(name, firmwares[i].word)) {
+			file = firmwares[i].file;
+			package = firmwares[i].package;
+		}
+	if (package && access(file, R_OK))
+		return error_set(e, ST_NOT_FOUND, "--bios %s: %s: %s; Debian's package %s has it", name, file,
+				 strerror(errno), package);
+	if ((size_t)snprintf(path, bytes, "%s", file) >= bytes)
+		return error_set(e, ST_INVALID, "--bios: the name has more than %zu characters", bytes - 1);
+	return ST_OK;
+}
+
+/* ---- tables ---- */
+
+#define ACPI_FILE "etc/acpi/tables"
+#define RSDP_FILE "etc/acpi/rsdp"
+
+enum loader_command { LOADER_ALLOCATE = 1, LOADER_POINTER = 2, LOADER_CHECKSUM = 3 };
+enum loader_zone { ZONE_HIGH = 1, ZONE_FSEG = 2 };
+
+struct loader_row {
+	uint32_t command;
+	union {
+		struct {
+			char file[FWCFG_NAME_BYTES];
+			uint32_t align;
+			uint8_t zone;
+		} __attribute__((packed)) allocate;
+		struct {
+			char in[FWCFG_NAME_BYTES], to[FWCFG_NAME_BYTES];
+			uint32_t at;
+			uint8_t bytes;
+		} __attribute__((packed)) pointer;
+		struct {
+			char file[FWCFG_NAME_BYTES];
+			uint32_t at, start, len;
+		} __attribute__((packed)) checksum;
+		uint8_t pad[124];
+	};
+};
+
+struct script {
+	struct loader_row row[ACPI_MAX_FIXES + 8];
+	unsigned n;
+};
+
+static void allocate(struct script *s, const char *file, uint32_t align, enum loader_zone zone)
+{
+	struct loader_row *r = &s->row[s->n++];
+
+	r->command = LOADER_ALLOCATE;
+	strcpy(r->allocate.file, file);
+	r->allocate.align = align;
+	r->allocate.zone = (uint8_t)zone;
+}
+
+static void pointer(struct script *s, const char *in, uint32_t at, uint32_t bytes)
+{
+	struct loader_row *r = &s->row[s->n++];
+
+	r->command = LOADER_POINTER;
+	strcpy(r->pointer.in, in);
+	strcpy(r->pointer.to, ACPI_FILE);
+	r->pointer.at = at;
+	r->pointer.bytes = (uint8_t)bytes;
+}
+
+static void checksum(struct script *s, const char *file, uint32_t at, uint32_t start, uint32_t len)
+{
+	struct loader_row *r = &s->row[s->n++];
+
+	r->command = LOADER_CHECKSUM;
+	strcpy(r->checksum.file, file);
+	r->checksum.at = at;
+	r->checksum.start = start;
+	r->checksum.len = len;
+}
+
+/* Pointers first: a checksum covers them. */
+static void write_script(struct script *s, const struct acpi_image *t)
+{
+	allocate(s, RSDP_FILE, 16, ZONE_FSEG);
+	allocate(s, ACPI_FILE, 64, ZONE_HIGH);
+	for (unsigned i = 0; i < t->nfixes; i++)
+		if (t->fix[i].kind == ACPI_FIX_POINTER)
+			pointer(s, ACPI_FILE, t->fix[i].at, t->fix[i].len);
+	pointer(s, RSDP_FILE, ACPI_RSDP_RSDT, 4);
+	pointer(s, RSDP_FILE, ACPI_RSDP_XSDT, 8);
+	for (unsigned i = 0; i < t->nfixes; i++)
+		if (t->fix[i].kind == ACPI_FIX_CHECKSUM)
+			checksum(s, ACPI_FILE, t->fix[i].at, t->fix[i].start, t->fix[i].len);
+	checksum(s, RSDP_FILE, 8, 0, 20);
+	checksum(s, RSDP_FILE, 32, 0, ACPI_RSDP_BYTES);
+}
+
+static enum status add_acpi(struct vm *vm, struct fwcfg *f, struct error *e)
+{
+	struct {
+		struct acpi_image image;
+		struct script script;
+	} *t = calloc(1, sizeof(*t));
+	enum status st;
+
+	if (!t)
+		return error_set(e, ST_NO_MEMORY, "no host memory for the ACPI tables");
+	acpi_build(vm, &t->image, 0);
+	write_script(&t->script, &t->image);
+	st = fwcfg_add_file(f, ACPI_FILE, t->image.bytes, t->image.used, e);
+	if (st == ST_OK)
+		st = fwcfg_add_file(f, RSDP_FILE, t->image.rsdp, ACPI_RSDP_BYTES, e);
+	if (st == ST_OK)
+		st = fwcfg_add_file(f, "etc/table-loader", t->script.row,
+				    t->script.n * (uint32_t)sizeof(struct loader_row), e);
+	free(t);
+	return st;
+}
+
+static enum status add_smbios(struct vm *vm, struct fwcfg *f, struct error *e)
+{
+	struct smbios *s = malloc(sizeof(*s));
+	enum status st;
+
+	if (!s)
+		return error_set(e, ST_NO_MEMORY, "no host memory for the SMBIOS tables");
+	smbios_build(s, vm->mem.ram_bytes, vm->ncpus, 0);
+	st = fwcfg_add_file(f, "etc/smbios/smbios-tables", s->bytes, s->len, e);
+	if (st == ST_OK)
+		st = fwcfg_add_file(f, "etc/smbios/smbios-anchor", s->anchor, SMBIOS_ANCHOR_BYTES, e);
+	free(s);
+	return st;
+}
+
+/* RAM as it is: what firmware takes of it, it marks itself. */
+static enum status add_e820(struct vm *vm, struct fwcfg *f, struct error *e)
+{
+	struct {
+		uint64_t base, len;
+		uint32_t type;
+	} __attribute__((packed)) map[2];
+	uint64_t gpa, len;
+	unsigned n = 0;
+
+	for (; n < ARRAY_LEN(map) && mem_ram_piece(&vm->mem, n, &gpa, &len); n++) {
+		map[n].base = gpa;
+		map[n].len = len;
+		map[n].type = MAP_RAM;
+	}
+	return fwcfg_add_file(f, "etc/e820", map, n * (uint32_t)sizeof(map[0]), e);
+}
+
+/* Without it the screen stays dark; the serial line does not need it. */
+static enum status add_vga_bios(struct fwcfg *f, struct error *e)
+{
+	struct boot_file file;
+	enum status st;
+
+	if (access(VGA_BIOS, R_OK))
+		return ST_OK;
+	st = boot_file_read(&file, VGA_BIOS, "the VGA BIOS", VGA_BIOS_MAX, e);
+	if (st != ST_OK)
+		return st;
+	st = fwcfg_add_file(f, "vgaroms/vgabios.bin", file.data, (uint32_t)file.size, e);
+	boot_file_free(&file);
+	return st;
+}
+
+static enum status add_numbers(struct vm *vm, struct fwcfg *f, struct error *e)
+{
+	const uint8_t uuid[16] = {0};
+	uint64_t ram = htole64(boot_low_ram_end(vm));
+	uint16_t cpus = htole16((uint16_t)vm->ncpus), com1 = htole16(BOARD_COM1_PORT);
+	enum status st;
+
+	if ((st = fwcfg_add_key(f, FWCFG_UUID, uuid, sizeof(uuid), e)) != ST_OK ||
+	    (st = fwcfg_add_key(f, FWCFG_RAM_SIZE, &ram, sizeof(ram), e)) != ST_OK ||
+	    (st = fwcfg_add_key(f, FWCFG_NB_CPUS, &cpus, sizeof(cpus), e)) != ST_OK ||
+	    (st = fwcfg_add_key(f, FWCFG_MAX_CPUS, &cpus, sizeof(cpus), e)) != ST_OK)
+		return st;
+	return vm->cfg.serial ? fwcfg_add_file(f, "etc/sercon-port", &com1, sizeof(com1), e) : ST_OK;
+}
+
+enum status load_bios(struct vm *vm, struct error *e)
+{
+	struct fwcfg *f = board_fwcfg(vm);
+	enum status st;
+
+	if ((st = add_numbers(vm, f, e)) != ST_OK || (st = add_e820(vm, f, e)) != ST_OK ||
+	    (st = add_acpi(vm, f, e)) != ST_OK || (st = add_smbios(vm, f, e)) != ST_OK ||
+	    (st = add_vga_bios(f, e)) != ST_OK)
+		return st;
+	return load_rom(vm, e);
+}
