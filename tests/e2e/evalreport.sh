@@ -30,6 +30,16 @@ cp -r "$example" "$work/b"
 check "--no-files leaves the folder alone" [ "$(ls "$work/b")" = results.jsonl ]
 check "--html and --csv say where" [ -s "$work/page.html" -a -s "$work/csv/boots.csv" ]
 
+# a sealed folder stays sealed; one that is not what its seal says does not become so
+mkdir "$work/s" && cp "$example/results.jsonl" "$work/s" && (cd "$work/s" && sha256sum results.jsonl >SHA256SUMS)
+"$STEELYARD" eval report "$work/s" --quiet 2>"$work/err"
+says "the report is under the folder's seal" ' report.html$' "$work/s/SHA256SUMS"
+check "which holds" sh -c "cd '$work/s' && sha256sum --quiet -c SHA256SUMS >/dev/null"
+sed -i 's/"cpu_ns":7/"cpu_ns":8/' "$work/s/results.jsonl"
+"$STEELYARD" eval report "$work/s" --quiet 2>"$work/err"
+says "changed results are told" 'SHA256SUMS stays as it is' "$work/err"
+check "and their seal is broken for everyone" sh -c "! (cd '$work/s' && sha256sum --quiet -c SHA256SUMS >/dev/null 2>&1)"
+
 # what is wrong with a folder
 head -c 20000 "$example/results.jsonl" >"$work/b/results.jsonl"
 "$STEELYARD" eval report "$work/b" >"$work/out" 2>"$work/err"
