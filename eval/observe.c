@@ -164,8 +164,10 @@ static void take_time(struct watch *w, struct observed_run *r, const struct stam
 	const struct stamp *start = &w->start;
 	unsigned repeat = w->o->repeat;
 
+	/* A native workload may leave all work to its children, whose time is added later (take_result). */
 	r->timed = start->exact == stop->exact && (stop->exact || stop->arrival != start->arrival) &&
-		   stop->wall_ns >= start->wall_ns + repeat && stop->cpu_ns >= start->cpu_ns + repeat;
+		   stop->wall_ns >= start->wall_ns + repeat &&
+		   stop->cpu_ns >= start->cpu_ns + (w->o->native ? 0 : repeat);
 	if (!r->timed)
 		return;
 	r->wall_ns = (stop->wall_ns - start->wall_ns) / repeat;
@@ -212,8 +214,10 @@ static void take_result(struct watch *w, const char *line)
 	if (!r)
 		return;
 	r->guest_wall_ns = wall / o->repeat;
-	if (o->native && r->timed)
+	if (o->native && r->timed) {
 		r->cpu_ns += children / o->repeat;
+		r->timed = r->cpu_ns > 0;
+	}
 }
 
 static void take_failed(struct watch *w, const char *name)
