@@ -13,10 +13,10 @@ BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -Wall -Wextra -Wshadow -Wmissing-pro
 	-fno-strict-aliasing -fno-omit-frame-pointer -pthread -MMD -MP $(SAN_CFLAGS)
 # Code that may run while the guest's vector state is in the host's registers: no vector instructions of its own.
 GENERAL_REGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
-LDLIBS := -lZydis -lcapstone -ljansson -lz -llzma -lzstd -llz4 -lm -pthread
+LDLIBS := -lZydis -lcapstone -luring -lslirp -ljansson -lz -llzma -lzstd -llz4 -lm -pthread
 LDFLAGS := $(if $(SAN),-fsanitize=$(SAN))
 
-PROGRAM_DIRS := engine engine/pci engine/virtio translator fastpath mgmt eval
+PROGRAM_DIRS := engine engine/block engine/net engine/pci engine/virtio translator fastpath mgmt eval
 LIB_SRCS := $(wildcard $(addsuffix /*.c,$(PROGRAM_DIRS)))
 MAIN_SRCS := $(wildcard engine/main/*.c)
 ASM_SRCS := $(wildcard $(addsuffix /*.S,engine translator fastpath))

@@ -345,10 +345,20 @@ void board_reset(struct vm *vm)
 	pic_elcr_ops.write(b->pic, BOARD_IRQ_SCI / 8, 1, 1u << BOARD_IRQ_SCI % 8);
 }
 
+void board_stop_devices(struct vm *vm)
+{
+	board_pci_reset(&vm->board->pci);
+}
+
 void board_place_pci(struct vm *vm)
 {
 	if (vm->board)
 		board_pci_place(&vm->board->pci);
+}
+
+struct pic *board_pic(struct vm *vm)
+{
+	return vm->board->pic;
 }
 
 bool board_pic_intr(struct vm *vm)

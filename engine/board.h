@@ -16,6 +16,7 @@ struct vm;
 struct board;
 struct fwcfg;
 struct ioapic;
+struct pic;
 struct vga;
 
 /* ST_INVALID when the configured debug exit port is taken by another device; ST_NO_MEMORY. No vCPU runs yet. */
@@ -26,6 +27,8 @@ void board_free(struct vm *vm);
 /* All devices to their power-on state (the RTC keeps its time). Device lock held. */
 void board_reset(struct vm *vm);
 
+/* The devices on PCI do nothing any more until the guest starts them again. Device lock held, or no vCPU runs. */
+void board_stop_devices(struct vm *vm);
 /* What a firmware does with PCI before it starts an operating system; nothing without a board. No vCPU runs. */
 void board_place_pci(struct vm *vm);
 
@@ -33,6 +36,8 @@ void board_place_pci(struct vm *vm);
  * vCPU running or the device lock held. */
 void board_connect(struct vm *vm);
 
+/* The 8259 pair, for whoever takes it over for a while. */
+struct pic *board_pic(struct vm *vm);
 /* Does the 8259 pair assert INTR? Any thread, no lock. */
 bool board_pic_intr(struct vm *vm);
 /* The interrupt acknowledge cycle: the vector of the winning request (IRQ 7's when it has gone away).

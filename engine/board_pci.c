@@ -7,6 +7,7 @@
 #include "engine/board_pci.h"
 
 #include "engine/board_map.h"
+#include "engine/devices.h"
 #include "engine/io.h"
 #include "engine/ioapic.h"
 #include "engine/lapic.h"
@@ -29,6 +30,19 @@ static void send_msi(void *ctx, uint64_t address, uint32_t data)
 		return;
 	lapic_send(p->vm, (uint8_t)data, (enum apic_delivery)(data >> 8 & 7), address & MSI_LOGICAL,
 		   address >> 12 & 0xff, data & MSI_LEVEL, false);
+}
+
+/* A device has written to memory: decoded code there is stale. The paths that decode share one codemap. */
+static void on_wrote(void *ctx, uint64_t gpa, uint64_t len)
+{
+	struct vm *vm = ctx;
+	unsigned begun = __atomic_load_n(&vm->paths_begun, __ATOMIC_ACQUIRE);
+
+	for (unsigned p = 0; p < PATH_COUNT; p++)
+		if ((begun & 1u << p) && vm->paths[p]->mem_dirty) {
+			vm->paths[p]->mem_dirty(vm, gpa, len);
+			return;
+		}
 }
 
 static void set_line(void *ctx, unsigned n, bool level)
@@ -73,8 +87,8 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 {
 	const struct pci_bus_config cfg = {
 		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .ctx = p};
-	enum status st;
 	const struct io_source source = {.prepare = source_prepare, .ready = source_ready, .ctx = p};
+	enum status st;
 
 	p->vm = vm;
 	p->pic = pic;
@@ -84,8 +98,13 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 	bus_set_rest(&vm->pio, &pci_io_ops, &p->bus);
 	if (vm->io)
 		io_add(vm->io, &source);
+	p->dma = (struct dma){.mem = &vm->mem, .wrote = on_wrote, .ctx = vm};
 	st = pci_host_add(&p->bus, e);
-	return st == ST_OK && vm->cfg.bios ? pci_isa_add(&p->bus, BOARD_PM_PORT, e) : st;
+	if (st == ST_OK && vm->cfg.bios)
+		st = pci_isa_add(&p->bus, BOARD_PM_PORT, e);
+	if (st != ST_OK)
+		return st;
+	return devices_add(&p->bus, &p->dma, vm->cfg.devices, vm->cfg.ndevices, vm->cfg.ncpus, e);
 }
 
 void board_pci_fini(struct board_pci *p)

@@ -5,6 +5,7 @@
 #ifndef STEELYARD_BOARD_PCI_H
 #define STEELYARD_BOARD_PCI_H
 
+#include "engine/dma.h"
 #include "engine/pci/pci.h"
 
 struct vm;
@@ -13,6 +14,7 @@ struct vm;
 struct board_pci {
 	struct vm *vm;
 	struct pci_bus bus;
+	struct dma dma;
 	struct ioapic *ioapic;
 	struct pic *pic;
 	unsigned pic_count[2]; /* lines that hold the even and the odd 8259 input up */

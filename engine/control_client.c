@@ -34,6 +34,7 @@ static int left_ms(int64_t until)
 
 static enum control_exit failed_to_connect(struct control_conn *c, const char *name)
 {
+	c->nobody = errno == ENOENT || errno == ENOTDIR || errno == ECONNREFUSED;
 	switch (errno) {
 	case ENOENT:
 	case ENOTDIR:

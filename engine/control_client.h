@@ -16,6 +16,7 @@ struct control_conn {
 	int fd;
 	int next_id;
 	bool eof;
+	bool nobody; /* there is no such machine: no socket, or one that its machine has left behind */
 	char *buf;
 	size_t n;
 	json_t *events; /* that came while a reply was waited for */

@@ -7,6 +7,7 @@
  * A guest sees no jump and no burst of lost ticks, and its wall clock is late by the pause, as under QEMU.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "engine/lapic.h"
 #include "engine/switch.h"
 #include "engine/vm.h"
+#include "engine/walk.h"
 
 static json_t *count(uint64_t n)
 {
@@ -47,17 +49,13 @@ static json_t *state_word(const struct control *c)
 	return json_string(control_states[control_state_now(c)].word);
 }
 
-static json_t *path_of(struct vm *vm, unsigned i)
-{
-	return json_string(vm->paths[switch_path_of(vm, i)]->name);
-}
-
-static json_t *paths_of(struct vm *vm)
+/* Of each vCPU: the one that it is on, or that it shall be on. */
+static json_t *paths_of(struct vm *vm, enum path_id (*of)(struct vm *vm, unsigned i))
 {
 	json_t *a = json_array();
 
 	for (unsigned i = 0; i < vm->ncpus; i++)
-		json_array_append_new(a, path_of(vm, i));
+		json_array_append_new(a, json_string(vm->paths[of(vm, i)]->name));
 	return a;
 }
 
@@ -82,8 +80,9 @@ static enum control_code do_status(struct control *c, struct control_client *cl,
 	json_object_set_new(ok, "pid", json_integer(getpid()));
 	json_object_set_new(ok, "protocol", json_integer(CONTROL_PROTOCOL));
 	json_object_set_new(ok, "state", state_word(c));
-	json_object_set_new(ok, "path", path_of(vm, 0));
-	json_object_set_new(ok, "paths", paths_of(vm));
+	json_object_set_new(ok, "path", json_string(vm->paths[switch_path_of(vm, 0)]->name));
+	json_object_set_new(ok, "paths", paths_of(vm, switch_path_of));
+	json_object_set_new(ok, "wanted", paths_of(vm, switch_wanted_of));
 	json_object_set_new(ok, "vcpus", json_integer((json_int_t)vm->ncpus));
 	json_object_set_new(ok, "memory_bytes", count(vm->mem.ram_bytes));
 	json_object_set_new(ok, "uptime_ns", count(control_now_ns() - c->start_ns));
@@ -231,7 +230,32 @@ static enum control_code do_switch(struct control *c, struct control_client *cl,
 	if (vm_switch_path(c->vm, vcpu ? (int)json_integer_value(vcpu) : -1, path, "asked through the control socket",
 			   &e) != ST_OK)
 		return fail(rq, code_of(e.status), e.msg);
-	json_object_set_new(ok, "paths", paths_of(c->vm));
+	json_object_set_new(ok, "paths", paths_of(c->vm, switch_path_of));
+	return CONTROL_OK;
+}
+
+/* Between two instructions: a running machine stands still for it. */
+static enum control_code do_walk(struct control *c, struct control_client *cl, struct control_request *rq, json_t *ok)
+{
+	const char *text = json_string_value(json_object_get(rq->args, "address"));
+	uint64_t vcpu = (uint64_t)json_integer_value(json_object_get(rq->args, "vcpu")), linear;
+	struct error e = {0};
+	enum status st;
+	struct walk w;
+	char *end;
+
+	(void)cl;
+	linear = strtoull(text, &end, 16);
+	if (strncmp(text, "0x", 2) || !text[2] || strspn(text + 2, "0123456789abcdefABCDEF") != strlen(text + 2))
+		return fail(rq, CONTROL_BAD_ARGUMENT, "\"address\" is hexadecimal, as 0xffffffff81000000");
+	if (vcpu >= c->vm->ncpus)
+		return fail(rq, CONTROL_BAD_ARGUMENT, "\"vcpu\": the machine has not so many");
+	st = vm_pause(c->vm, &e);
+	if (st != ST_OK)
+		return fail(rq, code_of(st), e.msg);
+	walk_page(c->vm->vcpu[vcpu], linear, &w);
+	json_object_set_new(ok, "walk", walk_json(&w, (unsigned)vcpu));
+	vm_resume(c->vm);
 	return CONTROL_OK;
 }
 
@@ -273,6 +297,7 @@ static serve_fn *const serve[CV_COUNT] = {
 	[CV_RESUME] = do_resume,       [CV_STOP] = do_stop,
 	[CV_RESET] = do_reset,         [CV_NMI] = do_nmi,
 	[CV_STATS] = do_stats,         [CV_SWITCH] = do_switch,
+	[CV_WALK] = do_walk,
 	[CV_SUBSCRIBE] = do_subscribe, [CV_UNSUBSCRIBE] = do_unsubscribe,
 };
 

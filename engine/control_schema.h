@@ -114,6 +114,7 @@ enum control_verb_id {
 	CV_NMI,
 	CV_STATS,
 	CV_SWITCH,
+	CV_WALK,
 	CV_SUBSCRIBE,
 	CV_UNSUBSCRIBE,
 	CV_COUNT

@@ -50,8 +50,14 @@ struct exec_ops {
 	/* whole_machine only: the vCPUs come onto this path, perhaps from another: what the path remembers of page tables and
 	 * memory is stale. No vCPU runs; after vm_init, any thread. NULL: nothing. */
 	enum status (*world_enter)(struct vm *vm, struct error *e);
-	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread
-	 * with the vCPUs stopped or the device lock held. NULL when the path keeps none. */
+	/* whole_machine only: the vCPUs have left this path, which gives back what it held of the machine's interrupt controllers.
+	 * No vCPU runs, those not yet pulled included; the device lock not held. NULL: nothing. */
+	void (*world_leave)(struct vm *vm);
+	/* Does the path itself wait for a halted vCPU's interrupt, and for INIT and SIPI? Then run() is called whatever
+	 * run_state says. NULL: no. Owner thread. */
+	bool (*waits)(const struct vcpu *v);
+	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread,
+	 * the device lock held or not, while vCPUs run. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
 	/* This path calls run() of the path `base`, which begins before it and ends after it. */
 	bool has_base;

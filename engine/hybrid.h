@@ -26,7 +26,7 @@ enum direct_end {
 };
 
 struct direct_run {
-	uint64_t ticks;	 /* host TSC from start to end */
+	uint64_t cpu_ns; /* of this thread, from start to end */
 	uint64_t fills;	 /* page faults answered on the way, each a round trip */
 	uint64_t resets; /* of all hidden page tables */
 };
@@ -41,9 +41,9 @@ struct direct_ops {
 	/* Why the state of now may not run directly; NULL: it may. */
 	const char *(*unfit)(const void *direct);
 	enum direct_end (*run)(void *direct, struct direct_run *out);
-	/* Ticks of the host's TSC, as measured by start(): a stay that does nothing; one page fault answered. */
-	uint64_t (*stay_ticks)(const void *direct);
-	uint64_t (*fill_ticks)(const void *direct);
+	/* CPU time, as measured by start(): a stay that does nothing; one page fault answered. */
+	uint64_t (*stay_ns)(const void *direct);
+	uint64_t (*fill_ns)(const void *direct);
 };
 
 extern const struct exec_ops hybrid_ops;

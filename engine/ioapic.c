@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The I/O APIC, as version 20H of the 82093AA: the data sheet's registers plus the EOI register.
+ * The I/O APIC of the data sheet, version 11H, which has no EOI register: as the one in KVM, which does its work for a while.
  *
  * A level pin sends when it is high, unmasked and its Remote IRR is clear; sending sets Remote IRR, and the processor's
  * end of interrupt clears it and looks at the pin again. An edge pin sends at each rise; a rise while masked is kept in
@@ -17,12 +17,11 @@
 
 #define IOREGSEL 0x00
 #define IOWIN 0x10
-#define IOEOI 0x40
 #define REG_ID 0x00
 #define REG_VERSION 0x01
 #define REG_ARBITRATION 0x02
 #define REG_REDIRECTION 0x10
-#define VERSION 0x20u
+#define VERSION 0x11u
 
 #define RE_VECTOR 0xffull
 #define RE_DELIVERY_SHIFT 8
@@ -40,6 +39,8 @@ struct ioapic {
 	uint32_t pins; /* levels at the pins */
 	uint32_t irr;  /* edges that arrived while masked */
 	uint64_t redir[IOAPIC_PINS];
+	void (*lent)(void *ctx, unsigned pin, bool level); /* NULL: the chip is ours */
+	void *lent_ctx;
 };
 
 struct ioapic *ioapic_new(struct vm *vm, uint8_t id)
@@ -99,6 +100,14 @@ void ioapic_set_pin(void *ioapic, unsigned pin, bool level)
 	if (pin >= IOAPIC_PINS)
 		return;
 	bit = 1u << pin;
+	if (io->lent) {
+		bool was = io->pins & bit;
+
+		io->pins = level ? io->pins | bit : io->pins & ~bit;
+		if (was != level)
+			io->lent(io->lent_ctx, pin, level);
+		return;
+	}
 	if (level && !(io->pins & bit) && !(io->redir[pin] & RE_LEVEL))
 		io->irr |= bit;
 	io->pins = level ? io->pins | bit : io->pins & ~bit;
@@ -114,6 +123,30 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector)
 		io->redir[i] &= ~RE_REMOTE_IRR;
 		pin_service(io, i);
 	}
+}
+
+void ioapic_save(const struct ioapic *io, struct ioapic_state *s)
+{
+	*s = (struct ioapic_state){.id = io->id, .select = io->select, .pins = io->pins, .irr = io->irr};
+	for (unsigned i = 0; i < IOAPIC_PINS; i++)
+		s->redir[i] = io->redir[i];
+}
+
+void ioapic_load(struct ioapic *io, const struct ioapic_state *s)
+{
+	io->id = s->id & 0xf;
+	io->select = s->select;
+	io->irr = s->irr;
+	for (unsigned i = 0; i < IOAPIC_PINS; i++)
+		io->redir[i] = s->redir[i] & (RE_WRITABLE | RE_REMOTE_IRR);
+	for (unsigned i = 0; i < IOAPIC_PINS; i++)
+		pin_service(io, i);
+}
+
+void ioapic_lend(struct ioapic *io, void (*out)(void *ctx, unsigned pin, bool level), void *ctx)
+{
+	io->lent = out;
+	io->lent_ctx = ctx;
 }
 
 static uint32_t reg_read(const struct ioapic *io)
@@ -173,8 +206,6 @@ static void ioapic_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 		io->select = (uint8_t)val;
 	else if (off == IOWIN && size >= 4)
 		reg_write(io, (uint32_t)val);
-	else if (off == IOEOI)
-		ioapic_eoi(io, (uint8_t)val);
 }
 
 const struct io_ops ioapic_ops = {.name = "ioapic", .read = ioapic_read, .write = ioapic_write};

@@ -24,11 +24,22 @@ struct ioapic *ioapic_new(struct vm *vm, uint8_t id);
 void ioapic_free(struct ioapic *io);
 void ioapic_reset(struct ioapic *io);
 
-/* Registers: IOREGSEL at 0, IOWIN at 10H, the EOI register of version 20H at 40H. dev: struct ioapic. */
+/* Registers: IOREGSEL at 0, IOWIN at 10H. dev: struct ioapic. */
 extern const struct io_ops ioapic_ops;
 
 /* The level at a pin; has the type of irq_line.set. A pin past the last is ignored. */
 void ioapic_set_pin(void *ioapic, unsigned pin, bool level);
+/* What is in the chip. pins: levels; irr: edges that wait behind a mask. */
+struct ioapic_state {
+	uint8_t id, select;
+	uint32_t pins, irr;
+	uint64_t redir[IOAPIC_PINS];
+};
+void ioapic_save(const struct ioapic *io, struct ioapic_state *s);
+/* The levels of the pins stay as they are: those belong to the devices. */
+void ioapic_load(struct ioapic *io, const struct ioapic_state *s);
+/* As pic_lend (engine/pic8259.h). */
+void ioapic_lend(struct ioapic *io, void (*out)(void *ctx, unsigned pin, bool level), void *ctx);
 /* A local APIC ended a level-triggered vector. */
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
 

@@ -27,7 +27,6 @@
 #define ICR_LOGICAL (1u << 11)
 #define ICR_ASSERT (1u << 14)
 #define ICR_LEVEL (1u << 15)
-#define STARTUP_INIT (1u << 0)
 #define STARTUP_SIPI (1u << 1)
 #define STARTUP_VECTOR_SHIFT 8
 #define BASE_BSP (1ull << 8)
@@ -176,7 +175,7 @@ static void sipi_latch(struct lapic *l, uint8_t vector)
 	uint32_t old = atomic_load(&l->startup), val;
 
 	do
-		val = (old & STARTUP_INIT) | STARTUP_SIPI | (uint32_t)vector << STARTUP_VECTOR_SHIFT;
+		val = (old & LAPIC_STARTUP_INIT) | STARTUP_SIPI | (uint32_t)vector << STARTUP_VECTOR_SHIFT;
 	while (!atomic_compare_exchange_weak(&l->startup, &old, val));
 }
 
@@ -192,7 +191,7 @@ static void accept(struct lapic *l, uint8_t vector, enum apic_delivery mode, boo
 		vcpu_kick(l->v, REQ_EVENT);
 		break;
 	case DELIVER_INIT:
-		atomic_store(&l->startup, STARTUP_INIT);
+		atomic_store(&l->startup, LAPIC_STARTUP_INIT);
 		vcpu_kick(l->v, REQ_EXIT | REQ_EVENT);
 		break;
 	case DELIVER_SIPI:
@@ -231,7 +230,12 @@ static void send_except(struct vm *vm, const struct lapic *except, uint8_t vecto
 void lapic_send(struct vm *vm, uint8_t vector, enum apic_delivery mode, bool logical, uint32_t dest, bool level,
 		bool x2apic_dest)
 {
-	send_except(vm, NULL, vector, mode, logical, dest, level, x2apic_dest);
+	const struct msi_lent *lent = __atomic_load_n(&vm->msi_lent, __ATOMIC_ACQUIRE);
+
+	if (lent)
+		lent->send(lent->ctx, vector, mode, logical, dest, level);
+	else
+		send_except(vm, NULL, vector, mode, logical, dest, level, x2apic_dest);
 }
 
 void lapic_icr_send(struct lapic *l, uint32_t icr, uint32_t dest)
@@ -269,7 +273,7 @@ struct lapic_startup lapic_take_startup(struct lapic *l)
 	uint32_t s = atomic_load(&l->startup) ? atomic_exchange(&l->startup, 0) : 0;
 
 	return (struct lapic_startup){
-		.init = s & STARTUP_INIT, .sipi = s & STARTUP_SIPI, .vector = (uint8_t)(s >> STARTUP_VECTOR_SHIFT)};
+		.init = s & LAPIC_STARTUP_INIT, .sipi = s & STARTUP_SIPI, .vector = (uint8_t)(s >> STARTUP_VECTOR_SHIFT)};
 }
 
 bool lapic_accepts_extint(const struct lapic *l)
@@ -308,15 +312,13 @@ void lapic_free(struct lapic *l)
 	free(l);
 }
 
-void lapic_reset_init(struct lapic *l)
+void lapic_quiet(struct lapic *l)
 {
 	bool bsp = l->v->id == 0;
 
-	pthread_mutex_lock(&l->vm->dev_lock);
 	timer_cancel(&l->timer);
 	l->timer_initial = l->timer_divide = 0;
 	atomic_store(&l->tsc_deadline, 0);
-	pthread_mutex_unlock(&l->vm->dev_lock);
 	atomic_store(&l->ldr, 0);
 	atomic_store(&l->dfr, 0xffffffffu);
 	atomic_store(&l->svr, 0xff);
@@ -334,6 +336,13 @@ void lapic_reset_init(struct lapic *l)
 	}
 	atomic_store(&l->esr_new, 0);
 	l->esr = l->icr_low = l->icr_high = 0;
+}
+
+void lapic_reset_init(struct lapic *l)
+{
+	pthread_mutex_lock(&l->vm->dev_lock);
+	lapic_quiet(l);
+	pthread_mutex_unlock(&l->vm->dev_lock);
 }
 
 void lapic_reset(struct lapic *l)

@@ -62,4 +62,25 @@ struct lapic_startup {
 /* Takes them (they are no longer pending). Owner thread. */
 struct lapic_startup lapic_take_startup(struct lapic *l);
 
+/* All registers as a page of KVM's form and the manual's offsets (SDM 3A table 11-1), the current count and the ID included.
+ * World stopped, device lock held; also the next two. */
+#define LAPIC_PAGE_BYTES 1024
+void lapic_save(struct lapic *l, uint8_t page[LAPIC_PAGE_BYTES]);
+/* The same back; base and the TSC deadline are apart. The timer goes on with the count that is left. */
+void lapic_load(struct lapic *l, uint64_t base, const uint8_t page[LAPIC_PAGE_BYTES], uint64_t tsc_deadline);
+/* Somebody else does this APIC's work from now on: its timer stops, nothing is pending here any more. */
+void lapic_lend(struct lapic *l);
+/* INIT's part that concerns nobody but the APIC, without a lock: lapic_reset_init. Device lock held, world stopped. */
+void lapic_quiet(struct lapic *l);
+/* Who does its work says that the guest has set IA32_APIC_BASE. Owner thread. */
+void lapic_note_base(struct lapic *l, uint64_t val);
+/* An INIT has arrived that the owner has not taken. */
+bool lapic_init_pending(const struct lapic *l);
+
+/* Messages of devices, while somebody else does the APICs' work (struct vm: msi_lent). */
+struct msi_lent {
+	void (*send)(void *ctx, uint8_t vector, enum apic_delivery mode, bool logical, uint32_t dest, bool level);
+	void *ctx;
+};
+
 #endif

@@ -34,8 +34,11 @@ enum lapic_reg {
 
 enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
 
+/* no EOI-broadcast suppression; KVM's APIC says the same */
+#define LAPIC_VERSION (0x14u | (LVT_COUNT - 1) << 16)
 #define LVT_MASKED (1u << 16)
 
+#define LAPIC_STARTUP_INIT (1u << 0)
 #define BASE_EXTD (1ull << 10)
 #define BASE_EN (1ull << 11)
 #define SVR_ENABLED (1u << 8)
@@ -94,5 +97,9 @@ void lapic_timer_fire(void *lapic);
 void lapic_timer_lvt_write(struct lapic *l, uint32_t val);
 void lapic_timer_write(struct lapic *l, uint32_t off, uint32_t val);
 uint32_t lapic_timer_read(struct lapic *l, uint32_t off);
+/* The device lock held: the timer as registers say it, counting from `current`; the current count; the deadline. */
+void lapic_timer_load(struct lapic *l, uint32_t initial, uint32_t current, uint32_t divide);
+uint32_t lapic_timer_left(const struct lapic *l);
+void lapic_deadline_load(struct lapic *l, uint64_t guest_tsc);
 
 #endif

@@ -3,7 +3,6 @@
  */
 #include "engine/lapic_int.h"
 
-#define VERSION (0x14u | (LVT_COUNT - 1) << 16)
 #define ESR_ILLEGAL_REGISTER (1u << 7)
 #define ICR_WRITABLE 0x000ccfffu
 
@@ -29,7 +28,7 @@ static bool reg_read(struct lapic *l, uint32_t off, uint32_t *val)
 		*val = lapic_x2apic(l) ? l->v->id : lapic_get(&l->id);
 		return true;
 	case LR_VERSION:
-		*val = VERSION;
+		*val = LAPIC_VERSION;
 		return true;
 	case LR_TPR:
 		*val = lapic_get(&l->tpr);

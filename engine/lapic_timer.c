@@ -87,29 +87,52 @@ uint64_t lapic_tsc_deadline(const struct lapic *l)
 	return timer_mode(l) == TIMER_TSC_DEADLINE ? atomic_load(&l->tsc_deadline) : 0;
 }
 
+/* false: it has passed already. Device lock held. */
+static bool deadline_arm(struct lapic *l, uint64_t guest_tsc)
+{
+	uint64_t now_tsc = clock_tsc(&l->vm->clock) + (uint64_t)l->v->regs.tsc_offset, delta = guest_tsc - now_tsc;
+	struct clock *c = &l->vm->clock;
+	uint64_t now, ns;
+
+	timer_cancel(&l->timer);
+	atomic_store(&l->tsc_deadline, 0);
+	if (guest_tsc == 0)
+		return true;
+	if (guest_tsc <= now_tsc)
+		return false;
+	now = clock_ns(c);
+	ns = delta > UINT64_MAX / 4 ? UINT64_MAX / 4 : clock_tsc_to_ns(c, delta);
+	atomic_store(&l->tsc_deadline, guest_tsc);
+	timer_arm(&l->timer, now + (ns < UINT64_MAX / 4 ? ns : UINT64_MAX / 4));
+	return true;
+}
+
+static void deadline_passed(struct lapic *l)
+{
+	uint32_t lvt = lapic_get(&l->lvt[LVT_TIMER]);
+
+	if (!(lvt & LVT_MASKED))
+		lapic_deliver(l, (uint8_t)lvt, false);
+}
+
 void lapic_set_tsc_deadline(struct lapic *l, uint64_t guest_tsc)
 {
-	uint64_t now_tsc = clock_tsc(&l->vm->clock) + (uint64_t)l->v->regs.tsc_offset, delta;
-	uint32_t lvt = lapic_get(&l->lvt[LVT_TIMER]);
-	struct clock *c = &l->vm->clock;
+	bool ahead;
 
 	if (timer_mode(l) != TIMER_TSC_DEADLINE)
 		return; /* SDM 3A 11.5.4.1: ignored in the other modes */
 	vcpu_vec_sync(l->v);
 	pthread_mutex_lock(&l->vm->dev_lock);
-	timer_cancel(&l->timer);
-	delta = guest_tsc - now_tsc;
-	if (guest_tsc == 0 || guest_tsc <= now_tsc) {
-		atomic_store(&l->tsc_deadline, 0);
-	} else {
-		uint64_t now = clock_ns(c), ns = delta > UINT64_MAX / 4 ? UINT64_MAX / 4 : clock_tsc_to_ns(c, delta);
-
-		atomic_store(&l->tsc_deadline, guest_tsc);
-		timer_arm(&l->timer, now + (ns < UINT64_MAX / 4 ? ns : UINT64_MAX / 4));
-	}
+	ahead = deadline_arm(l, guest_tsc);
 	pthread_mutex_unlock(&l->vm->dev_lock);
-	if (guest_tsc != 0 && guest_tsc <= now_tsc && !(lvt & LVT_MASKED))
-		lapic_deliver(l, (uint8_t)lvt, false);
+	if (!ahead)
+		deadline_passed(l);
+}
+
+void lapic_deadline_load(struct lapic *l, uint64_t guest_tsc)
+{
+	if (timer_mode(l) == TIMER_TSC_DEADLINE && !deadline_arm(l, guest_tsc))
+		deadline_passed(l);
 }
 
 void lapic_timer_write(struct lapic *l, uint32_t off, uint32_t val)
@@ -137,4 +160,22 @@ uint32_t lapic_timer_read(struct lapic *l, uint32_t off)
 		val = l->timer_divide;
 	pthread_mutex_unlock(&l->vm->dev_lock);
 	return val;
+}
+
+uint32_t lapic_timer_left(const struct lapic *l)
+{
+	return timer_current(l);
+}
+
+void lapic_timer_load(struct lapic *l, uint32_t initial, uint32_t current, uint32_t divide)
+{
+	timer_cancel(&l->timer);
+	atomic_store(&l->tsc_deadline, 0);
+	l->timer_initial = initial;
+	l->timer_divide = divide & 0xb;
+	l->timer_period_ns = (uint64_t)initial * divisor(l);
+	if (timer_mode(l) == TIMER_PERIODIC && l->timer_period_ns < TIMER_MIN_PERIOD_NS)
+		l->timer_period_ns = TIMER_MIN_PERIOD_NS;
+	if (initial && current && timer_mode(l) != TIMER_TSC_DEADLINE)
+		timer_arm(&l->timer, clock_ns(&l->vm->clock) + (uint64_t)current * divisor(l));
 }

@@ -51,6 +51,8 @@ struct pic {
 	_Atomic bool intr;
 	void (*out)(void *ctx, bool level);
 	void *ctx;
+	void (*lent)(void *ctx, unsigned n, bool level); /* NULL: the chips are ours */
+	void *lent_ctx;
 };
 
 /* Distance from the top of the priority ring to the first set bit; 8: none. */
@@ -108,7 +110,7 @@ static void pic_update(struct pic *p)
 		chip_set_line(m, CASCADE_IR, false);
 		m->irr &= (uint8_t)~CASCADE_BIT;
 	}
-	intr = chip_pending(m) >= 0;
+	intr = !p->lent && chip_pending(m) >= 0;
 	if (intr != atomic_load_explicit(&p->intr, memory_order_relaxed)) {
 		atomic_store(&p->intr, intr);
 		if (p->out)
@@ -162,6 +164,16 @@ void pic_set_line(void *pic, unsigned n, bool level)
 
 	if (n >= 16 || n == CASCADE_IR)
 		return;
+	if (p->lent) {
+		struct chip *c = &p->chip[n / 8];
+		uint8_t bit = (uint8_t)(1u << n % 8);
+		bool was = c->line & bit;
+
+		c->line = level ? c->line | bit : c->line & (uint8_t)~bit;
+		if (was != level)
+			p->lent(p->lent_ctx, n, level);
+		return;
+	}
 	chip_set_line(&p->chip[n / 8], n % 8, level);
 	pic_update(p);
 }
@@ -372,6 +384,50 @@ void pic_reset(struct pic *p)
 		};
 	}
 	pic_update(p);
+}
+
+void pic_save(const struct pic *p, struct pic_state *s)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct chip *c = &p->chip[i];
+
+		s->chip[i] = (struct pic_chip_state){
+			.irr = c->irr, .imr = c->imr, .isr = c->isr, .line = c->line, .elcr = c->elcr, .base = c->base,
+			.lowest = c->lowest, .init_step = c->step == INIT_DONE ? 0 : (uint8_t)(c->step - INIT_ICW2 + 2),
+			.has_icw4 = c->has_icw4, .single = c->single, .read_isr = c->read_isr, .poll = c->poll,
+			.special_mask = c->special_mask, .sfnm = c->sfnm, .aeoi = c->aeoi, .rotate_aeoi = c->rotate_aeoi};
+	}
+}
+
+void pic_load(struct pic *p, const struct pic_state *s)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct pic_chip_state *from = &s->chip[i];
+		struct chip *c = &p->chip[i];
+
+		c->elcr = from->elcr & c->elcr_mask;
+		c->irr = (from->irr & (uint8_t)~c->elcr) | (c->line & c->elcr);
+		c->imr = from->imr;
+		c->isr = from->isr;
+		c->base = from->base & 0xf8;
+		c->lowest = from->lowest & 7;
+		c->step = from->init_step >= 2 && from->init_step <= 4 ? (enum init_step)(INIT_ICW2 + from->init_step - 2) : INIT_DONE;
+		c->has_icw4 = from->has_icw4;
+		c->single = from->single;
+		c->read_isr = from->read_isr;
+		c->poll = from->poll;
+		c->special_mask = from->special_mask;
+		c->sfnm = from->sfnm;
+		c->aeoi = from->aeoi;
+		c->rotate_aeoi = from->rotate_aeoi;
+	}
+	pic_update(p);
+}
+
+void pic_lend(struct pic *p, void (*out)(void *ctx, unsigned n, bool level), void *ctx)
+{
+	p->lent = out;
+	p->lent_ctx = ctx;
 }
 
 struct pic *pic_new(void (*intr)(void *ctx, bool level), void *ctx)

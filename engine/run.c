@@ -420,6 +420,10 @@ static void vcpu_loop(struct vcpu *v)
 		if (switch_step(v))
 			continue;
 		take_startup(v);
+		if (v->ops->waits && v->ops->waits(v)) {
+			run_guest(v);
+			continue;
+		}
 		if (v->run_state != VCPU_RUNNABLE && wakes(v)) {
 			v->run_state = VCPU_RUNNABLE;
 			atomic_fetch_or(&v->request, REQ_EVENT);

@@ -154,6 +154,11 @@ enum path_id switch_path_of(struct vm *vm, unsigned i)
 	return (enum path_id)atomic_load(&vm->switcher->cpu[i].cur);
 }
 
+enum path_id switch_wanted_of(struct vm *vm, unsigned i)
+{
+	return (enum path_id)atomic_load(&vm->switcher->cpu[i].want);
+}
+
 /* ---- events ---- */
 
 static void note(struct vcpu *v, enum path_id from, enum path_id to, enum switch_cause cause, const char *why)
@@ -306,6 +311,13 @@ static enum status world_enter(struct vm *vm, enum path_id p, struct error *e)
 	return whole(vm, p) && vm->paths[p]->world_enter ? vm->paths[p]->world_enter(vm, e) : ST_OK;
 }
 
+static void world_leave(struct vm *vm)
+{
+	for (unsigned p = 0; p < PATH_COUNT; p++)
+		if ((vm->paths_begun & 1u << p) && whole(vm, (enum path_id)p) && vm->paths[p]->world_leave)
+			vm->paths[p]->world_leave(vm);
+}
+
 /* All vCPUs get path p's class. The caller has not yet changed itself. */
 static enum status change_class(struct vcpu *v, enum path_id p, enum switch_cause cause, const char *why, struct error *e)
 {
@@ -315,8 +327,10 @@ static enum status change_class(struct vcpu *v, enum path_id p, enum switch_caus
 
 	vm_stop_others(v);
 	if (class_differs(vm, p) && (st = world_enter(vm, p, e)) == ST_OK) {
-		if (!whole(vm, p))
+		if (!whole(vm, p)) {
+			world_leave(vm);
 			switch_forget_code(vm);
+		}
 		atomic_store(&s->whole, whole(vm, p));
 		pthread_mutex_lock(&s->lock);
 		for (unsigned i = 0; i < vm->ncpus; i++) {

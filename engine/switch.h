@@ -55,6 +55,8 @@ bool switch_event(struct vm *vm, uint64_t seq, struct switch_event *out);
 const char *switch_cause_name(enum switch_cause cause); /* one word */
 /* The path that vCPU i is on. Any thread. */
 enum path_id switch_path_of(struct vm *vm, unsigned i);
+/* The path that it shall be on: another one until it has changed. Any thread. */
+enum path_id switch_wanted_of(struct vm *vm, unsigned i);
 /* What people read: "kvm -> bt at 0010:ffffffff81000000: why". Returns buf. */
 const char *switch_event_text(struct vm *vm, const struct switch_event *ev, char *buf, size_t n);
 /* The latest events, one line each, the number of lines at most max. */

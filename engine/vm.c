@@ -130,6 +130,8 @@ void vm_destroy(struct vm *vm)
 			chardev_detach(vm->debugcon);
 		return;
 	}
+	if (vm->board)
+		board_stop_devices(vm); /* they tell the paths of what they write */
 	for (unsigned p = PATH_COUNT; p-- > 0;)
 		if ((vm->paths_begun & 1u << p) && vm->paths[p]->vm_fini)
 			vm->paths[p]->vm_fini(vm);

@@ -35,6 +35,10 @@ enum vm_outcome {
 	VM_FAILED,	  /* host failure: exit status 1 */
 };
 
+/* auto: the kernel's where the host is VT-x or AMD-V (fastpath/kvm_irqchip.c has the reasons) */
+enum kvm_chips_of { KVM_IRQCHIP_AUTO, KVM_IRQCHIP_USER, KVM_IRQCHIP_KERNEL };
+
+struct device_config;
 struct kvm_sys;
 struct switch_event;
 struct vm;
@@ -57,10 +61,12 @@ struct vm_config {
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */
 	unsigned sample_hz;  /* how often bt looks where its vCPU threads are (vcpu->count.sample_*); 0: never */
 	bool count_rows;     /* vcpu->row_count is kept (interp; bt, where bt_cold is 0) */
+	bool count_blocks;   /* bt counts how often its blocks are entered (translator/hot.h) */
 	/* In the place of the table's path `path` (tests); NULL: exec_paths[path] */
 	const struct exec_ops *ops;
 	bool no_fallback; /* a path that cannot go on ends the run */
 	bool kvm_trust; /* the kvm path goes on where the host's KVM is known to be wrong */
+	enum kvm_chips_of kvm_irqchip; /* whose interrupt controllers serve the kvm path */
 	const struct kvm_sys *kvm_sys; /* the kernel that the kvm path talks to (tests); NULL: the host's */
 	/* Told of every change of path, on the vCPU's thread, between two runs. NULL: nobody. */
 	void (*on_switch)(void *ctx, struct vm *vm, const struct switch_event *ev);
@@ -74,6 +80,8 @@ struct vm_config {
 	 * line. NULL: nobody. */
 	void (*on_stall)(void *ctx, struct vm *vm, unsigned vcpu, const char *text);
 	void *on_stall_ctx;
+	const struct device_config *devices; /* on PCI, in this order: engine/devices.h */
+	unsigned ndevices;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */
 };
 
@@ -81,6 +89,7 @@ struct board;
 struct codemap;
 struct io;
 struct ioapic;
+struct msi_lent;
 struct run;
 struct switcher;
 
@@ -123,6 +132,7 @@ struct vm {
 	bool lost;		    /* a vCPU thread did not end: nothing of the machine may be freed */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
+	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. Written with the world stopped */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 

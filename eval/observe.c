@@ -10,7 +10,8 @@
  *   ours     steelyard run --marks puts a line of JSON into a pipe for each, with host clock, CPU time by threads and counters as
  *            they were when the guest wrote: exact, however late this process runs
  *   QEMU     the bytes come through the pipe; the time is when they are read, the CPU time is the process's then
- *   native   there is no port: they come on standard output, read in the same way. So does everything from a guest that finds no port
+ *   native   there is no port, and the program's clocks are the host's: what it says in RESULT is exact, its children included
+ *   others   a guest that finds no port writes to its console, which is read as QEMU's port is
  *
  * An empty line in front of "@stop" is its moment: the text that follows takes time to write. A busy host may let both markers
  * of a workload wait in a pipe: what came out of it at once lies closer together than this clock can tell. The workload has its
@@ -164,10 +165,8 @@ static void take_time(struct watch *w, struct observed_run *r, const struct stam
 	const struct stamp *start = &w->start;
 	unsigned repeat = w->o->repeat;
 
-	/* A native workload may leave all work to its children, whose time is added later (take_result). */
 	r->timed = start->exact == stop->exact && (stop->exact || stop->arrival != start->arrival) &&
-		   stop->wall_ns >= start->wall_ns + repeat &&
-		   stop->cpu_ns >= start->cpu_ns + (w->o->native ? 0 : repeat);
+		   stop->wall_ns >= start->wall_ns + repeat && stop->cpu_ns >= start->cpu_ns + repeat;
 	if (!r->timed)
 		return;
 	r->wall_ns = (stop->wall_ns - start->wall_ns) / repeat;
@@ -214,10 +213,11 @@ static void take_result(struct watch *w, const char *line)
 	if (!r)
 		return;
 	r->guest_wall_ns = wall / o->repeat;
-	if (o->native && r->timed) {
-		r->cpu_ns += children / o->repeat;
-		r->timed = r->cpu_ns > 0;
-	}
+	if (!o->native)
+		return;
+	r->wall_ns = wall / o->repeat;
+	r->cpu_ns = (cpu + children) / o->repeat;
+	r->timed = r->wall_ns && r->cpu_ns;
 }
 
 static void take_failed(struct watch *w, const char *name)

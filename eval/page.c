@@ -98,7 +98,7 @@ static void verdict(const struct page *p)
 		   *vendor = json_string_value(json_object_get(probe, "vendor"));
 
 	fprintf(p->f, "<section id=\"verdict\"><div class=\"verdict%s\"><strong>%s</strong><p>",
-		v->sufficient ? "" : " bad",
+		v->sufficient ? "" : " poor",
 		v->sufficient   ? "Valid within its resolution"
 		: v->resolution ? "Resolution insufficient"
 				: "Resolution unknown");

@@ -209,7 +209,7 @@ static bool forest(FILE *f, const struct picture_data *d, bool alone)
 		return false;
 	a.lo *= 0.95, a.hi *= 1.1;
 	groups = r->ngroups;
-	row = paths * 8 + 8;
+	row = fmax(paths * 8 + 8, 20);
 	height = 34 + groups * (22 + row) + rows * row;
 	begin(f, 880, height, "CPU time relative to native, with 95 % intervals, by group", alone);
 	forest_grid(f, &a, height);

@@ -54,7 +54,7 @@ struct verdict verdict_of(const struct results *r)
 	}
 	v.resolution = fmax(fmax(fabs(c->lo - 1), fabs(c->hi - 1)), WANTED);
 	v.sufficient = v.resolution <= WANTED && (r->inject <= 0 || v.inject_found);
-	percent = ceil(v.resolution * 1000) / 10;
+	percent = ceil(v.resolution * 1000 - 1e-6) / 10;
 	n = snprintf(v.text, sizeof(v.text),
 		     "%s: %.1f %%. Native against itself gives %.4f [%.4f, %.4f] over %u blocks, so differences below "
 		     "%.1f %% mean "

@@ -9,6 +9,7 @@
 #define STEELYARD_KVM_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "engine/exec.h"
 
@@ -21,6 +22,7 @@ struct kvm_sys {
 	int (*ioctl)(const struct kvm_sys *sys, int fd, unsigned long request, void *arg);
 	void *(*map)(const struct kvm_sys *sys, int fd, size_t bytes); /* NULL on failure */
 	void (*unmap)(const struct kvm_sys *sys, void *p, size_t bytes);
+	ssize_t (*read)(const struct kvm_sys *sys, int fd, void *buf, size_t bytes, uint64_t off); /* pread */
 };
 extern const struct kvm_sys kvm_sys_host;
 
@@ -31,6 +33,16 @@ struct kvm_exit_count {
 	uint64_t count, ns;
 };
 bool kvm_exit_row(struct vm *vm, unsigned i, struct kvm_exit_count *out);
+/* What the kernel itself counts (KVM_GET_STATS_FD), the vCPUs' figures added up; those that are 0 and histograms are left
+ * out. Returns how many there are, of which the first max are in out. Any thread. */
+struct kvm_kernel_stat {
+	char name[64];
+	bool machine; /* of the machine, not of its vCPUs */
+	uint64_t value;
+};
+unsigned kvm_kernel_stats(struct vm *vm, struct kvm_kernel_stat *out, unsigned max);
+/* Whose interrupt controllers serve the path, "kernel" or "user", and why; NULL while the path has not begun. */
+const char *kvm_irqchip(struct vm *vm, const char **why);
 /* Time inside KVM_RUN, all vCPUs. */
 uint64_t kvm_inside_ns(struct vm *vm);
 

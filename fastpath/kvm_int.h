@@ -13,6 +13,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include "engine/board_map.h"
+#include "engine/lapic.h"
 #include "engine/vm.h"
 #include "fastpath/kvm.h"
 
@@ -40,9 +42,13 @@ struct kvm_machine {
 	struct vm *vm;
 	const struct kvm_sys *sys;
 	struct kvm_host host;
-	int dev, fd;
+	int dev, fd, stats_fd; /* stats_fd: -1 where the kernel has none */
 	size_t run_bytes;
 	bool has_sregs2;
+	bool chips;	       /* the interrupt controllers are the kernel's: kvm_irqchip.c */
+	const char *chips_why; /* one line */
+	bool lent;	       /* they have the state now. Device lock */
+	struct msi_lent msi;
 	struct kvm_slot slot[KVM_SLOTS_MAX];
 	unsigned nslots;
 	/* Made once: a vCPU that KVM has created stays until its machine goes, so a reset takes the same. Owner of the vCPU */
@@ -55,7 +61,7 @@ struct kvm_machine {
 struct kvm_cpu {
 	struct vcpu *v;
 	struct kvm_machine *m;
-	int fd;
+	int fd, stats_fd; /* stats_fd is made with the vCPU: asked for later it would wait for KVM_RUN's end */
 	struct kvm_run *run;
 	bool loaded;	 /* see above */
 	bool fresh;	 /* loaded, and KVM_RUN has not succeeded since: struct vcpu is right too */
@@ -76,6 +82,12 @@ struct kvm_cpu {
 	uint64_t left_tsc; /* when KVM_RUN came back; 0: not in this run() */
 	struct kvm_sync_regs sent; /* what a KVM_RUN that fails may have spoilt */
 	struct kvm_xsave xsave; /* a buffer */
+};
+
+/* KVM_GET_MSRS and KVM_SET_MSRS of one. */
+struct kvm_one_msr {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entry;
 };
 
 static inline struct kvm_cpu *kvm_cpu(const struct vcpu *v)
@@ -110,6 +122,22 @@ void kvm_pull(struct vcpu *v);
  * that kvm_pull brings back. false: x says that the host does not take it. */
 bool kvm_msr_written(struct kvm_cpu *c, struct exit *x, uint32_t index);
 
+/* The guest's TSC offset, whatever KVM has. */
+bool kvm_tsc_send(struct kvm_cpu *c);
+
+/* kvm_irqchip.c. Decides whose they are and makes the kernel's; before the first vCPU. */
+enum status kvm_chips_create(struct kvm_machine *m, struct error *e);
+/* The machine's state into the kernel's chips; every vCPU is made. World stopped. Failed: the machine's are as before. */
+enum status kvm_chips_enter(struct kvm_machine *m, struct error *e);
+/* And back. World stopped. */
+void kvm_chips_leave(struct kvm_machine *m);
+void kvm_chips_fini(struct kvm_machine *m); /* gives the models back without the state */
+bool kvm_waits(const struct vcpu *v);
+/* run_state into KVM and back; does the vCPU wait for something? Owner thread; without the kernel's chips nothing, true, no. */
+bool kvm_mp_load(struct kvm_cpu *c);
+bool kvm_mp_store(struct kvm_cpu *c);
+bool kvm_mp_idle(struct kvm_cpu *c);
+
 /* kvm_exits.c */
 enum kvm_next { KVM_GO_ON, KVM_LEAVE /* x is filled in */ };
 enum kvm_next kvm_handle_exit(struct kvm_cpu *c, struct exit *x);
@@ -130,6 +158,7 @@ void kvm_kick(struct vcpu *v);
 
 /* kvm_run.c */
 void kvm_cpu_free(struct kvm_cpu *c); /* NULL is legal */
+enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e); /* into m->cpu; any thread */
 enum status kvm_vcpu_init(struct vcpu *v, struct error *e);
 void kvm_vcpu_fini(struct vcpu *v);
 void kvm_run_guest(struct vcpu *v, struct exit *x);

@@ -4,7 +4,8 @@
  *
  * Interrupts come from the machine's own local APIC and 8259s. KVM takes a vector without asking whether the guest may be
  * interrupted, so that is decided here, from the flags and the shadow of the last exit; when it may not be,
- * request_interrupt_window makes KVM come back as soon as it may.
+ * request_interrupt_window makes KVM come back as soon as it may. Where the interrupt controllers are the kernel's
+ * (kvm_irqchip.c) there is nothing of that but NMIs, and KVM_RUN is also where a vCPU is halted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -53,11 +54,13 @@ void kvm_cpu_free(struct kvm_cpu *c)
 		return;
 	if (c->run)
 		c->m->sys->unmap(c->m->sys, c->run, c->m->run_bytes);
+	if (c->stats_fd >= 0)
+		c->m->sys->close(c->m->sys, c->stats_fd);
 	c->m->sys->close(c->m->sys, c->fd);
 	free(c);
 }
 
-static enum status cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
+enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 {
 	struct kvm_cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
 	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET};
@@ -68,6 +71,7 @@ static enum status cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *
 	memset(c, 0, sizeof(*c));
 	c->v = v;
 	c->m = m;
+	c->stats_fd = -1;
 	c->fd = m->sys->ioctl(m->sys, m->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)v->id);
 	if (c->fd < 0) {
 		st = error_errno(e, ST_NO_MEMORY, "kvm: cannot create vCPU %u", v->id);
@@ -84,7 +88,8 @@ static enum status cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *
 		return st;
 	}
 	c->has_tsc_offset = kvm_cpu_ioctl(c, KVM_HAS_DEVICE_ATTR, &attr) == 0;
-	m->cpu[v->id] = c;
+	c->stats_fd = kvm_cpu_ioctl(c, KVM_GET_STATS_FD, NULL);
+	__atomic_store_n(&m->cpu[v->id], c, __ATOMIC_RELEASE);
 	return ST_OK;
 }
 
@@ -93,7 +98,7 @@ enum status kvm_vcpu_init(struct vcpu *v, struct error *e)
 	struct kvm_machine *m = v->vm->path_vm[PATH_KVM];
 	enum status st;
 
-	if (!m->cpu[v->id] && (st = cpu_new(m, v, e)) != ST_OK)
+	if (!m->cpu[v->id] && (st = kvm_cpu_new(m, v, e)) != ST_OK)
 		return st;
 	st = kvm_watch_init(m->cpu[v->id], e);
 	if (st == ST_OK)
@@ -146,6 +151,8 @@ static int enter(struct kvm_cpu *c, struct exit *x)
 	}
 	r->kvm_dirty_regs = 0;
 	c->unfinished = c->fresh = false;
+	if (c->m->chips)
+		c->v->run_state = VCPU_RUNNABLE; /* KVM knows better: kvm_mp_store */
 	c->v->count.kvm_exits++;
 	if (ret == 0)
 		return 0;
@@ -219,7 +226,7 @@ static void inject(struct kvm_cpu *c)
 		e->nmi.pending = 1;
 		send_events(c);
 	}
-	if (!vcpu_interrupt_pending(v))
+	if (c->m->chips || !vcpu_interrupt_pending(v))
 		return;
 	if (!vcpu_has_event(v) || e->nmi.pending || busy(e)) {
 		c->run->request_interrupt_window = 1;

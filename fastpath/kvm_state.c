@@ -9,6 +9,8 @@
  *   - an interrupt shadow is one bit here; KVM gets it as "by MOV SS", which VMX accepts whatever IF says (SDM 3C 26.3.1.5)
  *   - of a null segment only selector, base, limit and DPL come back; the other attribute bits are KVM's affair
  *   - a segment above 1 MiB without G gets G, as VMX wants it (SDM 3C 26.3.1.2)
+ *   - KVM on AMD-V says G of a segment above 1 MiB and of no other; nobody sees that bit, LAR reads the descriptor in memory
+ *   - SYSENTER_ESP and _EIP have 32 bits on AMD
  *   - x87 instruction and data pointers come back from KVM and are dropped by bt
  *   - a software interrupt or exception half delivered is dropped: its instruction has not been passed and runs again
  */
@@ -42,11 +44,6 @@ static const struct msr_field {
 	FIELD(MSR_PAT, pat, true),
 	FIELD(MSR_TSC_AUX, tsc_aux, true),
 #undef FIELD
-};
-
-struct msr_one {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
 };
 
 static uint64_t *field(struct vcpu *v, const struct msr_field *f)
@@ -205,6 +202,8 @@ void kvm_store_synced(struct kvm_cpu *c)
 	r->cr3 = s->sregs.cr3;
 	r->cr4 = s->sregs.cr4;
 	r->efer = s->sregs.efer;
+	if (c->m->chips)
+		lapic_note_base(v->lapic, s->sregs.apic_base);
 	events_in(v, &s->events);
 	if (!c->run->kvm_dirty_regs) /* else KVM_RUN has not taken it yet */
 		c->last = *s;
@@ -220,7 +219,7 @@ static bool fail(struct kvm_cpu *c, struct exit *x, const char *what)
 
 static bool msr_load(struct kvm_cpu *c, struct exit *x, const struct msr_field *f)
 {
-	struct msr_one one = {.head.nmsrs = 1, .entry = {.index = f->index, .data = *field(c->v, f)}};
+	struct kvm_one_msr one = {.head.nmsrs = 1, .entry = {.index = f->index, .data = *field(c->v, f)}};
 	int n = kvm_cpu_ioctl(c, KVM_SET_MSRS, &one);
 
 	return n == 1 || (n == 0 && f->optional && (!one.entry.data || f->index == MSR_PAT)) || fail(c, x, f->name);
@@ -255,7 +254,7 @@ static void lost(struct kvm_cpu *c, const char *what)
 static void msrs_store(struct kvm_cpu *c)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(msr_fields); i++) {
-		struct msr_one one = {.head.nmsrs = 1, .entry = {.index = msr_fields[i].index}};
+		struct kvm_one_msr one = {.head.nmsrs = 1, .entry = {.index = msr_fields[i].index}};
 
 		if (kvm_cpu_ioctl(c, KVM_GET_MSRS, &one) == 1)
 			*field(c->v, &msr_fields[i]) = one.entry.data;
@@ -265,18 +264,23 @@ static void msrs_store(struct kvm_cpu *c)
 }
 
 /* Guest TSC = host TSC + offset: told as it is, or by the value of this moment. */
-static bool tsc_load(struct kvm_cpu *c, struct exit *x)
+bool kvm_tsc_send(struct kvm_cpu *c)
 {
 	uint64_t offset = (uint64_t)c->v->regs.tsc_offset;
 	struct kvm_device_attr attr = {
 		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
-	struct msr_one one = {.head.nmsrs = 1, .entry = {.index = MSR_TSC}};
+	struct kvm_one_msr one = {.head.nmsrs = 1, .entry = {.index = MSR_TSC}};
 
 	c->tsc_offset = c->v->regs.tsc_offset;
 	if (c->has_tsc_offset && kvm_cpu_ioctl(c, KVM_SET_DEVICE_ATTR, &attr) == 0)
 		return true;
 	one.entry.data = clock_tsc(&c->v->vm->clock) + offset;
-	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &one) == 1 || fail(c, x, "time stamp counter");
+	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &one) == 1;
+}
+
+static bool tsc_load(struct kvm_cpu *c, struct exit *x)
+{
+	return kvm_tsc_send(c) || fail(c, x, "time stamp counter");
 }
 
 /* A pause of the machine moves the offset of all vCPUs. */
@@ -395,6 +399,8 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 	if (!controls_hold(c, x) || !vector_load(c, x) || !msrs_load(c, x) || !tsc_load(c, x) || !debug_load(c, x) ||
 	    !pdptes_load(c, x))
 		return false;
+	if (!kvm_mp_load(c))
+		return fail(c, x, "halt state");
 	send_all(c);
 	c->loaded = c->fresh = true;
 	return true;
@@ -416,6 +422,8 @@ void kvm_pull(struct vcpu *v)
 	}
 	msrs_store(c);
 	pdptes_store(c);
+	if (!kvm_mp_store(c))
+		lost(c, "halt state");
 	if (kvm_cpu_ioctl(c, KVM_GET_XCRS, &xcrs) != 0)
 		lost(c, "XCR0");
 	for (unsigned i = 0; i < xcrs.nr_xcrs && i < KVM_MAX_XCRS; i++)

@@ -19,6 +19,7 @@
 
 #include "engine/cpuid.h"
 #include "fastpath/kvm_int.h"
+#include "fastpath/probe.h"
 
 #define DEV_KVM "/dev/kvm"
 /* Four pages that VMX without unrestricted guests needs in a free place of the address space: above the local APIC, below any
@@ -60,7 +61,13 @@ static void host_unmap(const struct kvm_sys *sys, void *p, size_t bytes)
 	munmap(p, bytes);
 }
 
-const struct kvm_sys kvm_sys_host = {host_open, host_close, host_ioctl, host_map, host_unmap};
+static ssize_t host_read(const struct kvm_sys *sys, int fd, void *buf, size_t bytes, uint64_t off)
+{
+	(void)sys;
+	return pread(fd, buf, bytes, (off_t)off);
+}
+
+const struct kvm_sys kvm_sys_host = {host_open, host_close, host_ioctl, host_map, host_unmap, host_read};
 
 /* Without these the path does not exist. Linux 5.10 has them all. */
 static const struct cap_row {
@@ -106,11 +113,18 @@ static enum status open_device(const struct kvm_sys *sys, int *out, enum status 
 	return ST_OK;
 }
 
+/* Facts first: they know what to do about a device that is not there, not ours, too old or something else. */
 static enum status kvm_available(struct error *e)
 {
 	enum status why = ST_UNSUPPORTED, st;
+	struct host_facts f;
+	char trouble[PROBE_TEXT];
 	int fd;
 
+	probe_host(&f);
+	if (probe_device_trouble(&f, trouble, sizeof(trouble)))
+		return error_set(e, f.kvm == KVM_NO_PERMISSION ? ST_DENIED : ST_UNSUPPORTED,
+				 "path kvm cannot run here, use --path auto: %s", trouble);
 	st = open_device(&kvm_sys_host, &fd, &why, e);
 	if (fd >= 0)
 		kvm_sys_host.close(&kvm_sys_host, fd);
@@ -187,20 +201,31 @@ static enum status kvm_world_enter(struct vm *vm, struct error *e)
 		plan_slots(m);
 	for (unsigned i = 0; i < m->nslots && st == ST_OK; i++)
 		st = set_slot(m, i, true, e);
-	return st;
+	return st == ST_OK && m->chips ? kvm_chips_enter(m, e) : st;
+}
+
+static void kvm_world_leave(struct vm *vm)
+{
+	struct kvm_machine *m = vm->path_vm[PATH_KVM];
+
+	if (m->chips)
+		kvm_chips_leave(m);
 }
 
 /* ---- MSRs ---- */
 
-/* Ranges that the guest reaches without us. write: not while SYSCALL is a flaw of the host, which must be noticed. */
+/* Ranges that the guest reaches without us. syscall: no writes while SYSCALL is a flaw of the host, which must be noticed. chips: where the
+ * APICs are the kernel's. */
 static const struct msr_range {
 	uint32_t base, n;
-	bool syscall;
+	bool syscall, chips;
 } direct[] = {
-	{MSR_SYSENTER_CS, 3, false},
-	{MSR_PAT, 1, false},
-	{MSR_EFER, 5, true}, /* EFER, STAR, LSTAR, CSTAR, FMASK */
-	{MSR_FS_BASE, 4, false}, /* FS, GS, KERNEL_GS, TSC_AUX */
+	{MSR_APIC_BASE, 1, false, true},
+	{MSR_TSC_DEADLINE, 1, false, true},
+	{MSR_SYSENTER_CS, 3, false, false},
+	{MSR_PAT, 1, false, false},
+	{MSR_EFER, 5, true, false}, /* EFER, STAR, LSTAR, CSTAR, FMASK */
+	{MSR_FS_BASE, 4, false, false}, /* FS, GS, KERNEL_GS, TSC_AUX */
 };
 
 static enum status set_msr_filter(struct kvm_machine *m, struct error *e)
@@ -210,15 +235,17 @@ static enum status set_msr_filter(struct kvm_machine *m, struct error *e)
 	struct kvm_msr_filter f = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
 	__u8 bits[ARRAY_LEN(direct)][4];
 
-	for (unsigned i = 0; i < ARRAY_LEN(direct); i++) {
+	for (unsigned i = 0, n = 0; i < ARRAY_LEN(direct); i++) {
 		const struct msr_range *r = &direct[i];
+		bool seen = r->syscall && m->host.flaw[FLAW_SYSCALL] && !m->vm->cfg.kvm_trust;
 
+		if (r->chips && !m->chips)
+			continue;
 		memset(bits[i], 0xff, sizeof(bits[i]));
-		f.ranges[i] = (struct kvm_msr_filter_range){
-			.flags = KVM_MSR_FILTER_READ | (r->syscall && m->host.flaw[FLAW_SYSCALL] && !m->vm->cfg.kvm_trust ? 0 : KVM_MSR_FILTER_WRITE),
-			.base = r->base,
-			.nmsrs = r->n,
-			.bitmap = bits[i]};
+		f.ranges[n++] = (struct kvm_msr_filter_range){.flags = KVM_MSR_FILTER_READ | (seen ? 0 : KVM_MSR_FILTER_WRITE),
+							      .base = r->base,
+							      .nmsrs = r->n,
+							      .bitmap = bits[i]};
 	}
 	if (kvm_vm_ioctl(m, KVM_ENABLE_CAP, &cap) != 0 || kvm_vm_ioctl(m, KVM_X86_SET_MSR_FILTER, &f) != 0)
 		return error_errno(e, ST_UNSUPPORTED, "kvm: this host's KVM does not let MSRs through to the machine");
@@ -270,9 +297,12 @@ static enum status set_up(struct kvm_machine *m, struct error *e)
 	if (extension(m, KVM_CAP_EXIT_ON_EMULATION_FAILURE) > 0)
 		(void)kvm_vm_ioctl(m, KVM_ENABLE_CAP, &failures); /* else user code gets #UD */
 	drop_quirks(m);
+	m->stats_fd = kvm_vm_ioctl(m, KVM_GET_STATS_FD, NULL); /* fails before Linux 5.14: no figures then */
 #ifdef KVM_CAP_SREGS2
 	m->has_sregs2 = extension(m, KVM_CAP_SREGS2) > 0;
 #endif
+	if ((st = kvm_chips_create(m, e)) != ST_OK)
+		return st;
 	return set_msr_filter(m, e);
 }
 
@@ -282,9 +312,12 @@ static void kvm_vm_fini(struct vm *vm)
 
 	if (!m)
 		return;
+	kvm_chips_fini(m);
 	vm->path_vm[PATH_KVM] = NULL;
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
 		kvm_cpu_free(m->cpu[i]);
+	if (m->stats_fd >= 0)
+		m->sys->close(m->sys, m->stats_fd);
 	if (m->fd >= 0)
 		m->sys->close(m->sys, m->fd);
 	if (m->dev >= 0)
@@ -301,7 +334,7 @@ static enum status kvm_vm_init(struct vm *vm, struct error *e)
 		return error_set(e, ST_NO_MEMORY, "out of memory");
 	m->vm = vm;
 	m->sys = vm->cfg.kvm_sys ? vm->cfg.kvm_sys : &kvm_sys_host;
-	m->dev = m->fd = -1;
+	m->dev = m->fd = m->stats_fd = -1;
 	vm->path_vm[PATH_KVM] = m;
 	kvm_host_judge(&m->host);
 	/* A guest that began on another path has been told already */
@@ -352,4 +385,6 @@ const struct exec_ops kvm_ops = {
 	.pull = kvm_pull,
 	.whole_machine = true,
 	.world_enter = kvm_world_enter,
+	.world_leave = kvm_world_leave,
+	.waits = kvm_waits,
 };

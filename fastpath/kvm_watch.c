@@ -139,7 +139,7 @@ bool kvm_watch_look(struct kvm_cpu *c, struct exit *x)
 		return true;
 	c->ticks_seen = now;
 	s = sample(c);
-	if (s != c->sample) {
+	if (s != c->sample || kvm_mp_idle(c)) {
 		c->sample = s;
 		alive(c);
 		return true;

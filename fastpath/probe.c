@@ -68,7 +68,7 @@ static int print_json(const struct host_facts *f, const struct probe_verdict *v)
 
 static void help(void)
 {
-	printf("usage: steelyard probe [--quick] [--fresh] [--json] [--patience N] [--kvm-device FILE]\n"
+	printf("usage: steelyard probe [--quick] [--fresh] [--json] [--patience N] [--kvm-device FILE] | --ring3\n"
 	       "Says what this host offers for running guests, and which path --path auto takes. Tiny guests measure "
 	       "what\n"
 	       "KVM does in each mode of the processor: does it run, how fast, what do events cost, is it as the "
@@ -77,7 +77,8 @@ static void help(void)
 	       "  --fresh            measures, although this boot has been measured\n"
 	       "  --patience N       N times as long, 1 to 100: for a host that is itself emulated\n"
 	       "  --json             for programs\n"
-	       "  --kvm-device FILE  instead of " PROBE_KVM_DEVICE "\n");
+	       "  --kvm-device FILE  instead of " PROBE_KVM_DEVICE "\n"
+	       "  --ring3            instead: loops of 64-bit ring 3 beside the same on the host, in pairs\n");
 }
 
 int probe_main(int argc, char **argv)
@@ -89,7 +90,7 @@ int probe_main(int argc, char **argv)
 	const char *device = NULL;
 	struct host_facts f;
 	struct probe_verdict v;
-	bool json = false;
+	bool json = false, ring3 = false;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0) {
@@ -107,6 +108,8 @@ int probe_main(int argc, char **argv)
 				return EXIT_USAGE;
 			}
 			o.patience = (unsigned)n;
+		} else if (strcmp(argv[i], "--ring3") == 0) {
+			ring3 = true;
 		} else if (strcmp(argv[i], "--kvm-device") == 0 && i + 1 < argc) {
 			device = argv[++i];
 			if (device[strspn(device, printable)]) {
@@ -124,6 +127,8 @@ int probe_main(int argc, char **argv)
 		}
 	}
 	probe_host_device(&f, device);
+	if (ring3)
+		return probe_ring3(&f);
 	probe_verdict_for(&f, &o, &v);
 	if (json)
 		return print_json(&f, &v);

@@ -96,6 +96,15 @@ struct probe_cost_result {
 	char evidence[PROBE_TEXT];
 };
 
+/* Of probe --ring3: CPU time of a loop in 64-bit ring 3 over the host's own time for the same code, one of each block. */
+enum probe_loop { PROBE_LOOP_INT, PROBE_LOOP_SSE, PROBE_LOOP_AVX2, PROBE_LOOP_X87, PROBE_LOOPS };
+#define PROBE_LOOP_BLOCKS 21
+struct probe_loop_result {
+	unsigned blocks;
+	double ratio[PROBE_LOOP_BLOCKS], control[PROBE_LOOP_BLOCKS]; /* control: the host against itself */
+	char evidence[PROBE_TEXT];
+};
+
 struct probe_verdict {
 	enum probe_vendor vendor;
 	bool measured; /* guests ran; else the reason says why not */
@@ -106,6 +115,7 @@ struct probe_verdict {
 	struct probe_mode_result mode[PROBE_MODES];
 	struct probe_item_result item[PROBE_ITEMS];
 	struct probe_cost_result cost[PROBE_COSTS];
+	struct probe_loop_result loop[PROBE_LOOPS]; /* of probe_ring3 alone: neither judged nor cached */
 	/* by probe_judge */
 	enum probe_level level;
 	char reason[2 * PROBE_TEXT];
@@ -116,6 +126,8 @@ struct probe_verdict {
 /* Facts about the host; device NULL means PROBE_KVM_DEVICE. The string must live as long as *f. */
 void probe_host(struct host_facts *f);
 void probe_host_device(struct host_facts *f, const char *device);
+/* One sentence on why the device is not usable, with what to do; false when it is. */
+bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
 enum probe_vendor probe_vendor(const struct host_facts *f);
 enum probe_effort { PROBE_CACHED_ONLY, PROBE_QUICK, PROBE_FULL };
 struct probe_options {

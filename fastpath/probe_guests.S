@@ -77,6 +77,91 @@ GUEST loop_host
 	pop	%rbx
 	ret
 
+/*
+ * Loops of 64-bit ring 3, RCX rounds, each for the guest and, as void pg_run_*(uint64_t rounds, void *data), for the host.
+ * RBX: 256 bytes; operands from 64 on, results from 0 on.
+ */
+.macro RUN_INT
+	xor	%eax, %eax
+	xor	%edx, %edx
+	xor	%edi, %edi
+	.balign 64
+1:	imul	$0x01000193, %rax, %rax
+	add	64(%rbx), %rax
+	xor	%rax, %rdx
+	rol	$7, %rdx
+	mov	%rdx, 16(%rbx)
+	lea	3(%rdi, %rdx), %rdi
+	dec	%rcx
+	jnz	1b
+	mov	%rax, (%rbx)
+	mov	%rdi, 8(%rbx)
+.endm
+.macro RUN_SSE
+	movups	64(%rbx), %xmm0
+	movups	80(%rbx), %xmm1
+	movups	96(%rbx), %xmm2
+	pxor	%xmm3, %xmm3
+	.balign 64
+1:	mulps	%xmm1, %xmm0
+	addps	%xmm2, %xmm0
+	movups	%xmm0, 16(%rbx)
+	paddd	%xmm0, %xmm3
+	pslld	$1, %xmm3
+	pxor	%xmm0, %xmm3
+	dec	%rcx
+	jnz	1b
+	movups	%xmm3, (%rbx)
+.endm
+.macro RUN_AVX2
+	vmovups	64(%rbx), %ymm0
+	vmovups	96(%rbx), %ymm1
+	vmovups	128(%rbx), %ymm2
+	vpxor	%ymm3, %ymm3, %ymm3
+	.balign 64
+1:	vmulps	%ymm1, %ymm0, %ymm0
+	vaddps	%ymm2, %ymm0, %ymm0
+	vmovups	%ymm0, 32(%rbx)
+	vpaddd	%ymm0, %ymm3, %ymm3
+	vpslld	$1, %ymm3, %ymm3
+	vpxor	%ymm0, %ymm3, %ymm3
+	dec	%rcx
+	jnz	1b
+	vmovups	%ymm3, (%rbx)
+	vzeroupper
+.endm
+.macro RUN_X87
+	fninit
+	fldl	72(%rbx)
+	fldl	64(%rbx)
+	.balign 64
+1:	fmul	%st(1), %st
+	fadd	%st(1), %st
+	fsqrt
+	dec	%rcx
+	jnz	1b
+	fstpt	(%rbx)
+	fstp	%st(0)
+.endm
+.macro RUN name, body
+	.balign 64
+GUEST guest_\name
+	\body
+	DONE
+	.balign 64
+GUEST run_\name
+	push	%rbx
+	mov	%rdi, %rcx
+	mov	%rsi, %rbx
+	\body
+	pop	%rbx
+	ret
+.endm
+	RUN int, RUN_INT
+	RUN sse, RUN_SSE
+	RUN avx2, RUN_AVX2
+	RUN x87, RUN_X87
+
 /* ---- loops of exits, in any mode ---- */
 GUEST spin
 	.byte 0xeb, 0xfe

@@ -162,6 +162,10 @@ struct probe_test {
 unsigned probe_run_tests(const struct host_facts *f, bool quick, const struct probe_test *t, unsigned n,
 			 uint64_t deadline_ns, struct probe_verdict *v);
 
+/* ---- probe_ring3.c ---- */
+/* Runs the loops of ring 3 beside the host's and prints a table. Returns the exit status. */
+int probe_ring3(const struct host_facts *f);
+
 /* ---- probe_verdict.c ---- */
 /* What the results mean: levels and reasons. Reads nothing but its arguments. */
 void probe_judge(const struct host_facts *f, struct probe_verdict *v);
@@ -173,8 +177,6 @@ bool probe_item_late(const struct probe_verdict *v, unsigned i);
 const char *probe_auto_path(const struct probe_verdict *v);
 /* Facts alone: "auto" needs to ask no further. NULL: it needs the verdict. */
 const char *probe_facts_against_kvm(const struct host_facts *f);
-/* One sentence on why the device is not usable, with what to do; false when it is. */
-bool probe_device_trouble(const struct host_facts *f, char *buf, size_t n);
 
 /* ---- probe_json.c ---- */
 json_t *probe_facts_json(const struct host_facts *f);

@@ -62,8 +62,9 @@ struct ring3 {
 	struct ring3_map map;
 	struct kvm_sregs user; /* segments and control registers of ring 3, without bases and CR3 */
 	struct kvm_xsave xsave; /* a buffer */
+	struct kvm_sync_regs sent; /* what a KVM_RUN that fails may have spoilt */
 	bool broken;
-	uint64_t stay_ticks, fill_ticks;
+	uint64_t stay_ns, fill_ns;
 	uint64_t resets;
 };
 
@@ -84,6 +85,7 @@ void ring3_close(struct ring3 *r);
 bool ring3_zap(struct ring3 *r);
 
 /* ring3_run.c */
+uint64_t ring3_cpu_ns(void); /* CPU time of this thread */
 /* The registers in the shared page, CR3 = this root, FS and GS bases: to be sent with the next KVM_RUN. */
 void ring3_send(struct ring3 *r, unsigned root, uint64_t fs_base, uint64_t gs_base);
 /* One KVM_RUN, and what came of it. */

@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/cpuid.h"
 #include "fastpath/ring3_int.h"
@@ -36,6 +37,14 @@
 #define SYSCALL_BYTES 2
 
 #define ALL_SYNCED (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
+
+uint64_t ring3_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
 
 static struct ring3 *ring3(const void *direct)
 {
@@ -71,7 +80,7 @@ static bool other_selectors(const struct vcpu *v)
 }
 static bool other_flags(const struct vcpu *v)
 {
-	return (v->regs.rflags & (FL_TF | FL_IF | FL_IOPL | FL_NT | FL_RF | FL_VM)) != FL_IF;
+	return (v->regs.rflags & (FL_TF | FL_IF | FL_IOPL | FL_NT | FL_VM)) != FL_IF;
 }
 static bool breakpoints(const struct vcpu *v)
 {
@@ -174,8 +183,11 @@ static void where(struct ring3 *r, struct ring3_event *ev, enum ring3_stop in_ri
 
 	ev->stop = in_ring3;
 	ev->cs = s->cs.selector;
-	if (s->cs.dpl == 3 || s->ss.dpl == 3)
+	if (s->cs.dpl == 3 || s->ss.dpl == 3) {
+		if (rip == R3_AT(R3_LANDING) && !(r->run->s.regs.regs.rflags & FL_IF)) /* behind SYSCALL, the fetch has not faulted yet */
+			take_syscall(r, ev);
 		return;
+	}
 	if (rip >= R3_AT(R3_STUBS) && rip < R3_AT(R3_STUBS + 1))
 		take_frame(r, ev, (unsigned)(rip - R3_AT(R3_STUBS)) / R3_STUB_BYTES);
 	else if (rip - R3_AT(R3_LANDING) < R3_STUB_BYTES)
@@ -197,13 +209,16 @@ void ring3_enter(struct ring3 *r, struct ring3_event *ev)
 
 	*ev = (struct ring3_event){0};
 	r->run->kvm_valid_regs = ALL_SYNCED;
+	if (r->run->kvm_dirty_regs)
+		r->sent = r->run->s.regs;
 	ret = r->sys->ioctl(r->sys, r->fd, KVM_RUN, NULL);
 	for (unsigned i = 0; ret != 0 && (errno == EINTR || errno == EAGAIN) && !r->run->kvm_dirty_regs && event_begun(r) && i < FINISH_MAX; i++) {
 		r->run->immediate_exit = 0;
 		ret = r->sys->ioctl(r->sys, r->fd, KVM_RUN, NULL);
 	}
 	if (ret != 0 && errno != EINTR && errno != EAGAIN) {
-		/* what KVM did not take has not run; else ring 3's registers are there */
+		if (r->run->kvm_dirty_regs) /* KVM stores what it has, even when it did not take what it was given */
+			r->run->s.regs = r->sent;
 		where(r, ev, R3_STRANGE);
 		return;
 	}
@@ -239,7 +254,7 @@ static bool load(struct ring3 *r)
 	for (unsigned i = 0; i < 16; i++)
 		*(uint64_t *)((char *)g + gpr_at[i]) = v->gpr[i];
 	g->rip = v->rip;
-	g->rflags = v->rflags;
+	g->rflags = v->rflags & ~(uint64_t)FL_RF; /* it is for instruction breakpoints, of which there are none */
 	memcpy(r->xsave.region, v->xsave, sizeof(v->xsave));
 	return r->sys->ioctl(r->sys, r->fd, KVM_SET_XSAVE, &r->xsave) == 0;
 }
@@ -387,7 +402,7 @@ enum direct_end ring3_run(void *direct, struct direct_run *out)
 	struct ring3 *r = ring3(direct);
 	const struct x86_regs *regs = &r->v->regs;
 	struct ring3_event ev = {.cs = R3_CS};
-	uint64_t begin = __builtin_ia32_rdtsc();
+	uint64_t begin = ring3_cpu_ns();
 	enum direct_end end;
 	unsigned root;
 
@@ -413,6 +428,6 @@ enum direct_end ring3_run(void *direct, struct direct_run *out)
 		vm_end(r->v->vm, VM_FAILED, 0, "hybrid: the host's KVM does not give the vCPU's XSAVE state back");
 		end = DIRECT_BROKEN;
 	}
-	out->ticks = __builtin_ia32_rdtsc() - begin;
+	out->cpu_ns = ring3_cpu_ns() - begin;
 	return end;
 }

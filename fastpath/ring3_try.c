@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fastpath/ring3_int.h"
 
@@ -68,14 +67,6 @@ static bool page_fault(const struct ring3_event *ev, uint64_t lin, uint32_t erro
 static void code(struct trial *t, const void *bytes, size_t n)
 {
 	memcpy(ring3_page(&t->r->map, t->code), bytes, n);
-}
-
-static uint64_t cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static int by_value(const void *a, const void *b)
@@ -147,18 +138,18 @@ static bool speed(struct trial *t)
 
 	code(t, spin, sizeof(spin));
 	for (unsigned k = 0; k < 5; k++) {
-		uint64_t n = SPINS, from = cpu_ns(), used;
+		uint64_t n = SPINS, from = ring3_cpu_ns(), used;
 
 		__asm__ volatile("1: dec %0; jnz 1b" : "+r"(n));
-		used = cpu_ns() - from;
+		used = ring3_cpu_ns() - from;
 		own = used < own ? used : own;
-		from = cpu_ns();
+		from = ring3_cpu_ns();
 		begin(t, &ev);
 		if (ev.stop != R3_SYSCALL && ev.stop != R3_INTERRUPTED) {
 			t->what = "a loop does not come to its end";
 			return false;
 		}
-		used = cpu_ns() - from;
+		used = ring3_cpu_ns() - from;
 		direct = ev.stop == R3_SYSCALL && used < direct ? used : direct;
 	}
 	t->what = "64-bit ring 3 is not run directly but emulated, or the host is too busy to tell";
@@ -175,18 +166,18 @@ static bool costs(struct trial *t)
 	t->what = "the vector state does not go to and fro";
 	code(t, touch, sizeof(touch));
 	for (unsigned k = 0; k < ROUNDS; k++) {
-		uint64_t from = __builtin_ia32_rdtsc();
+		uint64_t from = ring3_cpu_ns();
 
 		if (r->sys->ioctl(r->sys, r->fd, KVM_GET_XSAVE, &r->xsave) != 0 || r->sys->ioctl(r->sys, r->fd, KVM_SET_XSAVE, &r->xsave) != 0)
 			return false;
-		stay[k] = __builtin_ia32_rdtsc() - from;
-		from = __builtin_ia32_rdtsc();
+		stay[k] = ring3_cpu_ns() - from;
+		from = ring3_cpu_ns();
 		begin(t, &ev);
-		fill[k] = __builtin_ia32_rdtsc() - from;
+		fill[k] = ring3_cpu_ns() - from;
 		stay[k] += fill[k];
 	}
-	r->stay_ticks = median(stay);
-	r->fill_ticks = median(fill);
+	r->stay_ns = median(stay);
+	r->fill_ns = median(fill);
 	return true;
 }
 
@@ -246,14 +237,14 @@ static enum status start(struct vcpu *v, void **direct, struct error *e)
 	return ST_OK;
 }
 
-static uint64_t stay_ticks(const void *direct)
+static uint64_t stay_ns(const void *direct)
 {
-	return ((const struct ring3 *)direct)->stay_ticks;
+	return ((const struct ring3 *)direct)->stay_ns;
 }
 
-static uint64_t fill_ticks(const void *direct)
+static uint64_t fill_ns(const void *direct)
 {
-	return ((const struct ring3 *)direct)->fill_ticks;
+	return ((const struct ring3 *)direct)->fill_ns;
 }
 
 const struct direct_ops ring3_direct = {
@@ -263,6 +254,6 @@ const struct direct_ops ring3_direct = {
 	.stop = stop,
 	.unfit = ring3_unfit,
 	.run = ring3_run,
-	.stay_ticks = stay_ticks,
-	.fill_ticks = fill_ticks,
+	.stay_ns = stay_ns,
+	.fill_ns = fill_ns,
 };

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Installs what mk/packages.txt names and this system lacks. Asks the network for nothing when all is there.
+# Installs what mk/packages.txt, or the list given, names and this system lacks. Asks the network for nothing when all is there.
 set -eu
-list=$(dirname "$0")/packages.txt
+list=${1:-$(dirname "$0")/packages.txt}
 wanted=$(sed 's/#.*//' "$list")
 
 missing_packages() {
@@ -14,7 +14,7 @@ missing_packages() {
 }
 
 if ! command -v dpkg-query >/dev/null; then
-	echo "make deps: this is not a Debian system; install what mk/packages.txt names in your system's way" >&2
+	echo "make deps: this is not a Debian system; install what $list names in your system's way" >&2
 	exit 1
 fi
 missing=$(missing_packages)

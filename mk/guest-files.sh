@@ -3,7 +3,8 @@
 #
 # guest-files.sh ARCH KERNEL_PACKAGE DIR [MODULE...]
 #
-# Puts Debian's own kernel, modules of it and static busybox into DIR: vmlinuz, MODULE.ko, busybox, and a line for each in MANIFEST. The packages
+# Puts Debian's own kernel, modules of it and static busybox into DIR: vmlinuz, MODULE.ko, busybox, and a line for each in MANIFEST; in DIR/modules
+# the kernel's drivers for our devices, and "order", their names in the order in which they are loaded. The packages
 # are downloaded and unpacked, never installed. The system's apt configuration supplies the sources and keys; when it
 # cannot answer for ARCH (another architecture, no lists, lists older than the archive) a set of lists private to DIR is
 # used, so that the system's own state is never changed and no privileges are needed.
@@ -65,5 +66,18 @@ extract 'linux-image-*.deb' './boot/vmlinuz-*' "$dir/vmlinuz"
 for m; do extract 'linux-image-*.deb' "*/$m.ko" "$dir/$m.ko"; done
 extract 'busybox-static_*.deb' './bin/busybox' "$dir/busybox"
 chmod 755 "$dir/busybox"
+
+# What is no module of this kernel is built into it.
+rm -rf "$dir/modules"
+mkdir -p "$dir/modules" "$work/ko"
+dpkg-deb --fsys-tarfile "$work/new"/linux-image-*.deb | tar -x -C "$work/ko" --wildcards './lib/modules/*.ko'
+for m in crc16 crc32c_generic libcrc32c mbcache jbd2 ext4 virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
+	virtio_blk failover net_failover virtio_net virtio_console virtio-rng virtio_balloon vsock \
+	vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport nvme-common nvme-core nvme; do
+	ko=$(find "$work/ko" -name "$m.ko" | head -n 1)
+	[ -n "$ko" ] || continue
+	cp "$ko" "$dir/modules/$m.ko"
+	echo "$m" >>"$dir/modules/order"
+done
 mv "$work/manifest" "$dir/MANIFEST"
 rm -rf "$work"

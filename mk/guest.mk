@@ -17,7 +17,7 @@ GUEST_CFLAGS_i386 := -m32 -march=i686 -msse2 -mfpmath=sse
 HAVE_M32 := $(and $(filter /%,$(shell $(CC) -m32 -print-file-name=libc.a 2>/dev/null)),$(filter /%,$(shell $(CC) -m32 -print-file-name=libgcc.a 2>/dev/null)))
 GUEST_BUILDS := $(if $(HAVE_M32),$(GUEST_ARCHS),amd64)
 
-guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST)/MANIFEST $(GUEST)/macro/macro
+guest: $(GUEST_BUILDS:%=$(GUEST)/%/initrd) $(GUEST_BUILDS:%=$(GUEST)/%/devices.cpio) $(GUEST)/MANIFEST $(GUEST)/macro/macro
 	$(if $(HAVE_M32),,@echo "guest files: no i386 guest: this compiler cannot link with -m32 (gcc-multilib)")
 
 # One download for both; a change of the script or of this file fetches again.
@@ -41,9 +41,19 @@ $(GUEST)/%/initrd: $(GUEST)/%/MANIFEST $(GUEST)/%/init $(GUEST)/%/workloads $(O)
 		dir:/lib:755 dir:/lib/modules:755 file:/lib/modules/load:644:$(@D)/modules.load \
 		$(foreach m,$(GUEST_MODULES),file:/lib/modules/$m.ko:644:$(@D)/$m.ko) >$@.part
 	$(Q)mv $@.part $@
+# The drivers of our devices and a script that loads them: tests append it to the initial RAM disk.
+$(GUEST)/%/devices.cpio: $(GUEST)/%/MANIFEST tests/e2e/devices.guest $(O)/mkcpio
+	$(Q)$(O)/mkcpio dir:/lib:755 dir:/lib/modules:755 dir:/mnt:755 file:/lib/modules/order:644:$(@D)/modules/order \
+		file:/bin/devices:755:tests/e2e/devices.guest \
+		$(foreach m,$(shell cat $(GUEST)/$*/modules/order 2>/dev/null),file:/lib/modules/$(m).ko:644:$(@D)/modules/$(m).ko) >$@.part
+	$(Q)mv $@.part $@
 $(GUEST)/MANIFEST: $(GUEST_BUILDS:%=$(GUEST)/%/initrd)
 	$(Q)for a in $(GUEST_BUILDS); do sed "/^#/!s|^|$$a/|" $(GUEST)/$$a/MANIFEST; \
 		(cd $(GUEST) && sha256sum $$a/init $$a/workloads $$a/initrd | awk '{print $$2, $$1, "built-here"}'); done >$@.part
 	$(Q)mv $@.part $@
 .PHONY: guest
-.PRECIOUS: $(GUEST)/%/MANIFEST $(GUEST)/%/workloads $(GUEST)/%/init $(GUEST)/%/initrd
+.PRECIOUS: $(GUEST)/%/MANIFEST $(GUEST)/%/workloads $(GUEST)/%/init $(GUEST)/%/initrd $(GUEST)/%/devices.cpio
+# make disk-kills: kill -9 under load, 200 times; make check does a few.
+disk-kills: all guest
+	$(Q)KILLS=200 STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e bash tests/e2e/disk.sh
+.PHONY: disk-kills

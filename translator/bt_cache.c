@@ -37,7 +37,9 @@ enum status bt_cache_init(struct bt *bt, struct error *e)
 	bt->page_writes = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
 	bt->page_heat = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
 	bt->page_blocks = map_lazy(bt->npages * sizeof(*bt->page_blocks), PROT_READ | PROT_WRITE);
-	if (!bt->tctx || !bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks || !bt->page_writes ||
+	if (bt->vm->cfg.count_blocks)
+		bt->hot = map_lazy(BT_MAX_BLOCKS * sizeof(*bt->hot), PROT_READ | PROT_WRITE);
+	if ((bt->vm->cfg.count_blocks && !bt->hot) || !bt->tctx || !bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks || !bt->page_writes ||
 	    !bt->page_heat)
 		return error_errno(e, ST_NO_MEMORY, "cannot map the code cache (executable memory may be forbidden here: try "
 						    "--path interp)");
@@ -68,6 +70,7 @@ void bt_cache_fini(struct bt *bt)
 	unmap(bt->block, (uint64_t)BT_MAX_BLOCKS * sizeof(*bt->block));
 	unmap(bt->rec, (uint64_t)BT_MAX_RECS * sizeof(*bt->rec));
 	unmap(bt->link, (uint64_t)BT_MAX_LINKS * sizeof(*bt->link));
+	unmap(bt->hot, BT_MAX_BLOCKS * sizeof(*bt->hot));
 	unmap(bt->page_writes, bt->npages);
 	unmap(bt->page_heat, bt->npages);
 	unmap(bt->page_blocks, bt->npages * sizeof(*bt->page_blocks));
@@ -470,6 +473,8 @@ void bt_flush_cache(struct vcpu *v)
 		madvise(bt_slots(bt->vm->vcpu[n]), ((uint64_t)bt->nslots * 8 + 4095) & ~4095ull, MADV_DONTNEED);
 	}
 	arena_free(bt);
+	for (uint32_t i = 1; bt->hot && i < bt->nblocks; i++)
+		bt->hot[i] = 0;
 	bt->cache_next = bt->cache + 16;
 	bt->nblocks = bt->nrecs = bt->nlinks = 1;
 	bt->nsites = bt->nslots = 0;

@@ -326,6 +326,7 @@ struct bt {
 	bool avx, bmi2;		 /* the host has it */
 	uint8_t ret_flags;	 /* bit k: code of jump-cache class k reads flags behind a CALL */
 	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
+	uint64_t *hot;		 /* [BT_MAX_BLOCKS], entries of blocks (bt_hot.c); NULL: not counted */
 	uint32_t epoch;		 /* counts cache flushes: indices from before one mean nothing */
 	_Atomic uint32_t marks;	 /* counts pages that became code pages */
 	/* Lockstep (bt_lockstep.c): run() executes one block and returns at the entry of the next, which it reaches by links,

@@ -370,6 +370,8 @@ static struct bt_block *emit_block(struct tctx *c)
 		c->cur_access = 0;
 		c->cur_live = c->live_in[k];
 		bt_mark(c, 0, 0);
+		if (bt->hot && k == 0)
+			bt_emit_hot(c);
 		if (bt->single)
 			bt_emit_single_insn(c, k + 1);
 		if (c->v->vm->cfg.count_rows)

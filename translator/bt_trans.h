@@ -102,6 +102,9 @@ void bt_emit_single(struct tctx *c);
 /* n instructions of the block have begun. */
 void bt_emit_single_insn(struct tctx *c, unsigned n);
 
+/* bt_hot.c: one more entry of this block. Touches neither flags nor guest registers; S0 and S1 are lost. */
+void bt_emit_hot(struct tctx *c);
+
 /* bt_group.c */
 void bt_find_groups(struct tctx *c);
 

@@ -32,6 +32,7 @@ static const struct verb verbs[] = {
 #ifdef HAVE_PROBE
 	{"probe", probe_main, "what this host offers, and which path a guest would take"},
 #endif
+	{"explain", explain_main, "draw exits, hot blocks with their translations, page walks"},
 #ifdef HAVE_EVAL
 	{"eval", eval_main, "run workloads on every path that works here and compare them"},
 #endif

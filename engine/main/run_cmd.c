@@ -19,6 +19,7 @@
 #include "engine/io.h"
 #include "engine/main/lockstep.h"
 #include "engine/main/run_control.h"
+#include "engine/main/run_devices.h"
 #include "engine/main/run_marks.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/run_switch.h"
@@ -26,6 +27,7 @@
 #include "engine/switch.h"
 #include "engine/vm.h"
 #include "fastpath/probe.h"
+#include "translator/hot.h"
 #include "translator/rows.h"
 
 #define DEFAULT_MEMORY (512ull << 20)
@@ -46,6 +48,10 @@ enum option_id {
 	OPT_FLAT,
 	OPT_ROM,
 	OPT_BIOS,
+	OPT_DISK,
+	OPT_SNAPSHOT,
+	OPT_NET,
+	OPT_RNG,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -55,9 +61,11 @@ enum option_id {
 	OPT_INSN_ROWS,
 	OPT_MARKS,
 	OPT_SAMPLE,
+	OPT_HOT_BLOCKS,
 	OPT_NO_REBOOT,
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
+	OPT_KVM_IRQCHIP,
 	OPT_SWITCH_AFTER,
 	OPT_SWITCH_EVERY,
 	OPT_NAME,
@@ -85,6 +93,10 @@ static const struct option_row rows[] = {
 	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
 	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it", OPT_BIOS},
+	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
+	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
+	{"rng", NULL, "a source of random numbers", OPT_RNG},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -96,10 +108,12 @@ static const struct option_row rows[] = {
 	 OPT_INSN_ROWS},
 	{"sample", "HZ", "bt: look so many times a second what each vCPU's thread does; the counters sample_* tell", OPT_SAMPLE},
 	{"marks", "F", "write to F a line of JSON with clocks and counters for each line that the guest writes to port 0xe9", OPT_MARKS},
+	{"hot-blocks", "F", "bt: write to F the hottest blocks, for \"steelyard explain block\"", OPT_HOT_BLOCKS},
 	{"no-reboot", NULL, "a reset by the guest ends the run", OPT_NO_REBOOT},
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
 	 OPT_NO_FALLBACK},
 	{"kvm-trust", NULL, "research: with --path kvm, use a KVM that is known to be wrong as if it were right", OPT_KVM_TRUST},
+	{"kvm-irqchip", "W", "auto (default), kernel or user: whose interrupt controllers serve --path kvm", OPT_KVM_IRQCHIP},
 	{"switch-after", "T:P", "after T seconds go on on path P; may be given several times", OPT_SWITCH_AFTER},
 	{"switch-every", "MS:P,P", "tests: at random moments, MS milliseconds apart on average, go on on one of these paths",
 	 OPT_SWITCH_EVERY},
@@ -116,7 +130,7 @@ static const struct option_row rows[] = {
 struct run_cmd {
 	struct vm_config cfg;
 	const char *serial, *debugcon;
-	const char *insn_rows;
+	const char *insn_rows, *hot_blocks;
 	double timeout_s;
 	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
@@ -124,11 +138,12 @@ struct run_cmd {
 	char bios[4096]; /* file of the firmware */
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
-	FILE *rows_file; /* of insn_rows */
+	FILE *rows_file, *hot_file; /* of insn_rows, hot_blocks */
 	struct run_marks marks;
 	struct timer timer;
 	struct run_switch change;
 	struct run_control control;
+	struct run_devices devices;
 	struct run_context context;
 	char path_why[sizeof(((struct error *)0)->msg)];
 	json_t *probe; /* probe_summary */
@@ -278,6 +293,20 @@ static int parse_timeout(struct run_cmd *r, const char *arg)
 	return EXIT_OK;
 }
 
+static int parse_irqchip(struct run_cmd *r, const char *arg)
+{
+	static const char *const words[] = {
+		[KVM_IRQCHIP_AUTO] = "auto", [KVM_IRQCHIP_USER] = "user", [KVM_IRQCHIP_KERNEL] = "kernel"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
+		if (strcmp(arg, words[i]) != 0)
+			continue;
+		r->cfg.kvm_irqchip = (enum kvm_chips_of)i;
+		return EXIT_OK;
+	}
+	return verb_usage("--kvm-irqchip %s: give auto, kernel or user", arg);
+}
+
 static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 {
 	const char *end;
@@ -319,6 +348,15 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return EXIT_OK;
 	case OPT_BIOS:
 		return parse_bios(r, arg);
+	case OPT_DISK:
+		return run_disk_option(&r->devices, arg);
+	case OPT_NET:
+		return run_net_option(&r->devices, arg);
+	case OPT_RNG:
+		return run_rng_option(&r->devices);
+	case OPT_SNAPSHOT:
+		r->devices.snapshot = true;
+		return EXIT_OK;
 	case OPT_SERIAL:
 		r->serial = arg;
 		return EXIT_OK;
@@ -354,6 +392,10 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_MARKS:
 		r->marks.path = arg;
 		return EXIT_OK;
+	case OPT_HOT_BLOCKS:
+		r->hot_blocks = arg;
+		r->cfg.count_blocks = true;
+		return EXIT_OK;
 	case OPT_NO_REBOOT:
 		r->cfg.no_reboot = true;
 		return EXIT_OK;
@@ -363,6 +405,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_KVM_TRUST:
 		r->cfg.kvm_trust = true;
 		return EXIT_OK;
+	case OPT_KVM_IRQCHIP:
+		return parse_irqchip(r, arg);
 	case OPT_SWITCH_AFTER:
 		return run_switch_after(&r->change, arg);
 	case OPT_SWITCH_EVERY:
@@ -523,6 +567,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 		return st;
 	if (r->insn_rows && !(r->rows_file = fopen(r->insn_rows, "we")))
 		return error_errno(e, ST_DENIED, "cannot write the file of --insn-rows, %s", r->insn_rows);
+	if (r->hot_blocks && !(r->hot_file = fopen(r->hot_blocks, "we")))
+		return error_errno(e, ST_DENIED, "cannot write the file of --hot-blocks, %s", r->hot_blocks);
 	r->cfg.on_switch = on_switch;
 	r->cfg.on_stall = on_stall;
 	r->cfg.on_switch_ctx = r->cfg.on_stall_ctx = r;
@@ -600,6 +646,18 @@ static bool write_rows(struct run_cmd *r)
 	return !ferror(f) & !fclose(f);
 }
 
+#define HOT_BLOCKS_WRITTEN 64
+static bool write_hot(struct run_cmd *r)
+{
+	FILE *f = r->hot_file;
+
+	r->hot_file = NULL;
+	if (!f)
+		return true;
+	hot_write(r->vm, HOT_BLOCKS_WRITTEN, f);
+	return !ferror(f) & !fclose(f);
+}
+
 static void close_lines(struct run_cmd *r)
 {
 	chardev_close(r->debugcon_dev);
@@ -608,6 +666,8 @@ static void close_lines(struct run_cmd *r)
 	run_marks_close(&r->marks);
 	if (r->rows_file)
 		fclose(r->rows_file);
+	if (r->hot_file)
+		fclose(r->hot_file);
 }
 
 /* A vCPU is still in guest code, and may come back at any moment to what it knows: nothing is freed, the process ends. The terminal
@@ -664,6 +724,10 @@ static int run_machine(struct run_cmd *r)
 		error_set(&e, ST_IO, "cannot write all of --insn-rows to %s: is the disk full?", r->insn_rows);
 		status = EXIT_HOST;
 	}
+	if (!write_hot(r)) {
+		error_set(&e, ST_IO, "cannot write all of --hot-blocks to %s: is the disk full?", r->hot_blocks);
+		status = EXIT_HOST;
+	}
 	run_marks_stop(&r->marks);
 	if (r->vm->lost)
 		leave_lost(r, text);
@@ -692,16 +756,23 @@ int run_main(int argc, char **argv)
 	status = parse(&r, argc, argv);
 	if (r.insn_rows)
 		r.cfg.bt_cold = 0; /* what is not translated would not be counted */
+	run_devices_finish(&r.devices);
+	r.cfg.devices = r.devices.list;
+	r.cfg.ndevices = r.devices.n;
 	if (status == EXIT_OK && !r.help)
 		choose_path(&r);
-	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM))
+	if (status == EXIT_OK && !r.help && r.insn_rows && (r.lockstep || r.cfg.path == PATH_KVM || r.cfg.path == PATH_HYBRID))
 		status = verb_usage("--insn-rows counts on the paths interp and bt, one at a time");
+	if (status == EXIT_OK && !r.help && r.hot_blocks && (r.lockstep || r.cfg.path != PATH_BT))
+		status = verb_usage("--hot-blocks counts on the path bt: say --path bt");
 	if (r.help)
 		help(stdout);
 	else if (status == EXIT_OK && r.lockstep && (r.control.name || r.control.path))
 		status = verb_usage("--lockstep runs without a control socket: leave out --name and --control");
 	else if (status == EXIT_OK && r.marks.path && (r.lockstep || strcmp(r.debugcon, "serial")))
 		status = verb_usage("--marks takes port 0xe9 for itself: leave out --debugcon and --lockstep");
+	else if (status == EXIT_OK && r.lockstep && r.cfg.ndevices)
+		status = verb_usage("--lockstep compares machines that nothing from outside disturbs: leave out the devices");
 	else if (status == EXIT_OK && r.lockstep)
 		status = lockstep_main(&(struct lockstep_options){.cfg = &r.cfg,
 								  .max_insns = r.lockstep_insns,
@@ -711,5 +782,6 @@ int run_main(int argc, char **argv)
 		status = run_machine(&r);
 	json_decref(r.probe);
 	free(r.flat);
+	run_devices_free(&r.devices);
 	return status;
 }

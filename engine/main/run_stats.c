@@ -53,6 +53,26 @@ static void print_probe(const struct run_context *c, FILE *f)
 			json_string_value(json_object_get(p, "vendor")), json_string_value(json_object_get(p, "reason")));
 }
 
+#define KERNEL_STATS 128
+
+static unsigned kernel_stats(struct vm *vm, struct kvm_kernel_stat *s)
+{
+	unsigned n = kvm_kernel_stats(vm, s, KERNEL_STATS);
+
+	return n < KERNEL_STATS ? n : KERNEL_STATS;
+}
+
+static void print_kernel(struct vm *vm, FILE *f)
+{
+	struct kvm_kernel_stat s[KERNEL_STATS];
+	const char *why, *chips = kvm_irqchip(vm, &why);
+
+	if (chips)
+		fprintf(f, "interrupt controllers of kvm: %s (%s)\n", chips, why);
+	for (unsigned i = 0, n = kernel_stats(vm, s); i < n; i++)
+		fprintf(f, "%16" PRIu64 "  KVM: %s%s\n", s[i].value, s[i].name, s[i].machine ? ", machine" : "");
+}
+
 void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 {
 	struct kvm_exit_count k;
@@ -70,6 +90,7 @@ void run_stats_print(struct vm *vm, const struct run_context *c, FILE *f)
 		fprintf(f, "%16" PRIu64 "  exits from kvm, %s, %.3f s outside\n", k.count, k.name, seconds(k.ns));
 	if (kvm_inside_ns(vm))
 		fprintf(f, "%14.3f s  inside KVM_RUN\n", seconds(kvm_inside_ns(vm)));
+	print_kernel(vm, f);
 	fprintf(f, "%16u  resets\n", vm->resets);
 	fprintf(f, "%16" PRIu64 "  changes of path%s\n", switch_count(vm), switch_count(vm) > SWITCHES_SHOWN ? ", the latest:" : "");
 	switch_print(vm, SWITCHES_SHOWN, f);
@@ -82,7 +103,9 @@ static json_t *json_count(uint64_t n)
 
 static json_t *json_kvm(struct vm *vm)
 {
-	json_t *all = json_object(), *exits = json_object();
+	json_t *all = json_object(), *exits = json_object(), *machine = json_object(), *cpus = json_object();
+	struct kvm_kernel_stat s[KERNEL_STATS];
+	const char *why, *chips = kvm_irqchip(vm, &why);
 	struct kvm_exit_count k;
 
 	json_object_set_new(all, "inside_s", json_real(seconds(kvm_inside_ns(vm))));
@@ -90,6 +113,11 @@ static json_t *json_kvm(struct vm *vm)
 		json_object_set_new(exits, k.name,
 				    json_pack("{s:I,s:f}", "count", (json_int_t)k.count, "outside_s", seconds(k.ns)));
 	json_object_set_new(all, "exits", exits);
+	if (chips)
+		json_object_set_new(all, "irqchip", json_pack("{s:s,s:s}", "whose", chips, "why", why));
+	for (unsigned i = 0, n = kernel_stats(vm, s); i < n; i++)
+		json_object_set_new(s[i].machine ? machine : cpus, s[i].name, json_count(s[i].value));
+	json_object_set_new(all, "kernel", json_pack("{s:o,s:o}", "machine", machine, "vcpus", cpus));
 	return all;
 }
 

@@ -19,6 +19,7 @@
 /* argv[0] is the verb. */
 int run_main(int argc, char **argv);
 int vm_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 
 /* "steelyard: MSG" to stderr; returns the exit status that fits. */
 int verb_fail(const struct error *e);

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/control_path.h"
 #include "engine/main/verbs.h"
@@ -20,7 +21,8 @@
 #define LIST_MS 3000    /* for each machine */
 #define STOP_MS 60000   /* a guest takes its time to power off */
 #define TIMEOUT_MAX_S 1e6
-#define SWITCH_LOOK_MS 50
+#define SWITCH_LOOK_MS 10
+#define SWITCH_WHY_MS 100
 
 static const struct {
 	enum control_exit status;
@@ -59,7 +61,7 @@ static json_t *one_of_list(const char *name)
 	if (ex == CONTROL_EXIT_OK)
 		ex = control_call(&conn, CV_STATUS, NULL, LIST_MS, &ok);
 	/* What is not there any more, or was left behind by a dead process, is no machine. */
-	if (ex != CONTROL_EXIT_OK && conn.fd >= 0)
+	if (ex != CONTROL_EXIT_OK && !conn.nobody)
 		ok = json_pack("{s:s, s:s, s:s}", "name", name, "state", "unreachable", "why", conn.text);
 	control_conn_close(&conn);
 	return ok;
@@ -263,50 +265,67 @@ static bool all_on(json_t *args, json_t *paths)
 	return true;
 }
 
-/* NULL, or why a vCPU will not come to the path. */
-static const char *stays(struct vm_cmd *cmd, json_t *event)
+/* Does the event say why a vCPU that was asked for is not on the path, or not any more? */
+static bool tells_why(struct vm_cmd *cmd, json_t *event)
 {
+	const char *path = json_string_value(json_object_get(cmd->args, "path"));
 	json_t *data = json_object_get(event, "data"), *vcpu = json_object_get(cmd->args, "vcpu");
 	const char *from = json_string_value(json_object_get(data, "from"));
 	const char *to = json_string_value(json_object_get(data, "to"));
 
-	if (!from || !to || strcmp(from, to) || (vcpu && !json_equal(vcpu, json_object_get(data, "vcpu"))))
-		return NULL;
-	return json_string_value(json_object_get(data, "why"));
+	if (!from || !to || !strcmp(to, path) || (vcpu && !json_equal(vcpu, json_object_get(data, "vcpu"))))
+		return false;
+	return !strcmp(from, to) || !strcmp(from, path);
 }
 
-/* Waits until the vCPUs have changed, or one says that it cannot; a paused machine changes when it goes on. */
+/* They will not come: a path did not start or could not go on, or somebody has asked for another one meanwhile. The event that
+ * says so may still be on its way. */
+static enum control_exit vm_switch_refused(struct vm_cmd *cmd)
+{
+	const char *path = json_string_value(json_object_get(cmd->args, "path"));
+	json_t *event, *data;
+	char text[560];
+
+	snprintf(text, sizeof(text), "not on %s: another path has been asked for since", path);
+	while (control_next_event(&cmd->conn, SWITCH_WHY_MS, &event) == CONTROL_EXIT_OK) {
+		data = json_object_get(event, "data");
+		if (tells_why(cmd, event))
+			snprintf(text, sizeof(text), "vCPU %d is not on %s but on %s: %.400s",
+				 (int)json_integer_value(json_object_get(data, "vcpu")), path,
+				 json_string_value(json_object_get(data, "to")), json_string_value(json_object_get(data, "why")));
+		json_decref(event);
+	}
+	return complain(CONTROL_EXIT_FAILED, text);
+}
+
+/* Waits until the vCPUs have changed, or shall not any more; a paused machine changes when it goes on. */
 static enum control_exit vm_switch(struct vm_cmd *cmd)
 {
 	static const enum control_event_id wanted[] = {CE_SWITCHED};
 	enum control_exit ex = subscribed(cmd, wanted, ARRAY_LEN(wanted));
 	int tries = timeout_or(cmd, ANSWER_MS) / SWITCH_LOOK_MS + 1;
-	json_t *ok = NULL, *status = NULL, *event = NULL;
-	bool done = false;
+	json_t *ok = NULL, *status = NULL;
+	bool done = false, refused;
 
 	if (ex == CONTROL_EXIT_OK)
 		ex = complain(control_call(&cmd->conn, CV_SWITCH, json_incref(cmd->args), ANSWER_MS, &ok),
 			      cmd->conn.text);
 	while (ex == CONTROL_EXIT_OK && !done) {
-		const char *why;
-
 		ex = complain(control_call(&cmd->conn, CV_STATUS, NULL, ANSWER_MS, &status), cmd->conn.text);
 		if (ex != CONTROL_EXIT_OK)
 			break;
-		done = all_on(cmd->args, json_object_get(status, "paths")) ||
-		       !strcmp(json_string_value(json_object_get(status, "state")),
-			       control_states[CONTROL_STATE_PAUSED].word);
+		refused = !all_on(cmd->args, json_object_get(status, "wanted"));
+		done = !refused && (all_on(cmd->args, json_object_get(status, "paths")) ||
+				    !strcmp(json_string_value(json_object_get(status, "state")),
+					    control_states[CONTROL_STATE_PAUSED].word));
 		json_object_set(ok, "paths", json_object_get(status, "paths"));
 		json_decref(status);
-		if (done)
-			break;
-		if (!tries--)
+		if (refused)
+			ex = vm_switch_refused(cmd);
+		else if (!done && !tries--)
 			ex = complain(CONTROL_EXIT_TIMED_OUT, "not all vCPUs have changed their path yet");
-		else if (control_next_event(&cmd->conn, SWITCH_LOOK_MS, &event) == CONTROL_EXIT_OK) {
-			why = stays(cmd, event);
-			ex = why ? complain(CONTROL_EXIT_FAILED, why) : ex;
-			json_decref(event);
-		}
+		else if (!done)
+			nanosleep(&(struct timespec){.tv_nsec = SWITCH_LOOK_MS * 1000000L}, NULL);
 	}
 	if (ex == CONTROL_EXIT_OK)
 		return show(cmd, CV_SWITCH, ok);

@@ -45,19 +45,24 @@ static void print_value(const char *name, const json_t *v, FILE *f)
 		json_dumpf(v, f, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
-static void print_line(const char *name, json_t *v, FILE *f)
+/* What is in an object is named after it, but for the two that are nothing but a list of names. */
+static void print_line(const char *of, const char *name, json_t *v, FILE *f)
 {
-	const char *key;
+	const char *dot = *of ? "." : "", *key;
+	char whole[120];
 	json_t *inner;
-	int n = (int)strlen(name);
+	int n;
 
+	n = snprintf(whole, sizeof(whole), "%s%s%s", of, dot, name);
 	if (json_is_object(v)) {
-		json_object_foreach(v, key, inner) print_line(key, inner, f);
+		bool list = !strcmp(name, "stats") || !strcmp(name, "counters");
+
+		json_object_foreach(v, key, inner) print_line(list ? of : whole, key, inner, f);
 		return;
 	}
 	if (ends_with(name, "_ns") || ends_with(name, "_bytes"))
-		n = (int)(strrchr(name, '_') - name);
-	fprintf(f, "%.*s%*s ", n, name, n < 18 ? 18 - n : 0, "");
+		n = (int)(strrchr(whole, '_') - whole);
+	fprintf(f, "%.*s%*s ", n, whole, n < 18 ? 18 - n : 0, "");
 	print_value(name, v, f);
 	fputc('\n', f);
 }
@@ -68,7 +73,7 @@ void vm_print_fields(const struct control_field *fields, json_t *o, FILE *f)
 		json_t *v = json_object_get(o, fields->name);
 
 		if (v)
-			print_line(fields->name, v, f);
+			print_line("", fields->name, v, f);
 	}
 }
 

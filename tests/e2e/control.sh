@@ -76,7 +76,7 @@ for path in bt interp; do
 	check "$path: resume" eval 'is 0 resume $m && state_is $m running'
 	sleep 0.1
 	check "$path: guest time goes on" [ "$before" -lt "$(get $m guest_ns)" ]
-	check "$path: stats" eval 'is 0 stats $m && grep -q "^io_reads" "$work/vm.out"'
+	check "$path: stats" eval 'is 0 stats $m && grep -q "^io_reads" "$work/vm.out" && grep -q "^probe.vendor  *[a-zA-Z]" "$work/vm.out" && [ "$(grep -c "^path " "$work/vm.out")" = 1 ]'
 	check "$path: switch to $other" eval 'is 0 switch $m $other && [ "$(get $m path)" = $other ]'
 	check "$path: switch back" eval 'is 0 switch $m $path --vcpu 0 && [ "$(get $m path)" = $path ]'
 	check "$path: switch to nowhere is 2" is 2 switch $m teleport
@@ -181,6 +181,40 @@ check "a client that reads gets every event" [ "$(grep -c '"event":"paused"' "$w
 "$TOOLS/sock" "$sock" say <"$work/hostile" >"$work/replies"
 check "five lines of nonsense: an error each, then an answer" eval '[ "$(grep -c "\"error\"" "$work/replies")" -eq 5 ] && tail -n 1 "$work/replies" | grep -q "{\"id\":\"last\",\"ok\""'
 check "the machine has not noticed" state_is c running
+
+# Paths: one that this host cannot run, or cannot go on with, leaves the guest where it was, and the answer says why at once
+"$STEELYARD" probe --quick --json </dev/null >"$work/probe" 2>&1
+if grep -q '"path": "kvm"' "$work/probe"; then
+	check "switch to kvm and back" eval 'is 0 switch c kvm && is 0 switch c bt'
+else
+	check "switch to a kvm that cannot go on: 1" is 1 switch c kvm
+	check "with the reason: $(cut -c1-150 "$work/vm.err")" grep -qE 'vCPU 0 is not on kvm but on bt: .{10,}|path kvm cannot run here' "$work/vm.err"
+	check "it is where it was, and shall be there" eval 'vm status c -o json | grep -q "\"paths\":\[\"bt\"\],\"wanted\":\[\"bt\"\]" && state_is c running'
+fi
+# Two at once, each wants another path: each gets its path or is told that the other one was later; nothing waits for its time to run out
+for p in bt interp; do
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		vm switch c $p --timeout 20 >"$work/vm.$p.out"
+		echo "$? $(cat "$work/vm.err")"
+	done >"$work/sw.$p" &
+	pids="${pids:-} $!"
+done
+wait $pids
+check "two that switch against each other: 0 or 1, no other status" eval '[ "$(cat "$work/sw.bt" "$work/sw.interp" | grep -c "^[01]")" -eq 24 ]'
+check "the machine is where the last one wanted it" eval '[ "$(get c path)" = "$(vm status c | sed -n "s/^wanted  *//p")" ] && state_is c running'
+# A machine that does not answer is in the list all the same, however many wait for it
+first=$(get c pid)
+kill -STOP "$first"
+pids=
+for n in $(seq 20); do
+	"$TOOLS/sock" "$sock" deaf 3 </dev/null >"$work/o" &
+	pids="$pids $!"
+done
+sleep 0.3
+check "list has a machine that does not answer" eval 'is 0 list && grep -q "^c  *unreachable" "$work/vm.out"'
+kill -CONT "$first"
+wait $pids
+check "it goes on" state_is c running
 
 # ---- names and sockets ----
 "$STEELYARD" run --name c --memory 64M --flat "$work/loop@0x7c00" --serial none --timeout 20 </dev/null >"$work/out" 2>"$work/err"

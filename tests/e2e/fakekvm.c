@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A KVM that misbehaves, for LD_PRELOAD: every ioctl of KVM's on whatever file is answered here. FAKEKVM says how:
- *   api     speaks version 11
+ *   absent  there is no /dev/kvm
+ *   denied  this user may not open /dev/kvm, which belongs to group 1
+ *   api     speaks version 11; /dev/kvm can be opened
  *   vm      has no memory for a machine
  *   hang    KVM_RUN spins and takes no signal
  *   stall   each second KVM_RUN of a process spins and takes no signal, the others until a signal comes
  *   N       KVM_RUN returns at once with exit reason N, its registers zero
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +18,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,6 +66,44 @@ static int fake_vcpu(void)
 	if (fd >= 0 && ftruncate(fd, RUN_BYTES) < 0)
 		return -1;
 	return fd;
+}
+
+static const char *about(const char *path)
+{
+	const char *how = getenv("FAKEKVM");
+
+	return how && !strcmp(path, "/dev/kvm") ? how : "";
+}
+
+int stat(const char *path, struct stat *st)
+{
+	const char *how = about(path);
+
+	if (!strcmp(how, "absent")) {
+		errno = ENOENT;
+		return -1;
+	}
+	if (syscall(SYS_newfstatat, AT_FDCWD, *how ? "/dev/null" : path, st, 0) < 0)
+		return -1;
+	if (*how)
+		st->st_gid = 1;
+	return 0;
+}
+
+int open(const char *path, int flags, ...)
+{
+	const char *how = about(path);
+	mode_t mode;
+	va_list ap;
+
+	va_start(ap, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	if (!strcmp(how, "absent") || !strcmp(how, "denied")) {
+		errno = *how == 'a' ? ENOENT : EACCES;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, AT_FDCWD, *how ? "/dev/null" : path, flags, mode);
 }
 
 int ioctl(int fd, unsigned long request, ...)

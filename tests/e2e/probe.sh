@@ -44,6 +44,8 @@ probe --kvm-device
 check "--kvm-device without a file: status 2" [ "$status" -eq 2 ]
 
 # ---- no KVM, in plain words ----
+probe --ring3 --kvm-device "$work/nothing"
+check "--ring3 without a device: status 1, one line" [ "$status" -eq 1 -a "$(wc -l <"$work/err")" -eq 1 ]
 probe --kvm-device "$work/nothing"
 says "no device: the verdict says so" '^verdict +unusable \(vendor: none\): there is no '
 says "no device: auto takes bt" '^auto +bt: '
@@ -97,6 +99,29 @@ else
 	}
 	fake api
 	says "an old interface: which version, which is needed" '^verdict +unusable .*version 11 .*12 is needed: this kernel is too old'
+	# The same three for whoever runs a guest: in the words of the probe with --path kvm; auto has another path and says nothing
+	printf '\xb0\x15\xe6\xf4' >"$work/exit21" # mov al, 21; out 0xf4, al
+	fake_run() {
+		local how=$1
+		shift
+		timeout -k 5 60 env LD_PRELOAD="$work/fakekvm.so" FAKEKVM="$how" "$STEELYARD" run --control none --serial none --memory 64M \
+			--flat "$work/exit21@0x7c00" "$@" </dev/null >"$work/out" 2>"$work/err"
+		status=$?
+	}
+	group=$(getent group 1 | cut -d: -f1)
+	for row in "absent|there is no /dev/kvm|absent" "api|version 11 .*12 is needed: this kernel is too old|old" \
+		"denied|may not open /dev/kvm: join its group '${group:-1}' \\(usermod -aG ${group:-1} USER|denied"; do
+		IFS='|' read -r how words access <<<"$row"
+		fake_run $how --path kvm
+		check "run --path kvm, $how: status 1, one line that says so$(grep -qE "$words" "$work/err" || head -n 1 "$work/err")" \
+			sh -c "[ $status -eq 1 ] && [ \$(wc -l <$work/err) -eq 1 ] && grep -qE \"$words\" $work/err && grep -q 'use --path auto' $work/err"
+		fake_run $how
+		check "run, $how: the guest runs, without a word" [ "$status" -eq 43 -a ! -s "$work/err" ]
+		fake_run $how --json
+		check "run --json, $how: says what KVM was" grep -q "\"access\":\"$access\"" "$work/err"
+		fake_run $how --path bt --switch-after 0:kvm --json
+		check "run --switch-after 0:kvm, $how: the guest runs on" [ "$status" -eq 43 ]
+	done
 	fake vm --quick
 	says "no memory for a machine" '^real +unusable .*KVM_CREATE_VM: Cannot allocate memory'
 	fake hang --quick

@@ -43,6 +43,16 @@ struct fake_kvm {
 	uint32_t msr_index[64];
 	unsigned nmsrs;
 	unsigned created;
+	struct kvm_lapic_state lapic;
+	struct kvm_mp_state mp;
+	struct kvm_irqchip chip[3];
+	uint64_t lines; /* levels, by GSI */
+	unsigned msis, stats_noise;
+	struct kvm_msi msi; /* the last */
+	/* how often each request came */
+	unsigned long seen[64];
+	_Atomic unsigned times_seen[64];
+	unsigned nseen;
 };
 
 static inline struct fake_kvm *fake_kvm_of(const struct kvm_sys *sys)
@@ -63,6 +73,36 @@ static inline bool fake_fails(struct fake_kvm *k, unsigned long request)
 	atomic_fetch_add(&k->failed, 1);
 	errno = k->err;
 	return true;
+}
+
+static inline unsigned fake_seen(struct fake_kvm *k, unsigned long request)
+{
+	for (unsigned i = 0; i < k->nseen; i++)
+		if (k->seen[i] == request)
+			return atomic_load(&k->times_seen[i]);
+	return 0;
+}
+
+static inline void fake_see(struct fake_kvm *k, unsigned long request)
+{
+	unsigned i;
+
+	for (i = 0; i < k->nseen && k->seen[i] != request; i++)
+		;
+	if (i == k->nseen && k->nseen < 64)
+		k->seen[k->nseen++] = request;
+	if (i < 64)
+		atomic_fetch_add(&k->times_seen[i], 1);
+}
+
+/* All requests but KVM_RUN. */
+static inline unsigned fake_requests(struct fake_kvm *k)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < k->nseen; i++)
+		n += k->seen[i] == KVM_RUN ? 0 : atomic_load(&k->times_seen[i]);
+	return n;
 }
 
 static inline int fake_open(const struct kvm_sys *sys, const char *path)
@@ -168,6 +208,7 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	struct fake_kvm *k = fake_kvm_of(sys);
 
 	(void)fd;
+	fake_see(k, request);
 	if (request == KVM_RUN)
 		return fake_run_ioctl(k);
 	if (fake_fails(k, request))
@@ -184,6 +225,7 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		}
 		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
 	case KVM_CREATE_VM:
+	case KVM_GET_STATS_FD:
 		return FAKE_FD + atomic_fetch_add(&k->fds, 1);
 	case KVM_GET_VCPU_MMAP_SIZE:
 		return FAKE_RUN_BYTES;
@@ -206,6 +248,24 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		memcpy(k->pdptrs, s->pdptrs, sizeof(k->pdptrs));
 		return 0;
 	}
+	case KVM_GET_IRQCHIP:
+		memcpy(arg, &k->chip[((struct kvm_irqchip *)arg)->chip_id % 3], sizeof(k->chip[0]));
+		return 0;
+	case KVM_SET_IRQCHIP:
+		memcpy(&k->chip[((struct kvm_irqchip *)arg)->chip_id % 3], arg, sizeof(k->chip[0]));
+		return 0;
+	case KVM_IRQ_LINE: {
+		const struct kvm_irq_level *l = arg;
+
+		k->lines = (k->lines & ~(1ull << l->irq)) | (uint64_t)!!l->level << l->irq;
+		return 0;
+	}
+	case KVM_SIGNAL_MSI:
+		k->msi = *(struct kvm_msi *)arg;
+		k->msis++;
+		return 1;
+	FAKE_STATE(KVM_GET_LAPIC, KVM_SET_LAPIC, lapic);
+	FAKE_STATE(KVM_GET_MP_STATE, KVM_SET_MP_STATE, mp);
 	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
 	FAKE_STATE(KVM_GET_XCRS, KVM_SET_XCRS, xcrs);
 	FAKE_STATE(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave);
@@ -215,9 +275,38 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	}
 }
 
+/* Two figures and a histogram. stats_noise spoils the header, word by word. */
+static inline ssize_t fake_read(const struct kvm_sys *sys, int fd, void *buf, size_t bytes, uint64_t off)
+{
+	struct fake_kvm *k = fake_kvm_of(sys);
+	struct {
+		struct kvm_stats_header h;
+		struct {
+			struct kvm_stats_desc d;
+			char name[16];
+		} row[3];
+		uint64_t data[8];
+	} f = {.h = {.name_size = 16, .num_desc = 3, .desc_offset = sizeof(f.h), .data_offset = offsetof(__typeof__(f), data)},
+	       .row = {{{.size = 1, .offset = 0}, {0}}, {{.size = 4, .offset = 8}, {0}}, {{.size = 1, .offset = 40}, {0}}},
+	       .data = {7, 1, 2, 3, 4, 11}};
+
+	(void)fd;
+	strcpy(f.row[0].name, "halts");
+	strcpy(f.row[1].name, "histogram");
+	memcpy(f.row[2].name, "exits_of_test_xx", 16); /* fills its field: no end */
+	if (k->stats_noise)
+		((uint32_t *)&f.h)[k->stats_noise % 6] = k->stats_noise * 0x9e3779b9u;
+	if (off >= sizeof(f))
+		return 0;
+	if (bytes > sizeof(f) - off)
+		bytes = sizeof(f) - off;
+	memcpy(buf, (char *)&f + off, bytes);
+	return (ssize_t)bytes;
+}
+
 static inline void fake_kvm_init(struct fake_kvm *k)
 {
-	*k = (struct fake_kvm){.sys = {fake_open, fake_close, fake_ioctl, fake_map, fake_unmap}, .times = 1, .err = EIO};
+	*k = (struct fake_kvm){.sys = {fake_open, fake_close, fake_ioctl, fake_map, fake_unmap, fake_read}, .times = 1, .err = EIO};
 }
 
 static inline enum status fake_kvm_available(struct error *e)

@@ -239,7 +239,7 @@ static void test_ioapic(struct vm *vm)
 	struct ioapic *io = vm->ioapic;
 
 	lw(v, 0xf0, 0x1ff);
-	CHECK(ioapic_get(vm, 1) == 0x170020 && ioapic_get(vm, 0x10) == 0x10000 && ioapic_get(vm, 0x3f) == 0x0);
+	CHECK(ioapic_get(vm, 1) == 0x170011 && ioapic_get(vm, 0x10) == 0x10000 && ioapic_get(vm, 0x3f) == 0x0);
 	CHECK(ioapic_get(vm, 0x40) == 0 && ioapic_get(vm, 0xff) == 0);
 	ioapic_set(vm, 0x10 + 2 * 20, 0x31); /* edge */
 	ioapic_set_pin(io, 20, true);
@@ -268,7 +268,7 @@ static void test_ioapic(struct vm *vm)
 	ioapic_set_pin(io, 21, true);
 	CHECK(lapic_pending(L(v)) == -1 && lapic_pending(L(vm->vcpu[1])) == 0x32);
 	ioapic_set_pin(io, 21, false);
-	ioapic_ops.write(io, 0x40, 4, 0x32);
+	ioapic_eoi(io, 0x32);
 	CHECK(!(ioapic_get(vm, 0x10 + 2 * 21) & 0x4000));
 	ioapic_set_pin(io, 99, true);
 }

@@ -359,6 +359,15 @@ compat:
 	pop	%rbx
 	ret
 
+	.globl touch_pages
+	.balign 64
+touch_pages:
+	.rept 1024
+	mov	(%rdi), %rax
+	add	$4096, %rdi
+	.endr
+	ret
+
 	.data
 	.balign 8
 to_compat:

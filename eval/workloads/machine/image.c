@@ -102,6 +102,8 @@ const char *machine_guard(void (*fn)(const struct machine_item *item, uint64_t b
 	static char text[120];
 	struct guarded g = {fn, item};
 
+	/* Nobody inherits another item's translations: the order does not matter. */
+	cr3_write(cr3_read());
 	if (!guarded_call(call, &g, budget))
 		return NULL;
 	ring0_recover();

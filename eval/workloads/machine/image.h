@@ -62,6 +62,8 @@ void loop_soft(uint64_t n);
 void loop_hypercall(uint64_t n);
 void loop_hypercall_amd(uint64_t n);
 void loop_mode_switch(uint64_t n);
+/* 1024 loads, each by an instruction of its own and from a page of its own, from here on. */
+void touch_pages(const volatile void *first);
 
 /* ---- image.c ---- */
 void image_gate(unsigned vector, const void *handler, unsigned dpl);

@@ -176,6 +176,11 @@ static uint64_t run_pte_invlpg(uint64_t n)
 	now.wrong += *(volatile uint64_t *)(WINDOW + 0x2000) != 2 + ((n - 1) & 1);
 	return t;
 }
+static uint64_t run_pte_full(uint64_t n)
+{
+	touch_pages((void *)WINDOW);
+	return run_pte_invlpg(n);
+}
 static uint64_t run_pte_touch(uint64_t n)
 {
 	return run_pte(n, true);
@@ -518,6 +523,7 @@ static const struct ring0_row rows[] = {
 	{"fetch_fault", {begin_fetch_fault, run_fetch_fault, end_fault}},
 	{"pte_invlpg", {begin_pte, run_pte_invlpg, end_pte}},
 	{"pte_touch", {begin_pte, run_pte_touch, end_pte}},
+	{"pte_full", {begin_pte, run_pte_full, end_pte}},
 	{"cr3_write", {start, run_cr3_write, NULL}},
 	{"cr8_write", {start, run_cr8_write, end_right}},
 	{"cli_sti", {start, run_cli_sti, NULL}},

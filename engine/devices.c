@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From a device's configuration to a function on the bus: a row for each kind. */
+#include "engine/devices.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "engine/pci/pci.h"
+#include "engine/virtio/virtio_blk.h"
+#include "engine/virtio/virtio_net.h"
+#include "engine/virtio/virtio_rng.h"
+
+#define DISK_QUEUES_MAX 4u
+
+struct making {
+	const struct dma *dma;
+	unsigned index, ncpus; /* of the device among its kind */
+};
+
+static enum status on_pci(struct virtio *v, struct pci_function **f, struct error *e)
+{
+	if (!v)
+		return e ? e->status : ST_NO_MEMORY;
+	*f = virtio_pci_new(v);
+	if (*f)
+		return ST_OK;
+	v->ops->free(v->dev);
+	return error_set(e, ST_NO_MEMORY, "no memory for a PCI device");
+}
+
+static enum status make_disk(const struct making *m, const struct device_config *d, struct pci_function **f,
+			     struct error *e)
+{
+	char serial[VIRTIO_BLK_SERIAL + 1];
+	struct virtio_blk_config cfg = {
+		.serial = d->disk.serial ? d->disk.serial : serial,
+		.queues = d->disk.queues               ? d->disk.queues
+			  : m->ncpus < DISK_QUEUES_MAX ? m->ncpus
+						       : DISK_QUEUES_MAX,
+	};
+	enum status st;
+
+	snprintf(serial, sizeof(serial), "steelyard-%u", m->index);
+	st = blk_image_open(&d->disk.image, &cfg.image, e);
+	return st == ST_OK ? on_pci(virtio_blk_new(&cfg, m->dma, e), f, e) : st;
+}
+
+/* User networks are worlds of their own, where every machine may have the same address; wires are shared. */
+static void choose_mac(uint8_t mac[6], const struct net_config *n, unsigned index)
+{
+	static const uint8_t first[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+	memcpy(mac, first, sizeof(first));
+	mac[5] = (uint8_t)(mac[5] + index);
+	if (n->kind != NET_USER && getrandom(mac + 3, 3, 0) != 3)
+		mac[4] = (uint8_t)index;
+	if (n->mac_given)
+		memcpy(mac, n->mac, sizeof(n->mac));
+}
+
+static enum status make_net(const struct making *m, const struct device_config *d, struct pci_function **f,
+			    struct error *e)
+{
+	struct net *n = NULL;
+	uint8_t mac[6];
+	enum status st = net_open(&d->net, &n, e);
+
+	choose_mac(mac, &d->net, m->index);
+	return st == ST_OK ? on_pci(virtio_net_new(n, mac, m->dma, e), f, e) : st;
+}
+
+static enum status make_rng(const struct making *m, const struct device_config *d, struct pci_function **f,
+			    struct error *e)
+{
+	(void)d;
+	return on_pci(virtio_rng_new(m->dma, e), f, e);
+}
+
+static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,
+					       struct pci_function **f, struct error *e) = {
+	[DEVICE_DISK] = make_disk,
+	[DEVICE_NET] = make_net,
+	[DEVICE_RNG] = make_rng,
+};
+
+enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,
+			unsigned ncpus, struct error *e)
+{
+	unsigned seen[DEVICE_KINDS] = {0};
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct making m = {.dma = dma, .index = seen[list[i].kind]++, .ncpus = ncpus};
+		struct pci_function *f = NULL;
+		enum status st = make[list[i].kind](&m, &list[i], &f, e);
+
+		if (st != ST_OK)
+			return st;
+		st = pci_add(bus, f, -1, e);
+		if (st != ST_OK) {
+			pci_function_free(f);
+			return st;
+		}
+	}
+	return ST_OK;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The devices that a machine is asked to have, as data, and the table that makes PCI functions of them. The caller of
+ * vm_create owns the strings, which live as long as the machine.
+ */
+#ifndef STEELYARD_DEVICES_H
+#define STEELYARD_DEVICES_H
+
+#include "engine/block/block.h"
+#include "engine/net/net.h"
+
+struct dma;
+struct pci_bus;
+
+#define DEVICES_MAX 30u
+
+enum device_kind { DEVICE_DISK, DEVICE_NET, DEVICE_RNG, DEVICE_KINDS };
+enum disk_bus { DISK_VIRTIO };
+
+struct device_disk {
+	struct blk_config image;
+	const char *serial; /* NULL: made from the disk's number */
+	unsigned queues;    /* 0: as many as vCPUs, at most 4 */
+	enum disk_bus bus;
+};
+
+struct device_config {
+	enum device_kind kind;
+	union {
+		struct device_disk disk;
+		struct net_config net;
+	};
+};
+
+/* Puts n devices on the bus, in this order. No vCPU runs. dma lives as long as the bus. */
+enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,
+			unsigned ncpus, struct error *e);
+
+#endif

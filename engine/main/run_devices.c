@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Device options: a list of words at commas, a word is KEY=VALUE or a flag; two commas are one in a value. Each option has
+ * a table of the words that it knows.
+ */
+#include "engine/main/run_devices.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/main/verbs.h"
+
+#define WORDS_MAX 16u
+
+struct word {
+	char *key, *value; /* value NULL: a flag */
+};
+
+/* Splits an owned copy of arg; returns the number of words, or 0 with *bad set. */
+static unsigned split(struct run_devices *d, const char *arg, struct word *w)
+{
+	char *copy = strdup(arg), *from, *to;
+	unsigned n = 0;
+	bool more = true;
+
+	if (!copy || d->ntexts == RUN_DEVICES_TEXTS) {
+		free(copy);
+		return 0;
+	}
+	d->text[d->ntexts++] = copy;
+	for (from = to = copy; more && n < WORDS_MAX;) {
+		w[n] = (struct word){.key = to};
+		for (; *from && (*from != ',' || from[1] == ','); from++) {
+			if (*from == ',')
+				from++;
+			if (*from == '=' && !w[n].value) {
+				*to++ = 0;
+				w[n].value = to;
+			} else {
+				*to++ = *from;
+			}
+		}
+		more = *from == ',';
+		from++;
+		*to++ = 0;
+		n++;
+	}
+	return more ? 0 : n;
+}
+
+static int need_value(const char *option, const struct word *w, bool want)
+{
+	if (!!w->value == want && (!want || w->value[0]))
+		return EXIT_OK;
+	return want ? verb_usage("%s: %s needs a value, as in %s=...", option, w->key, w->key)
+		    : verb_usage("%s: %s takes no value", option, w->key);
+}
+
+static bool small_number(const char *s, unsigned min, unsigned max, unsigned *out)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	*out = (unsigned)n;
+	return *s >= '0' && *s <= '9' && !*end && n >= min && n <= max;
+}
+
+static int next_device(struct run_devices *d, const char *option, const char *arg, struct word *w, unsigned *n,
+		       struct device_config **out)
+{
+	if (d->n == DEVICES_MAX)
+		return verb_usage("%s %s: %u devices are the most", option, arg, DEVICES_MAX);
+	*n = split(d, arg, w);
+	if (!*n)
+		return verb_usage("%s %s: at most %u words between commas", option, arg, WORDS_MAX);
+	*out = &d->list[d->n++];
+	return EXIT_OK;
+}
+
+/* ---- --disk ---- */
+
+static int disk_cache(struct device_disk *k, const char *v)
+{
+	static const char *const name[] = {
+		[BLK_WRITEBACK] = "writeback", [BLK_NONE] = "none", [BLK_WRITETHROUGH] = "writethrough"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(name); i++)
+		if (!strcmp(v, name[i])) {
+			k->image.cache = (enum blk_cache)i;
+			return EXIT_OK;
+		}
+	return verb_usage("--disk: cache=%s: give writeback, none or writethrough", v);
+}
+
+static int disk_word(struct device_disk *k, const struct word *w)
+{
+	bool flag = !strcmp(w->key, "readonly") || !strcmp(w->key, "snapshot");
+	int st = need_value("--disk", w, !flag);
+
+	if (st != EXIT_OK)
+		return st;
+	if (!strcmp(w->key, "file"))
+		k->image.file = w->value;
+	else if (!strcmp(w->key, "readonly"))
+		k->image.readonly = true;
+	else if (!strcmp(w->key, "snapshot"))
+		k->image.snapshot = true;
+	else if (!strcmp(w->key, "cache"))
+		return disk_cache(k, w->value);
+	else if (!strcmp(w->key, "serial"))
+		k->serial = w->value;
+	else if (!strcmp(w->key, "queues"))
+		return small_number(w->value, 1, 8, &k->queues)
+			       ? EXIT_OK
+			       : verb_usage("--disk: queues=%s: give 1 to 8", w->value);
+	else if (!strcmp(w->key, "format"))
+		return !strcmp(w->value, "raw") ? EXIT_OK
+						: verb_usage("--disk: format=%s: only raw images are known", w->value);
+	else if (!strcmp(w->key, "if"))
+		return !strcmp(w->value, "virtio") ? EXIT_OK : verb_usage("--disk: if=%s: give virtio", w->value);
+	else if (!strcmp(w->key, "aio"))
+		k->image.threads = !strcmp(w->value, "threads");
+	else
+		return verb_usage(
+			"--disk: what is %s? Known: file, format, serial, readonly, snapshot, cache, queues, if, aio",
+			w->key);
+	return EXIT_OK;
+}
+
+int run_disk_option(struct run_devices *d, const char *arg)
+{
+	struct word w[WORDS_MAX];
+	struct device_config *c = NULL;
+	unsigned n;
+	int st = next_device(d, "--disk", arg, w, &n, &c);
+
+	if (st != EXIT_OK)
+		return st;
+	*c = (struct device_config){.kind = DEVICE_DISK};
+	for (unsigned i = 0; i < n && st == EXIT_OK; i++)
+		st = disk_word(&c->disk, &w[i]);
+	if (st == EXIT_OK && !c->disk.image.file)
+		st = verb_usage("--disk %s: which file? Give file=F", arg);
+	if (st == EXIT_OK && c->disk.serial && strlen(c->disk.serial) > 20)
+		st = verb_usage("--disk: serial=%s: at most 20 characters", c->disk.serial);
+	return st;
+}
+
+/* ---- --net ---- */
+
+static bool parse_mac(const char *s, uint8_t mac[6])
+{
+	for (unsigned i = 0; i < 6; i++) {
+		char *end;
+		unsigned long b = strtoul(s, &end, 16);
+
+		if (end == s || end > s + 2 || *end != (i < 5 ? ':' : 0) || b > 0xff)
+			return false;
+		mac[i] = (uint8_t)b;
+		s = end + 1;
+	}
+	return !(mac[0] & 1); /* no group address */
+}
+
+/* ADDRESS:PORT or :PORT, up to end. */
+static bool parse_end(char *s, struct in_addr *addr, uint16_t *port)
+{
+	char *colon = strrchr(s, ':');
+	unsigned n;
+
+	if (!colon || !small_number(colon + 1, 1, 65535, &n))
+		return false;
+	*colon = 0;
+	*port = (uint16_t)n;
+	addr->s_addr = 0;
+	return !*s || inet_pton(AF_INET, s, addr) == 1;
+}
+
+/* tcp:HOST:PORT-GUEST:PORT */
+static bool parse_forward(char *s, struct net_forward *f)
+{
+	char *dash = strchr(s, '-');
+
+	f->udp = !strncmp(s, "udp:", 4);
+	if (!dash || (!f->udp && strncmp(s, "tcp:", 4)))
+		return false;
+	*dash = 0;
+	return parse_end(s + 4, &f->host, &f->host_port) && parse_end(dash + 1, &f->guest, &f->guest_port);
+}
+
+static int net_forward(struct net_config *c, const struct word *w)
+{
+	if (c->kind != NET_USER)
+		return verb_usage("--net: hostfwd belongs to user");
+	if (c->nforwards == NET_FORWARDS)
+		return verb_usage("--net: at most %u of hostfwd", NET_FORWARDS);
+	if (!parse_forward(w->value, &c->forward[c->nforwards]))
+		return verb_usage(
+			"--net: hostfwd is like tcp:127.0.0.1:8080-:80 (protocol, the host's end, the guest's end)");
+	c->nforwards++;
+	return EXIT_OK;
+}
+
+static int net_word(struct net_config *c, const struct word *w)
+{
+	int st = need_value("--net", w, true);
+
+	if (st != EXIT_OK)
+		return st;
+	if (!strcmp(w->key, "hostfwd"))
+		return net_forward(c, w);
+	if (!strcmp(w->key, "pcap"))
+		c->pcap = w->value;
+	else if (!strcmp(w->key, "mac"))
+		return (c->mac_given = parse_mac(w->value, c->mac))
+			       ? EXIT_OK
+			       : verb_usage("--net: mac=%s: give one like 52:54:00:12:34:56", w->value);
+	else if (!strcmp(w->key, "ifname") && c->kind == NET_TAP)
+		c->ifname = w->value;
+	else if (!strcmp(w->key, "path") && c->kind == NET_SOCKET)
+		c->path = w->value;
+	else
+		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd; tap: ifname; socket: path",
+				  w->key);
+	return EXIT_OK;
+}
+
+int run_net_option(struct run_devices *d, const char *arg)
+{
+	static const char *const kinds[] = {[NET_USER] = "user", [NET_TAP] = "tap", [NET_SOCKET] = "socket"};
+	struct word w[WORDS_MAX];
+	struct device_config *c = NULL;
+	unsigned n, kind;
+	int st = next_device(d, "--net", arg, w, &n, &c);
+
+	if (st != EXIT_OK)
+		return st;
+	for (kind = 0; kind < ARRAY_LEN(kinds) && (w[0].value || strcmp(w[0].key, kinds[kind])); kind++)
+		;
+	if (kind == ARRAY_LEN(kinds))
+		return verb_usage("--net %s: begin with user, tap or socket", arg);
+	*c = (struct device_config){.kind = DEVICE_NET, .net.kind = (enum net_kind)kind};
+	for (unsigned i = 1; i < n && st == EXIT_OK; i++)
+		st = net_word(&c->net, &w[i]);
+	if (st == EXIT_OK && kind == NET_TAP && (!c->net.ifname || strlen(c->net.ifname) > 15))
+		st = verb_usage("--net %s: which interface? Give ifname=NAME", arg);
+	if (st == EXIT_OK && kind == NET_SOCKET && !c->net.path)
+		st = verb_usage("--net %s: which socket? Give path=F", arg);
+	return st;
+}
+
+int run_rng_option(struct run_devices *d)
+{
+	if (d->n == DEVICES_MAX)
+		return verb_usage("--rng: %u devices are the most", DEVICES_MAX);
+	d->list[d->n++] = (struct device_config){.kind = DEVICE_RNG};
+	return EXIT_OK;
+}
+
+/* ---- all ---- */
+
+void run_devices_finish(struct run_devices *d)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->snapshot && d->list[i].kind == DEVICE_DISK)
+			d->list[i].disk.image.snapshot = true;
+}
+
+void run_devices_free(struct run_devices *d)
+{
+	for (unsigned i = 0; i < d->ntexts; i++)
+		free(d->text[i]);
+	d->ntexts = 0;
+}

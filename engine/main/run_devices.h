@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The options of run that add devices: "key=value,flag,..." into a list of struct device_config. */
+#ifndef STEELYARD_RUN_DEVICES_H
+#define STEELYARD_RUN_DEVICES_H
+
+#include "engine/devices.h"
+
+#define RUN_DEVICES_TEXTS 64
+
+struct run_devices {
+	struct device_config list[DEVICES_MAX];
+	unsigned n;
+	bool snapshot;                 /* of all disks */
+	char *text[RUN_DEVICES_TEXTS]; /* owned copies of arguments, into which the list points */
+	unsigned ntexts;
+};
+
+/* EXIT_OK, or what verb_usage returns after its message. */
+int run_disk_option(struct run_devices *d, const char *arg);
+int run_net_option(struct run_devices *d, const char *arg);
+int run_rng_option(struct run_devices *d);
+/* After the last option. */
+void run_devices_finish(struct run_devices *d);
+void run_devices_free(struct run_devices *d);
+
+#endif

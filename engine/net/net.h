@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is behind a network device: user networking (libslirp), a tap interface, a Unix socket to another machine; and a
+ * dump of what passes. A backend moves Ethernet frames; it belongs to the device's worker, which calls everything here but
+ * net_open and net_close.
+ */
+#ifndef STEELYARD_NET_H
+#define STEELYARD_NET_H
+
+#include <netinet/in.h>
+
+#include "engine/status.h"
+#include "engine/worker.h"
+
+#define NET_FORWARDS 16u
+#define NET_FRAME_MAX 65550u /* Ethernet header and 64 KiB of IP */
+#define NET_HEADER_BYTES 12u /* struct virtio_net_hdr with num_buffers: engine/virtio/virtio_net.c, linux/if_tun.h */
+
+enum net_kind { NET_USER, NET_TAP, NET_SOCKET };
+
+struct net_forward {
+	bool udp;
+	struct in_addr host, guest; /* 0.0.0.0: any; the guest's first address */
+	uint16_t host_port, guest_port;
+};
+
+struct net_config {
+	enum net_kind kind;
+	uint8_t mac[6];
+	bool mac_given;
+	const char *pcap; /* NULL: no dump */
+	struct net_forward forward[NET_FORWARDS];
+	unsigned nforwards;
+	const char *ifname; /* tap */
+	const char *path;   /* socket */
+};
+
+struct net;
+struct net_ops {
+	/* As worker_ops. poll calls net->receive for what came in. */
+	unsigned (*prepare)(void *ctx, struct pollfd *p, unsigned max, int *timeout_ms);
+	void (*poll)(void *ctx, const struct pollfd *p, unsigned n);
+	/* A frame, behind a virtio_net_hdr where header is set. Dropped where it cannot go. */
+	void (*send)(void *ctx, const uint8_t *frame, unsigned bytes);
+	/* The driver takes these offloads of received frames: TUN_F_*. NULL: none come */
+	void (*offloads)(void *ctx, unsigned tun_f);
+	void (*close)(void *ctx);
+};
+
+struct net {
+	const struct net_ops *ops;
+	void *ctx;
+	bool header;  /* frames carry a virtio_net_hdr both ways */
+	bool big;     /* takes TCP segments of up to 64 KiB */
+	bool trusted; /* what comes in has right checksums */
+	/* Set by the device: takes a received frame */
+	void (*receive)(void *dev, const uint8_t *frame, unsigned bytes);
+	/* Has the device room? A backend that can wait does so. */
+	bool (*has_room)(void *dev);
+	void *dev;
+	int pcap_fd; /* -1: none */
+};
+
+enum status net_open(const struct net_config *cfg, struct net **out, struct error *e);
+void net_close(struct net *n);
+/* Frames without a header go to the dump, if there is one. */
+void net_dump(struct net *n, const uint8_t *frame, unsigned bytes);
+
+/* The backends; each fills n->ops and what it can. */
+enum status net_user_open(struct net *n, const struct net_config *cfg, struct error *e);
+enum status net_tap_open(struct net *n, const struct net_config *cfg, struct error *e);
+enum status net_socket_open(struct net *n, const struct net_config *cfg, struct error *e);
+
+/* Fills in the Internet checksum that a driver left to the device: the sum of [start, end) goes to start + offset. */
+void net_checksum(uint8_t *frame, unsigned bytes, unsigned start, unsigned offset);
+
+#endif
