@@ -58,12 +58,12 @@ static const struct overhead_estimate estimates[] = {
 	{"device", "mmio_reads", "mmio_read"},
 	{"device", "mmio_writes", "mmio_write"},
 	{"fill", "tlb_flushes", "cr3_write"},
-	{"fill", "tlb_fills", "tlb_cold"},
+	{"fill", "tlb_fills", "tlb_evict"},
 	{"translate", "bt_blocks", "codegen_small"},
-	{"translate", "bt_smc", "smc"},
+	{"translate", "bt_smc", "codegen_self"},
 	{"jump", "bt_indirect_misses", "call_indirect"},
 	{"interp", "exceptions", "page_fault"},
-	{"interp", "interrupts", "timer_latency"},
+	{"interp", "interrupts", "ipi_self"},
 	{"interp", "halts", "ipi_hlt"},
 };
 
