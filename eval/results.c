@@ -295,6 +295,7 @@ static bool take_cost(struct results *r, json_t *o)
 	if (p == -2 || !(c = GROW(r->cost, r->ncosts)))
 		return false;
 	c->block = small_of(o, "block");
+	count_block(r, c->block, has_flag(o, "pilot"));
 	c->path = p;
 	c->item = text_of(o, "item");
 	c->unit = text_of(o, "unit");
