@@ -113,7 +113,8 @@ enum vcpu_run_state {
 	X(translate, TRANSLATE, "translating, and making translations invalid")      \
 	X(interp, INTERP, "the interpreter's functions, instructions written anew")  \
 	X(device, DEVICE, "devices, on the vCPU's thread")                           \
-	X(kernel, KERNEL, "system calls of the host")
+	X(kernel, KERNEL, "system calls of the host")                                \
+	X(copy_kernel, COPY_KERNEL, "as copy, of guest code that is not user code")
 enum vcpu_sample {
 #define X(name, NAME, text) SAMPLE_##NAME,
 	VCPU_SAMPLES(X)
@@ -169,7 +170,8 @@ enum vcpu_sample {
 	X(sample_translate, "sampled ns translating")                  \
 	X(sample_interp, "sampled ns in the interpreter's functions")  \
 	X(sample_device, "sampled ns in devices")                      \
-	X(sample_kernel, "sampled ns in system calls")
+	X(sample_kernel, "sampled ns in system calls")                 \
+	X(sample_copy_kernel, "sampled ns in copied guest kernel code")
 
 struct vcpu_counters {
 #define X(name, text) uint64_t name;

@@ -133,14 +133,11 @@ static json_t *hashes_json(const struct runner *r)
 	return o;
 }
 
-static json_t *guest_files_json(const struct runner *r)
+static void add_manifest(json_t *list, const char *path)
 {
-	json_t *list = json_array();
-	char path[4200], line[1024];
-	FILE *f;
+	char line[1024];
+	FILE *f = fopen(path, "re");
 
-	snprintf(path, sizeof(path), "%s/../MANIFEST", r->guest_dir);
-	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = 0;
 		if (line[0] != '#')
@@ -148,6 +145,18 @@ static json_t *guest_files_json(const struct runner *r)
 	}
 	if (f)
 		fclose(f);
+}
+
+/* The packages of what the guests run. */
+static json_t *guest_files_json(const struct runner *r)
+{
+	json_t *list = json_array();
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%s/../MANIFEST", r->guest_dir);
+	add_manifest(list, path);
+	if (spec_is_macro(&r->spec))
+		add_manifest(list, r->macro.manifest);
 	return list;
 }
 

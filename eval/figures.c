@@ -8,7 +8,8 @@
  *   control/PHASE/METRIC/GROUP           inject/PHASE/METRIC/GROUP        resolution (%)
  *   versus/PHASE/METRIC/PATH/PATH/GROUP  warmup/PATH/WORKLOAD
  *   boot/PATH/WHAT (s, MiB)              cost/PATH/ITEM/QUANTILE (ns)
- *   over/PHASE/PATH/WORKLOAD (ms), part/PHASE/PATH/WORKLOAD/PART, estimate/..., residual/..., explained/... (%)
+ *   over/PHASE/PATH/WORKLOAD (ms), part/PHASE/PATH/WORKLOAD/PART, estimate/..., residual/...,
+ *   explained/... (%), covered/... (%): see overhead.c
  *   count/WHAT
  */
 #include "eval/figures.h"
@@ -151,7 +152,7 @@ static bool add_one_overhead(struct figures *f, const struct overhead *o, const 
 	for (unsigned i = 0; ok && i < OVERHEAD_PARTS; i++) {
 		const char *key = overhead_part_at(i)->key;
 
-		if (o->part_ns[i] > 0)
+		if (o->part_ns[i] != 0)
 			ok = add_value(f, o->part_ns[i] * 1e-6, o->n, "ms", "part/%s/%s", rest, key);
 		if (o->estimate_ns[i] > 0)
 			ok = ok && add_value(f, o->estimate_ns[i] * 1e-6, o->n, "ms", "estimate/%s/%s", rest, key);
@@ -160,7 +161,8 @@ static bool add_one_overhead(struct figures *f, const struct overhead *o, const 
 	if (o->copy_ns > 0)
 		ok = ok && add_value(f, o->copy_ns * 1e-6, o->n, "ms", "copy/%s", rest);
 	if (!o->small && o->over_ns > 0 && known > 0)
-		ok = ok && add_value(f, o->explained * 100, o->n, "%", "explained/%s", rest);
+		ok = ok && add_value(f, o->explained * 100, o->n, "%", "explained/%s", rest) &&
+		     add_value(f, o->covered * 100, o->n, "%", "covered/%s", rest);
 	return ok;
 }
 

@@ -157,6 +157,8 @@ static bool put_sample(struct runner *r, const struct plan_item *it, const struc
 	json_object_set_new(o, "cpu_ns", time_json(run->timed, run->cpu_ns));
 	if (run->timed && run->has_threads)
 		json_object_set_new(o, "threads", threads_json(run->vcpu_ns, run->io_ns, run->other_ns));
+	if (run->timed && run->has_sys)
+		set(o, "sys_ns", run->sys_ns);
 	if (run->guest_wall_ns)
 		set(o, "guest_wall_ns", run->guest_wall_ns);
 	set(o, "repeat", repeat);

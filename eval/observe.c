@@ -202,11 +202,14 @@ static void take_stop(struct watch *w, const char *name, const char *sum)
 static void take_result(struct watch *w, const char *line)
 {
 	struct observe *o = w->o;
-	uint64_t wall, cpu, children;
+	uint64_t wall, cpu, children, sys;
 	char name[32], sum[20];
 	struct observed_run *r = NULL;
 
-	if (sscanf(line, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64, name, sum, &wall, &cpu, &children) != 5)
+	int fields = sscanf(line, "RESULT %31s %19s %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, name, sum, &wall,
+			    &cpu, &children, &sys);
+
+	if (fields < 5)
 		return;
 	/* The console may be behind the marks by a workload or two. */
 	for (unsigned i = 0; i < o->nruns && !r; i++)
@@ -220,6 +223,8 @@ static void take_result(struct watch *w, const char *line)
 	r->wall_ns = wall / o->repeat;
 	r->cpu_ns = (cpu + children) / o->repeat;
 	r->timed = r->wall_ns && r->cpu_ns;
+	r->has_sys = r->timed && fields == 6;
+	r->sys_ns = r->has_sys ? sys / o->repeat : 0;
 }
 
 static void take_failed(struct watch *w, const char *name)

@@ -26,7 +26,8 @@ struct observed_run {
 	bool begun, ok, timed;
 	char checksum[20], why[240];
 	uint64_t wall_ns, cpu_ns, guest_wall_ns;
-	bool has_threads;
+	bool has_threads, has_sys;
+	uint64_t sys_ns; /* of cpu_ns: in the kernel, by the accounting of whose clock it is */
 	uint64_t vcpu_ns, io_ns, other_ns;
 	json_t *counters, *exits; /* owned */
 };

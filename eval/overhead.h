@@ -8,7 +8,7 @@
 
 #include "eval/results.h"
 
-#define OVERHEAD_PARTS 13
+#define OVERHEAD_PARTS 14
 
 struct overhead_part {
 	const char *key, *title, *what;
@@ -29,9 +29,11 @@ struct overhead {
 	double part_ns[OVERHEAD_PARTS];
 	double estimate_ns[OVERHEAD_PARTS]; /* counts x costs; 0 where there is no estimate */
 	double copy_ns;                     /* guest instructions that run as they are: native's work */
+	double copy_kernel_ns;              /* of that: code of the guest's kernel, summed over samples */
 	double residual_ns; /* over_ns - parts: what these instructions take more than natively, and what nobody saw */
 	bool small;         /* over_ns is below OVERHEAD_SMALL of native: nothing to explain */
 	double explained;   /* 1 - |residual| / over_ns; meaningless when small */
+	double covered;     /* 1 - residual / over_ns for a positive residual, else 1: see overhead.c */
 };
 #define OVERHEAD_SMALL 0.02
 

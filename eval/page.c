@@ -60,7 +60,10 @@ static void head(const struct page *p)
 {
 	fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
 	      "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">"
-	      "<link rel=\"icon\" href=\"data:,\"><title>Steelyard: ",
+	      ""
+	      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+	      "script-src 'unsafe-inline'; "
+	      "img-src data:\"><link rel=\"icon\" href=\"data:,\"><title>Steelyard: ",
 	      p->f);
 	page_text(p, p->r->spec);
 	fputs(", ", p->f);

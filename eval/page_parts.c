@@ -18,7 +18,7 @@ static void overhead_table(const struct page *p, unsigned path, const char *phas
 	      p->f);
 	for (unsigned i = 0; overhead_part_at(i); i++)
 		fprintf(p->f, "<th class=\"n\">%s", overhead_part_at(i)->title);
-	fputs("<th class=\"n\">residual<th class=\"n\">explained %</tr></thead><tbody>", p->f);
+	fputs("<th class=\"n\">residual<th class=\"n\">explained %<th class=\"n\">covered %</tr></thead><tbody>", p->f);
 	for (unsigned k = 0; k < 2; k++) {
 		const char *name;
 
@@ -43,6 +43,7 @@ static void overhead_table(const struct page *p, unsigned path, const char *phas
 					  false);
 			page_cell(p, figures_find(p->figures, "residual/%s/%s/%s%s", phase, label, kind, name), false);
 			page_cell(p, figures_find(p->figures, "explained/%s/%s/%s%s", phase, label, kind, name), false);
+			page_cell(p, figures_find(p->figures, "covered/%s/%s/%s%s", phase, label, kind, name), false);
 			fputs("</tr>", p->f);
 		}
 	}
@@ -84,7 +85,11 @@ void page_overhead(const struct page *p)
 	      "parts. <i>Explained</i> is what "
 	      "the parts add up to: 1 - |residual| / overhead. The residual is what the guest's own instructions take "
 	      "more than "
-	      "natively, and what nobody saw. Workloads within 2&nbsp;% of native have nothing to explain.</p>",
+	      "natively, and what nobody saw; it is negative where the processor executes added code beside the "
+	      "guest's own, so that "
+	      "samples show more time at it than it costs. <i>Covered</i> counts only what no part accounts for. "
+	      "Workloads within "
+	      "2&nbsp;% of native have nothing to explain.</p>",
 	      p->f);
 	for (unsigned i = 0; i < p->r->npaths; i++) {
 		if (!has_overhead(p, i, phase))
@@ -93,10 +98,11 @@ void page_overhead(const struct page *p)
 		d.path = (int)i;
 		fputs("<h3>", p->f);
 		page_text(p, p->r->path[i].label);
-		fputs("</h3><p>Explained:", p->f);
+		fputs("</h3><p>Explained (covered):", p->f);
 		for (unsigned g = 0; (group = results_group_at(p->r, g)); g++) {
+			const char *label = p->r->path[i].label;
 			const struct figure *e =
-				figures_find(p->figures, "explained/%s/%s/group %s", phase, p->r->path[i].label, group);
+				figures_find(p->figures, "explained/%s/%s/group %s", phase, label, group);
 
 			if (!e)
 				continue;
@@ -104,7 +110,9 @@ void page_overhead(const struct page *p)
 			page_text(p, group);
 			fputs("</b> ", p->f);
 			page_figure(p, e, false);
-			fputs("&nbsp;%", p->f);
+			fputs("&nbsp;% (", p->f);
+			page_figure(p, figures_find(p->figures, "covered/%s/%s/group %s", phase, label, group), false);
+			fputs("&nbsp;%)", p->f);
 		}
 		fputs(".</p>", p->f);
 		overhead_legend(p, i, phase);

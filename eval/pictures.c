@@ -43,8 +43,8 @@ static const struct {
 } part_colour[OVERHEAD_PARTS + 1] = {
 	{"#1f5fa8", "#5b9be0"}, {"#5a86c4", "#86b8ee"}, {"#7f97bd", "#b0cdf0"}, {"#00777a", "#35a8ab"},
 	{"#3f918a", "#7fcfc6"}, {"#7d3c98", "#b573d0"}, {"#9a6bb5", "#d0a3e3"}, {"#b4531a", "#e58a4e"},
-	{"#c0702f", "#f0b27f"}, {"#8a6d3b", "#c9a66b"}, {"#857a52", "#ddcf9c"}, {"#a83232", "#e57373"},
-	{"#777777", "#9a9a9a"}, {"#8c8c8c", "#565d66"},
+	{"#5c6b2f", "#a9bd63"}, {"#c0702f", "#f0b27f"}, {"#8a6d3b", "#c9a66b"}, {"#857a52", "#ddcf9c"},
+	{"#a83232", "#e57373"}, {"#777777", "#9a9a9a"}, {"#8c8c8c", "#565d66"},
 };
 
 void picture_style(FILE *f, bool alone)
@@ -265,67 +265,74 @@ static bool forest(FILE *f, const struct picture_data *d, bool alone)
 
 /* ---- overhead ---- */
 
+/* Part i of a workload's overhead; the residual behind the last. NULL: none. */
+static const struct figure *part_of(const struct picture_data *d, const char *name, unsigned i)
+{
+	const char *label = d->r->path[d->path].label, *phase = phase_name(d->phase);
+
+	return i < OVERHEAD_PARTS ? figures_find(d->f, "part/%s/%s/%s/%s", phase, label, name, overhead_part_at(i)->key)
+				  : figures_find(d->f, "residual/%s/%s/%s", phase, label, name);
+}
+
+/* What makes it slower goes to the right of the line, what makes it faster to the left; each bar in its own scale. */
+static void overhead_bar(FILE *f, const struct picture_data *d, const char *name, double y)
+{
+	double zero = 260, sum[2] = {0, 0}, x[2] = {zero, zero}, scale;
+	const struct figure *g;
+
+	for (unsigned i = 0; i <= OVERHEAD_PARTS; i++)
+		if ((g = part_of(d, name, i)))
+			sum[g->value < 0] += fabs(g->value);
+	scale = fmin(sum[0] > 0 ? 380 / sum[0] : 1e9, sum[1] > 0 ? 130 / sum[1] : 1e9);
+	for (unsigned i = 0; i <= OVERHEAD_PARTS; i++) {
+		double w;
+
+		g = part_of(d, name, i);
+		if (!g || g->value == 0)
+			continue;
+		w = fabs(g->value) * scale;
+		if (g->value < 0)
+			x[1] -= w;
+		fprintf(f, "<rect class=\"q%u\" x=\"%.1f\" y=\"%.1f\" width=\"%.2f\" height=\"14\"", i, x[g->value < 0],
+			y, w);
+		keyed(f, g);
+		fputc('>', f);
+		tip(f, i < OVERHEAD_PARTS ? overhead_part_at(i)->title : "residual", g);
+		fputs("</rect>", f);
+		if (g->value > 0)
+			x[0] += w;
+	}
+}
+
 static bool overhead(FILE *f, const struct picture_data *d, bool alone)
 {
 	const struct results *r = d->r;
 	const char *label = r->path[d->path].label, *phase = phase_name(d->phase);
-	double height = 26, y = 4, max = 0;
-	const struct figure *over, *g;
 	unsigned rows = 0;
+	double y = 4;
 
-	/* percent of native, so that workloads can be compared */
-	for (unsigned w = 0; w < r->nworkloads; w++) {
-		over = figures_find(d->f, "over/%s/%s/%s", phase, label, r->workload[w].name);
-		g = figures_find(d->f, "explained/%s/%s/%s", phase, label, r->workload[w].name);
-		if (!over || !g)
-			continue;
-		rows++;
-		max = fmax(max, over->value);
-	}
+	for (unsigned w = 0; w < r->nworkloads; w++)
+		rows += figures_find(d->f, "explained/%s/%s/%s", phase, label, r->workload[w].name) != NULL;
 	if (!rows)
 		return false;
-	height += rows * 20;
-	begin(f, 880, height, "Overhead by parts, share of the whole of each workload", alone);
-	for (unsigned tick = 0; tick <= 4; tick++)
-		fprintf(f,
-			"<path class=\"grid\" d=\"M%u 0V%.0f\"/><text class=\"dim\" text-anchor=\"middle\" x=\"%u\" "
-			"y=\"%.0f\">%u %%</text>",
-			150 + tick * 140, height - 20, 150 + tick * 140, height - 6, tick * 25);
+	begin(f, 880, 8 + rows * 20, "Overhead by parts, each workload in its own scale", alone);
+	fprintf(f, "<path class=\"one\" d=\"M260 0V%u\"/>", 8 + rows * 20);
 	for (unsigned w = 0; w < r->nworkloads; w++) {
-		double x = 150, scale, positive = 0;
 		const char *name = r->workload[w].name;
-		const struct figure *explained;
+		const struct figure *over = figures_find(d->f, "over/%s/%s/%s", phase, label, name),
+				    *explained = figures_find(d->f, "explained/%s/%s/%s", phase, label, name);
+		char text[32];
 
-		over = figures_find(d->f, "over/%s/%s/%s", phase, label, name);
-		explained = figures_find(d->f, "explained/%s/%s/%s", phase, label, name);
 		if (!over || !explained)
 			continue;
-		/* parts that overlap with what natively took time too can add up to more than the overhead */
-		for (unsigned i = 0; i <= OVERHEAD_PARTS; i++) {
-			g = i < OVERHEAD_PARTS ? figures_find(d->f, "part/%s/%s/%s/%s", phase, label, name,
-							      overhead_part_at(i)->key)
-					       : figures_find(d->f, "residual/%s/%s/%s", phase, label, name);
-			positive += g && g->value > 0 ? g->value : 0;
-		}
-		scale = positive > 0 ? 560 / positive : 0;
 		fprintf(f, "<text x=\"10\" y=\"%.1f\">", y + 12);
 		xml_text(f, name);
 		fputs("</text>", f);
-		for (unsigned i = 0; i <= OVERHEAD_PARTS; i++) {
-			g = i < OVERHEAD_PARTS ? figures_find(d->f, "part/%s/%s/%s/%s", phase, label, name,
-							      overhead_part_at(i)->key)
-					       : figures_find(d->f, "residual/%s/%s/%s", phase, label, name);
-			if (!g || !(g->value > 0))
-				continue;
-			fprintf(f, "<rect class=\"q%u\" x=\"%.1f\" y=\"%.1f\" width=\"%.2f\" height=\"14\"", i, x, y,
-				g->value * scale);
-			keyed(f, g);
-			fputc('>', f);
-			tip(f, i < OVERHEAD_PARTS ? overhead_part_at(i)->title : "residual", g);
-			fputs("</rect>", f);
-			x += g->value * scale;
-		}
-		fprintf(f, "<text x=\"722\" y=\"%.1f\"", y + 12);
+		overhead_bar(f, d, name, y);
+		figure_text(over, text, sizeof(text));
+		fprintf(f, "<text text-anchor=\"end\" x=\"735\" y=\"%.1f\"", y + 12);
+		keyed(f, over);
+		fprintf(f, ">%s ms</text><text class=\"dim\" x=\"745\" y=\"%.1f\"", text, y + 12);
 		keyed(f, explained);
 		fprintf(f, ">%.1f %% explained</text>", explained->value);
 		y += 20;

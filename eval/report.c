@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "eval/page.h"
+#include "eval/runner.h"
 
 #define NAME_MAX_BYTES 4200
 
@@ -165,6 +166,20 @@ static int write_pictures(const char *dir, const struct results *r, const struct
 	return rc;
 }
 
+/* A sealed folder stays sealed when the report adds to it; one that is not what its seal says gets no new one. */
+static bool is_intact(const char *dir)
+{
+	char name[NAME_MAX_BYTES], why[400];
+
+	snprintf(name, sizeof(name), "%.4000s/SHA256SUMS", dir);
+	if (access(name, F_OK))
+		return false;
+	if (seal_verify(dir, why, sizeof(why)))
+		return true;
+	fprintf(stderr, "steelyard eval: %s; SHA256SUMS stays as it is\n", why);
+	return false;
+}
+
 static int write_all(const char *dir, const struct report_options *o, const struct page *page)
 {
 	char buf[NAME_MAX_BYTES];
@@ -218,7 +233,11 @@ int eval_report(const char *dir, const struct report_options *o)
 		} else if (!o->quiet) {
 			report_text(stdout, r, f);
 		}
+		bool seal = is_intact(dir);
+
 		rc = write_all(dir, o, &page);
+		if (seal && !seal_write(dir, why, sizeof(why)))
+			rc = complain(dir, why);
 	}
 	comparison_free(c);
 	figures_free(f);

@@ -137,7 +137,9 @@ static void print_overhead(FILE *f, const struct results *r, const struct figure
 			if (!title)
 				fprintf(f, "\nOverhead explained, %s\n", phase_name(ph));
 			title = true;
-			fprintf(f, "%-12s %-8s %5.1f %%:", r->path[p].label, group, e->value);
+			fprintf(f, "%-12s %-8s %5.1f %% (covered %.1f %%):", r->path[p].label, group, e->value,
+				figures_find(g, "covered/%s/%s/group %s", phase_name(ph), r->path[p].label, group)
+					->value);
 			for (unsigned k = 0; overhead_part_at(k); k++) {
 				const struct figure *part =
 					figures_find(g, "part/%s/%s/group %s/%s", phase_name(ph), r->path[p].label,
@@ -145,7 +147,7 @@ static void print_overhead(FILE *f, const struct results *r, const struct figure
 				const struct figure *over =
 					figures_find(g, "over/%s/%s/group %s", phase_name(ph), r->path[p].label, group);
 
-				if (part && over && over->value > 0 && part->value > 0.01 * over->value)
+				if (part && over && over->value > 0 && fabs(part->value) > 0.01 * over->value)
 					fprintf(f, " %s %.0f %%", overhead_part_at(k)->key,
 						100 * part->value / over->value);
 			}

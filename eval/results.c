@@ -241,6 +241,7 @@ static bool take_sample(struct results *r, json_t *o)
 	s->cpu_ns = number_of(o, "cpu_ns");
 	s->timed = true_of(o, "timed") && s->wall_ns > 0 && s->cpu_ns > 0;
 	s->guest_wall_ns = number_of(o, "guest_wall_ns");
+	s->sys_ns = json_object_get(o, "sys_ns") ? number_of(o, "sys_ns") : -1;
 	s->vcpu_ns = number_of(threads, "vcpu_ns");
 	s->io_ns = number_of(threads, "io_ns");
 	s->other_ns = number_of(threads, "other_ns");
@@ -294,6 +295,7 @@ static bool take_cost(struct results *r, json_t *o)
 	if (p == -2 || !(c = GROW(r->cost, r->ncosts)))
 		return false;
 	c->block = small_of(o, "block");
+	count_block(r, c->block, has_flag(o, "pilot"));
 	c->path = p;
 	c->item = text_of(o, "item");
 	c->unit = text_of(o, "unit");

@@ -42,6 +42,7 @@ struct results_sample {
 	bool pilot, unquiet, clock, late; /* pilot: kept and shown, in no ratio */
 	double wall_ns, cpu_ns;           /* divided by repeat already */
 	double guest_wall_ns;             /* 0: unknown */
+	double sys_ns;			  /* of native's cpu_ns: in the kernel; negative: unknown */
 	double vcpu_ns, io_ns, other_ns;  /* of cpu_ns; vcpu_ns 0: unknown */
 	const char *checksum, *why;       /* or NULL */
 	json_t *counters, *exits;         /* or NULL; borrowed; sums over all repetitions */

@@ -184,6 +184,8 @@ static const struct schema_record records[] = {
 		F("wall_ns", UINT, NULLABLE, "ns", "host clock between the markers; null when not timed"),
 		F("cpu_ns", UINT, NULLABLE, "ns", "CPU time of all threads of the process between them"),
 		FO("threads", OBJECT, OPTIONAL, threads, "cpu_ns by kinds of threads, where the machine says it"),
+		F("sys_ns", UINT, OPTIONAL, "ns",
+		  "of `native`: what of cpu_ns was spent in the kernel, by its accounting"),
 		F("guest_wall_ns", UINT, OPTIONAL, "ns", "by the guest's own clock: a cross-check"),
 		F("repeat", UINT, REQUIRED, "",
 		  "the work was done so many times between the markers, and times are divided by it; "

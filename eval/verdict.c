@@ -45,6 +45,10 @@ struct verdict verdict_of(const struct results *r)
 	if (r->inject > 0)
 		v.inject = effect_inject(r, -1, "all", v.phase, METRIC_CPU);
 	v.inject_found = j->n > 1 && j->lo > 1;
+	if (!r->nsamples) {
+		snprintf(v.text, sizeof(v.text), "No workload was run, so there is no ratio to judge.");
+		return v;
+	}
 	if (c->n < 2) {
 		snprintf(v.text, sizeof(v.text), "Resolution unknown: %s.",
 			 v.control.nfailed ? "a workload failed natively"

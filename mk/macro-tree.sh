@@ -62,6 +62,7 @@ fi
 key=$({ sort -k2 "$work/uris" | cut -d' ' -f2-; cat "$0" "$scripts"/*; } | sha256sum | cut -d' ' -f1)
 if [ -d "$dir/tree" ] && grep -qs "^# key $key\$" "$dir/MANIFEST"; then
 	touch "$dir/MANIFEST"
+	rm -rf "$work"
 	exit 0
 fi
 echo "macro tree: $(wc -l <"$work/uris") packages, $(awk '{ s += $3 } END { printf "%d", s / 1e6 }' "$work/uris") MB"

@@ -42,6 +42,8 @@ static unsigned kind_of(struct vcpu *v, uint64_t pc)
 
 	if (pc - (uint64_t)bt_cpu(v)->bt->cache < BT_CACHE_BYTES) {
 		m = bt_mark_of_pc(v, pc, &b);
+		if (m && m->flags >> MARK_KIND_SHIFT == SAMPLE_COPY && !(b->key & BK_USER))
+			return SAMPLE_COPY_KERNEL;
 		return m ? m->flags >> MARK_KIND_SHIFT : SAMPLE_DISPATCH;
 	}
 	if (pc >= (uint64_t)bt_refill && pc < (uint64_t)bt_refill_slow)

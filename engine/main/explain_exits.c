@@ -4,31 +4,32 @@
  * rows here, KVM's exits name themselves.
  *
  * Known times are what KVM's exits took outside. For the rest --costs gives estimates: count times the cost of the item of the
- * machine micro-suite that the counter's row names, on the same path. They are marked "~", for an exit in a program need not
+ * machine micro-suite that stands for the counter (eval/overhead.c), on the same path. They are marked "~", for an exit in a program need not
  * cost what it costs in a loop.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "engine/main/explain.h"
+#include "eval/overhead.h"
 
 struct flow {
 	const char *counter, *event, *handler, *item;
 	enum explain_kind kind;
 };
 
-/* By counter of README.md. Not here: counters that say how much, not how often something was left (bytes, instructions). */
+/* By counter of README.md; item: only where eval/overhead.c, which must not count an event twice, has none. Not here: counters that say how much, not how often something was left (bytes, instructions). */
 static const struct flow flows[] = {
-	{"io_reads", "IN, INS", "port bus: a device reads", "port_in", EXPLAIN_EXIT},
-	{"io_writes", "OUT, OUTS", "port bus: a device writes", "port_out", EXPLAIN_EXIT},
-	{"mmio_reads", "load from device memory", "memory bus: a device reads", "mmio_read", EXPLAIN_EXIT},
-	{"mmio_writes", "store to device memory", "memory bus: a device writes", "mmio_write", EXPLAIN_EXIT},
-	{"interrupts", "external interrupt", "delivery through the IDT", "ipi_self", EXPLAIN_EXIT},
-	{"exceptions", "fault or trap", "delivery through the IDT", "page_fault", EXPLAIN_EXIT},
-	{"halts", "HLT", "the vCPU's thread sleeps", "ipi_hlt", EXPLAIN_EXIT},
+	{"io_reads", "IN, INS", "port bus: a device reads", NULL, EXPLAIN_EXIT},
+	{"io_writes", "OUT, OUTS", "port bus: a device writes", NULL, EXPLAIN_EXIT},
+	{"mmio_reads", "load from device memory", "memory bus: a device reads", NULL, EXPLAIN_EXIT},
+	{"mmio_writes", "store to device memory", "memory bus: a device writes", NULL, EXPLAIN_EXIT},
+	{"interrupts", "external interrupt", "delivery through the IDT", NULL, EXPLAIN_EXIT},
+	{"exceptions", "fault or trap", "delivery through the IDT", NULL, EXPLAIN_EXIT},
+	{"halts", "HLT", "the vCPU's thread sleeps", NULL, EXPLAIN_EXIT},
 	{"kicks", "a kick: somebody wants the vCPU", "looks at its requests", NULL, EXPLAIN_EXIT},
 	{"tlb_fills", "address not in the soft TLB", "page walk", NULL, EXPLAIN_HELPER},
-	{"tlb_flushes", "CR3, INVLPG, mode change", "soft TLB and windows are emptied", "cr3_write", EXPLAIN_HELPER},
+	{"tlb_flushes", "CR3, INVLPG, mode change", "soft TLB and windows are emptied", NULL, EXPLAIN_HELPER},
 	{"bt_cold", "code that has run rarely", "interpreter", NULL, EXPLAIN_HELPER},
 	{"bt_blocks", "code that has run often enough", "translator", NULL, EXPLAIN_HELPER},
 	{"bt_lookups", "target that no link knows", "dispatcher: block by address", NULL, EXPLAIN_HELPER},
@@ -123,6 +124,16 @@ static double cost_ns(const struct exits *g, const char *path, const char *item)
 	return 0;
 }
 
+static const char *item_of(const struct flow *w)
+{
+	const struct overhead_estimate *e;
+
+	for (unsigned i = 0; (e = overhead_estimate_at(i)); i++)
+		if (!strcmp(e->counter, w->counter))
+			return e->item;
+	return w->item;
+}
+
 static void time_text(double ns, char *out, size_t n)
 {
 	if (ns < 1e3)
@@ -193,7 +204,7 @@ static bool draw_path(struct exits *g, unsigned i)
 		if (!p->count[k])
 			continue;
 		draw_flow(g, i, w->counter, w->event, w->handler, w->kind, p->count[k],
-			  (double)p->count[k] * cost_ns(g, p->name, w->item), true);
+			  (double)p->count[k] * cost_ns(g, p->name, item_of(w)), true);
 		any = true;
 	}
 	return any;

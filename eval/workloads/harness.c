@@ -38,6 +38,16 @@ uint64_t children_ns(void)
 	       ((uint64_t)u.ru_utime.tv_usec + (uint64_t)u.ru_stime.tv_usec) * 1000u;
 }
 
+uint64_t system_ns(void)
+{
+	struct rusage u, c;
+
+	getrusage(RUSAGE_SELF, &u);
+	getrusage(RUSAGE_CHILDREN, &c);
+	return (uint64_t)(u.ru_stime.tv_sec + c.ru_stime.tv_sec) * 1000000000u +
+	       (uint64_t)(u.ru_stime.tv_usec + c.ru_stime.tv_usec) * 1000u;
+}
+
 bool stay_on_cpus(unsigned n)
 {
 	int cpu = sched_getcpu();

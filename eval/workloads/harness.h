@@ -9,6 +9,7 @@
 uint64_t wall_ns(void);
 uint64_t cpu_ns(void);      /* of this process */
 uint64_t children_ns(void); /* CPU time of the children that have been waited for */
+uint64_t system_ns(void);   /* what of both was in the kernel, by its accounting */
 
 /* Keeps to n CPUs: the present one and the next that are allowed. false: there are not so many. */
 bool stay_on_cpus(unsigned n);

@@ -6,8 +6,9 @@
  *   workloads [--mark | --port] [--one-cpu | --cpus N] [--repeat N] [--slower P] NAME [SCALE]
  *
  * --mark writes "@start NAME SCALE" before and "@stop NAME CHECKSUM" behind the work, so that whoever reads the output
- * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS" by the clocks
- * here; CPU_NS is without the children, whose time no clock of this process shows from outside.
+ * can take the time on the host's clock. The last line is "RESULT NAME CHECKSUM WALL_NS CPU_NS CHILDREN_NS SYS_NS" by the clocks
+ * here; CPU_NS is without the children, whose time no clock of this process shows from outside. A sixth number, SYS_NS, is what of both
+ * was spent in the kernel.
  * --port is for guests: the markers go to port 0xe9 where there is one, and an empty line in front of @stop is its moment.
  * --slower goes on behind the work for P percent of the CPU time that it has taken: what is measured then is a known slowdown.
  * --repeat does the same work N times between the markers; the checksum is that of one.
@@ -37,7 +38,7 @@ int main(int argc, char **argv)
 	bool stays = true;
 	double slower = 0;
 	unsigned long repeat = 1, scale = 100;
-	uint64_t sum = 0, wall, cpu, children;
+	uint64_t sum = 0, wall, cpu, children, sys;
 	char line[128];
 	int i = 1;
 
@@ -88,16 +89,19 @@ int main(int argc, char **argv)
 	wall = wall_ns();
 	cpu = cpu_ns();
 	children = children_ns();
+	sys = system_ns();
 	for (unsigned long n = 0; n < repeat; n++)
 		sum = w->run(scale);
 	if (slower > 0)
 		go_on(cpu + children, slower);
 	cpu = cpu_ns() - cpu;
 	children = children_ns() - children;
+	sys = system_ns() - sys;
 	wall = wall_ns() - wall;
 	mark(way, "\n");
 	snprintf(line, sizeof(line), "@stop %s %016" PRIx64 "\n", w->name, sum);
 	mark(way, line);
-	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu, children);
+	printf("RESULT %s %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", w->name, sum, wall, cpu,
+	       children, sys);
 	return 0;
 }

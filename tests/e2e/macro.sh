@@ -85,11 +85,24 @@ else
 	fi
 fi
 
+# ---- the runner ----
+run_eval() { timeout 280 "$STEELYARD" eval run macro --workloads lua --paths bt --blocks 1 --blocks_max 1 --pilot_blocks 0 --scale 5 --quiet_wait_s 0 "$@"; }
+run_eval --guest "$work/guest-without" --out "$work/none" >"$work/eval.log" 2>&1
+check "eval run macro without guest files: a sentence" grep -q 'make guest' "$work/eval.log"
+run_eval --memory_mb 512 --guest "$GUEST/amd64" --out "$work/none" >"$work/eval.log" 2>&1
+check "eval run macro in too little memory: a sentence" grep -q 'memory_mb' "$work/eval.log"
+check "nothing was measured" [ ! -s "$work/none/results.jsonl" ]
+
 # ---- the whole tree ----
 if [ -s "$GUEST/macro/initrd" ]; then
 	guest whole 300 bt "$GUEST/macro/initrd" 1536M "xz:5,sqlite3:5,redis:5,tcc:5"
 	check "bt: the Debian tree's guest ends well" booted whole
 	check "bt: native sums of xz, sqlite3, redis, tcc" same whole "$GUEST/macro/tree" 5 xz sqlite3 redis tcc
+	run_eval --guest "$GUEST/amd64" --out "$work/results" >"$work/eval.log" 2>&1
+	check "eval run macro: verify finds all right" "$STEELYARD" eval verify "$work/results"
+	check "lua's sum on bt is the native one" grep -q '"path":"bt".*"workload":"lua".*"ok":true.*"valid":true' "$work/results/results.jsonl"
+	check "lua has a native time" grep -q '"path":"native".*"workload":"lua".*"timed":true' "$work/results/results.jsonl"
+	check "the record of the environment names the tree's packages" grep -q 'liblua5.4-0 5\.\|lua5.4 5\.' "$work/results/results.jsonl"
 else
 	skip "the whole Debian tree is not built: \"make macro-tree\" downloads 130 MB"
 fi

@@ -42,4 +42,18 @@ if { : <>/dev/kvm; } 2>/dev/null && timeout -k 5 60 "$STEELYARD" probe --json >"
 else
 	skip "a measured verdict in run --json: no KVM here, or the host too busy to measure it"
 fi
+# run --sample: the time of the vCPU's thread by kinds of code. 64-bit code is not needed: a loop of half a second.
+# mov ecx, 200000000; 1: dec ecx; jnz 1b; mov al, 21; out 0xf4, al
+printf '\xb9\x00\xc2\xeb\x0b\x49\x75\xfd\xb0\x15\xe6\xf4' >"$work/guest"
+stats --path bt --json --sample 499
+check "--sample keeps the status" [ $? -eq 43 ]
+sampled=$(grep -oE '"sample_[a-z_]+":[0-9]+' "$work/err" | awk -F: '{ s += $2 } END { print int(s / 1e6) }')
+took=$(sed -n 's/.*"vcpu_cpu_s":\[\([0-9.]*\)\].*/\1/p' "$work/err" | awk '{ print int($1 * 1000) }')
+check "samples ($sampled ms) stand for the thread's CPU time ($took ms)" [ "$sampled" -gt $((took * 6 / 10)) -a "$sampled" -le $((took + 1)) ]
+copy=$(sed -n 's/.*"sample_copy_kernel":\([0-9]*\).*/\1/p' "$work/err" | awk '{ print int($1 / 1e6) }')
+check "a loop is copied code ($copy ms)" [ "$copy" -gt $((sampled * 7 / 10)) ]
+stats --path bt --json
+check "without --sample there are none" [ "$(grep -oE '"sample_[a-z_]+":[0-9]+' "$work/err" | grep -vc ':0$')" -eq 0 ]
+stats --path bt --sample 0
+check "--sample 0 is a usage error" [ $? -eq 2 ]
 finish

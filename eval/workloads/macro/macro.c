@@ -9,8 +9,8 @@
  * Before the clock starts it makes an empty folder on /tmp and the workload's input in it. Then the row's command runs there, by dash, with
  * a fixed environment, its output into a file whose checksum is the result. --mark, --port, --one-cpu, --cpus, --repeat, --slower and
  * the lines printed are those of the program "workloads" (wmain.c). A command that fails gives no result but a line on stderr and status 1.
- * --tree enters the Debian tree first (enter.c), in a child process, whose own CPU time then counts as a child's: without it the present root
- * is the tree. --keep leaves the folder behind.
+ * --tree enters the Debian tree first (enter.c), in a child process: without it the present root is the tree. --keep leaves the folder
+ * behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -158,7 +158,7 @@ static int run_row(const struct order *o)
 	if (o->slower > 0)
 		go_on(cpu + children, o->slower);
 	cpu = cpu_ns() - cpu;
-	children = children_ns() - children + (o->tree ? cpu : 0);
+	children = children_ns() - children;
 	wall = wall_ns() - wall;
 	mark(o->way, "\n");
 	if (status) {
