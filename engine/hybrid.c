@@ -25,7 +25,7 @@
 
 #define KEYS 1024u
 #define TICK_MIN_NS 1000000ull
-#define TICK_MAX_NS 16000000ull
+#define TICK_MAX_NS 8000000ull
 #define ANY_PAGE (~0ull)
 #define WAIT_MAX 31u
 
@@ -39,18 +39,18 @@ static const struct policy {
 /* What each end of a stay means. */
 static const struct end_row {
 	size_t counter;
-	bool left_user; /* the guest itself leaves ring 3 here */
+	bool elsewhere; /* ring 3 goes on on bt: it is this page that does not run directly */
 	bool again;	/* perhaps nothing for the guest: look whether the stay can go on */
 } ends[DIRECT_ENDS] = {
 #define COUNTER(name) offsetof(struct vcpu_counters, name)
-	[DIRECT_REQUEST] = {COUNTER(hybrid_requests), true, true},
-	[DIRECT_SYSCALL] = {COUNTER(hybrid_syscalls), true, false},
-	[DIRECT_FAULT] = {COUNTER(hybrid_faults), true, false},
-	[DIRECT_EXCEPTION] = {COUNTER(hybrid_exceptions), true, false},
-	[DIRECT_TRAP] = {COUNTER(hybrid_traps), true, false},
-	[DIRECT_CODE] = {COUNTER(hybrid_code), false, false},
-	[DIRECT_STORE] = {COUNTER(hybrid_stores), false, false},
-	[DIRECT_BROKEN] = {COUNTER(hybrid_broken), false, false},
+	[DIRECT_REQUEST] = {COUNTER(hybrid_requests), false, true},
+	[DIRECT_SYSCALL] = {COUNTER(hybrid_syscalls), false, false},
+	[DIRECT_FAULT] = {COUNTER(hybrid_faults), false, false},
+	[DIRECT_EXCEPTION] = {COUNTER(hybrid_exceptions), false, false},
+	[DIRECT_TRAP] = {COUNTER(hybrid_traps), false, false},
+	[DIRECT_CODE] = {COUNTER(hybrid_code), true, false},
+	[DIRECT_STORE] = {COUNTER(hybrid_stores), true, false},
+	[DIRECT_BROKEN] = {COUNTER(hybrid_broken), true, false},
 #undef COUNTER
 };
 
@@ -67,6 +67,7 @@ struct hybrid_cpu {
 	uint64_t pays_ns, pays_tsc; /* a stay pays from here on */
 	uint64_t cr3, page, since; /* of the last entry into ring 3 */
 	bool expected; /* it was expected to last */
+	bool deferred; /* patience was over, but an interrupt came first: at the next entry */
 	struct timer tick; /* device lock */
 	_Atomic uint64_t tick_ns;
 	_Atomic bool inside;
@@ -171,7 +172,8 @@ static void user_entered(struct vcpu *v)
 	h->since = __builtin_ia32_rdtsc();
 	h->cr3 = v->regs.cr3;
 	h->page = v->regs.rip >> PAGE_SHIFT_4K;
-	h->expected = expect(h, h->cr3, h->page) >= h->pays_ns;
+	h->expected = expect(h, h->cr3, h->page) >= h->pays_ns || h->deferred || v->vm->cfg.hybrid_eager;
+	h->deferred = false;
 	if (h->expected)
 		atomic_fetch_or(&v->request, REQ_LOOK);
 }
@@ -197,8 +199,12 @@ static bool has_work(struct vcpu *v)
 static bool worth(struct hybrid_cpu *h)
 {
 	struct vcpu *v = h->v;
-	if (vcpu_cpl(v) != 3 || !vcpu_code64(v) || has_work(v))
+	if (vcpu_cpl(v) != 3 || !vcpu_code64(v))
 		return false;
+	if (has_work(v)) {
+		h->deferred = h->expected || patience_over(h);
+		return false;
+	}
 	if (!h->expected && !patience_over(h)) {
 		slower(h);
 		return false;
@@ -252,10 +258,12 @@ static void direct(struct hybrid_cpu *h)
 		overhead += hybrid_direct->stay_ns(h->direct) + run.fills * hybrid_direct->fill_ns(h->direct);
 	} while (again(h->v, end));
 	atomic_store(&h->inside, false);
-	useful = used > overhead ? used - overhead : 0;
+	/* What KVM needs for its own page tables after a change of address space looks like computing, and may be many times the cost
+	 * of a stay. So only a stay that had to be ended from outside is believed to have been a long one. */
+	useful = end == DIRECT_REQUEST && used > overhead ? used - overhead : 0;
 	learn(h, useful);
 	learn_patience(h, first, useful >= h->pays_ns);
-	if (!ends[end].left_user)
+	if (ends[end].elsewhere)
 		learn_patience(h, h->v->regs.rip >> PAGE_SHIFT_4K, false);
 	if (useful < h->pays_ns)
 		slower(h);

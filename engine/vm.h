@@ -65,6 +65,7 @@ struct vm_config {
 	/* In the place of the table's path `path` (tests); NULL: exec_paths[path] */
 	const struct exec_ops *ops;
 	bool no_fallback; /* a path that cannot go on ends the run */
+	bool hybrid_eager; /* the hybrid path's policy always says yes */
 	bool kvm_trust; /* the kvm path goes on where the host's KVM is known to be wrong */
 	enum kvm_chips_of kvm_irqchip; /* whose interrupt controllers serve the kvm path */
 	const struct kvm_sys *kvm_sys; /* the kernel that the kvm path talks to (tests); NULL: the host's */

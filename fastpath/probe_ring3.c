@@ -15,7 +15,7 @@
 
 #define DATA_BYTES 256
 #define OPERANDS 64
-#define BLOCK_NS 40000000u
+#define BLOCK_NS 80000000u
 #define FIRST_ROUNDS 100000u
 #define BUDGET_MS 60000u
 #define DEADLINE_NS 240000000000ull
@@ -86,7 +86,7 @@ static bool guest_ns(struct probe *p, const struct loop_row *row, uint64_t round
 
 static bool blocks(struct probe *p, const struct loop_row *row, struct probe_loop_result *res)
 {
-	uint8_t want[DATA_BYTES];
+	uint8_t want[DATA_BYTES] __attribute__((aligned(256))); /* as the guest's */
 	uint64_t rounds = FIRST_ROUNDS, ns, before, after;
 
 	while ((ns = host_ns(row, rounds, want)) < BLOCK_NS / 2)

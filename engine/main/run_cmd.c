@@ -66,6 +66,7 @@ enum option_id {
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
 	OPT_KVM_IRQCHIP,
+	OPT_HYBRID_EAGER,
 	OPT_SWITCH_AFTER,
 	OPT_SWITCH_EVERY,
 	OPT_NAME,
@@ -114,6 +115,7 @@ static const struct option_row rows[] = {
 	 OPT_NO_FALLBACK},
 	{"kvm-trust", NULL, "research: with --path kvm, use a KVM that is known to be wrong as if it were right", OPT_KVM_TRUST},
 	{"kvm-irqchip", "W", "auto (default), kernel or user: whose interrupt controllers serve --path kvm", OPT_KVM_IRQCHIP},
+	{"hybrid-eager", NULL, "for tests: with --path hybrid, ring 3 runs directly whenever it may", OPT_HYBRID_EAGER},
 	{"switch-after", "T:P", "after T seconds go on on path P; may be given several times", OPT_SWITCH_AFTER},
 	{"switch-every", "MS:P,P", "tests: at random moments, MS milliseconds apart on average, go on on one of these paths",
 	 OPT_SWITCH_EVERY},
@@ -404,6 +406,9 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return EXIT_OK;
 	case OPT_KVM_TRUST:
 		r->cfg.kvm_trust = true;
+		return EXIT_OK;
+	case OPT_HYBRID_EAGER:
+		r->cfg.hybrid_eager = true;
 		return EXIT_OK;
 	case OPT_KVM_IRQCHIP:
 		return parse_irqchip(r, arg);

@@ -32,7 +32,7 @@ if [ "$status" -eq 1 ]; then
 fi
 check "a program of real mode" [ "$status" -eq 43 ]
 
-timeout 100 "$STEELYARD" run --path hybrid --memory 64M --multiboot "$images/ring3.elf" --serial stdio --debugcon none --timeout 80 --json \
+timeout 100 "$STEELYARD" run --path hybrid --hybrid-eager --memory 64M --multiboot "$images/ring3.elf" --serial stdio --debugcon none --timeout 80 --json \
 	>"$work/ring3.out" 2>"$work/ring3.err" </dev/null
 check "ring3.S: every way out of ring 3" [ $? -eq 1 -a "$(tr -d '\r' <"$work/ring3.out")" = pass ]
 for kind in stays fills syscalls faults exceptions traps code stores; do
@@ -48,6 +48,10 @@ for n in 1 2; do
 	check "Debian, $n vCPUs: ring 3 ran directly ($(counter "debian$n" hybrid_stays) stays)" [ "$(counter "debian$n" hybrid_stays)" -gt 0 ]
 	check "Debian, $n vCPUs: KVM was never stuck" [ "$(counter "debian$n" hybrid_broken)" -eq 0 ]
 done
+boot eager 240 amd64 "$(run_list 2 $names) steelyard.poweroff" --path hybrid --hybrid-eager --cpus 2 --memory 256M --json
+check "Debian, whenever it may: boots and powers off" booted eager
+check "Debian, whenever it may: native checksums" same_checksums eager 2 $names
+check "Debian, whenever it may: a thousand stays ($(counter eager hybrid_stays))" [ "$(counter eager hybrid_stays)" -ge 1000 ]
 boot changing 240 amd64 "$(run_list 5 sha256 sieve matavx2 x87 fork) steelyard.poweroff" --path hybrid --cpus 2 --memory 256M --json \
 	--switch-every "20:hybrid,bt,interp:3"
 check "to and fro between hybrid, bt and interp: boots and powers off" booted changing
