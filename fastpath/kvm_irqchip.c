@@ -280,6 +280,31 @@ static void unlend(struct kvm_machine *m)
 	m->lent = false;
 }
 
+/*
+ * An INIT or a SIPI that the vCPU has not taken is taken when KVM is asked for its state, and INIT resets the APIC: so this
+ * comes first. The registers follow in kvm_pull; who has been pulled already, and so would never hear of it, gets it from us.
+ */
+static bool startup_out(struct kvm_machine *m, unsigned i)
+{
+	struct vcpu *v = m->vm->vcpu[i];
+	struct kvm_cpu *c = m->cpu[i];
+	struct kvm_mp_state mp;
+	struct kvm_sregs s;
+
+	if (kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &mp) != 0)
+		return false;
+	if (c->loaded)
+		return true;
+	if (mp.mp_state == KVM_MP_STATE_INIT_RECEIVED && v->run_state != VCPU_WAIT_SIPI) {
+		lapic_latch_init(v->lapic);
+	} else if (mp.mp_state == KVM_MP_STATE_RUNNABLE && v->run_state == VCPU_WAIT_SIPI) {
+		if (kvm_cpu_ioctl(c, KVM_GET_SREGS, &s) != 0)
+			return false;
+		lapic_latch_sipi(v->lapic, (uint8_t)(s.cs.selector >> 8));
+	}
+	return true;
+}
+
 static bool apic_out(struct kvm_machine *m, unsigned i)
 {
 	struct vcpu *v = m->vm->vcpu[i];
@@ -288,6 +313,8 @@ static bool apic_out(struct kvm_machine *m, unsigned i)
 	struct kvm_one_msr deadline = {.head.nmsrs = 1, .entry = {.index = MSR_TSC_DEADLINE}};
 	struct kvm_lapic_state page;
 
+	if (!startup_out(m, i))
+		return false;
 	if (kvm_cpu_ioctl(c, KVM_GET_MSRS, &base) != 1 || kvm_cpu_ioctl(c, KVM_GET_LAPIC, &page) != 0)
 		return false;
 	if (kvm_cpu_ioctl(c, KVM_GET_MSRS, &deadline) != 1)
