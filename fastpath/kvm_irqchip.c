@@ -186,6 +186,9 @@ static bool apic_in(struct kvm_machine *m, unsigned i)
 	if (lapic_init_pending(v->lapic))
 		lapic_quiet(v->lapic); /* its owner does the rest of the INIT when it comes to it */
 	lapic_save(v->lapic, (uint8_t *)page.regs);
+	/* Before its owner comes onto the path others may send it a SIPI, which KVM must know whether to heed. */
+	if (!kvm_mp_load(c))
+		return false;
 	/* the deadline is of the guest's TSC, which must be right before */
 	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &base) == 1 && kvm_cpu_ioctl(c, KVM_SET_LAPIC, &page) == 0 && kvm_tsc_send(c) &&
 	       (!deadline.entry.data || kvm_cpu_ioctl(c, KVM_SET_MSRS, &deadline) == 1);
@@ -393,7 +396,8 @@ bool kvm_mp_load(struct kvm_cpu *c)
 	static const uint32_t state[] = {[VCPU_RUNNABLE] = KVM_MP_STATE_RUNNABLE,
 					 [VCPU_HALTED] = KVM_MP_STATE_HALTED,
 					 [VCPU_WAIT_SIPI] = KVM_MP_STATE_INIT_RECEIVED};
-	struct kvm_mp_state mp = {.mp_state = state[c->v->run_state]};
+	bool init = lapic_init_pending(c->v->lapic); /* and its owner has not come to it yet */
+	struct kvm_mp_state mp = {.mp_state = init ? KVM_MP_STATE_INIT_RECEIVED : state[c->v->run_state]};
 
 	return !c->m->chips || kvm_cpu_ioctl(c, KVM_SET_MP_STATE, &mp) == 0;
 }
