@@ -294,6 +294,9 @@ static bool startup_out(struct kvm_machine *m, unsigned i)
 	struct kvm_mp_state mp;
 	struct kvm_sregs s;
 
+	/* what has not gone in yet would go in behind the INIT, and undo it */
+	if (c->loaded && (c->fresh || c->run->kvm_dirty_regs) && !kvm_refresh(c))
+		return false;
 	if (kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &mp) != 0)
 		return false;
 	if (c->loaded)
