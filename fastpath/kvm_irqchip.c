@@ -61,6 +61,11 @@ static bool software(const struct kvm_machine *m)
 	return !m->host.native;
 }
 
+static bool began_elsewhere(const struct kvm_machine *m)
+{
+	return m->vm->cfg.path != PATH_KVM;
+}
+
 static bool always(const struct kvm_machine *m)
 {
 	(void)m;
@@ -77,6 +82,7 @@ static const struct chip_row {
 	{lacks_caps, false, "this host's KVM has no interrupt controllers"},
 	{asked_kernel, true, "asked for"},
 	{software, false, "a KVM made by software: nothing is known of its interrupt controllers, and exits cost it no more than they do"},
+	{began_elsewhere, false, "the guest began on another path and may well change again: a start-up IPI on the way can be lost"},
 	{always, true, "VT-x or AMD-V: halts, IPIs and timers without exits"},
 };
 
