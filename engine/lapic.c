@@ -170,13 +170,20 @@ static bool dest_match(const struct lapic *l, bool logical, uint32_t dest, bool 
 }
 
 /* The last of several SIPIs that nobody took yet wins; an INIT before it stays pending. */
-static void sipi_latch(struct lapic *l, uint8_t vector)
+void lapic_latch_sipi(struct lapic *l, uint8_t vector)
 {
 	uint32_t old = atomic_load(&l->startup), val;
 
 	do
 		val = (old & LAPIC_STARTUP_INIT) | STARTUP_SIPI | (uint32_t)vector << STARTUP_VECTOR_SHIFT;
 	while (!atomic_compare_exchange_weak(&l->startup, &old, val));
+	vcpu_kick(l->v, REQ_EXIT | REQ_EVENT);
+}
+
+void lapic_latch_init(struct lapic *l)
+{
+	atomic_store(&l->startup, LAPIC_STARTUP_INIT);
+	vcpu_kick(l->v, REQ_EXIT | REQ_EVENT);
 }
 
 static void accept(struct lapic *l, uint8_t vector, enum apic_delivery mode, bool level)
@@ -191,12 +198,10 @@ static void accept(struct lapic *l, uint8_t vector, enum apic_delivery mode, boo
 		vcpu_kick(l->v, REQ_EVENT);
 		break;
 	case DELIVER_INIT:
-		atomic_store(&l->startup, LAPIC_STARTUP_INIT);
-		vcpu_kick(l->v, REQ_EXIT | REQ_EVENT);
+		lapic_latch_init(l);
 		break;
 	case DELIVER_SIPI:
-		sipi_latch(l, vector);
-		vcpu_kick(l->v, REQ_EXIT | REQ_EVENT);
+		lapic_latch_sipi(l, vector);
 		break;
 	case DELIVER_EXTINT:
 		vcpu_kick(l->v, REQ_EVENT);

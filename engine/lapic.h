@@ -74,6 +74,9 @@ void lapic_lend(struct lapic *l);
 void lapic_quiet(struct lapic *l);
 /* Who does its work says that the guest has set IA32_APIC_BASE. Owner thread. */
 void lapic_note_base(struct lapic *l, uint64_t val);
+/* An INIT, or a SIPI, has come while somebody else did this APIC's work: its owner takes it next. Any thread. */
+void lapic_latch_init(struct lapic *l);
+void lapic_latch_sipi(struct lapic *l, uint8_t vector);
 /* An INIT has arrived that the owner has not taken. */
 bool lapic_init_pending(const struct lapic *l);
 

@@ -161,6 +161,8 @@ void kvm_cpu_free(struct kvm_cpu *c); /* NULL is legal */
 enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e); /* into m->cpu; any thread */
 enum status kvm_vcpu_init(struct vcpu *v, struct error *e);
 void kvm_vcpu_fini(struct vcpu *v);
+/* The shared page to KVM and back, without an instruction. Nothing is unfinished. */
+bool kvm_refresh(struct kvm_cpu *c);
 void kvm_run_guest(struct vcpu *v, struct exit *x);
 
 #endif

@@ -61,6 +61,11 @@ static bool software(const struct kvm_machine *m)
 	return !m->host.native;
 }
 
+static bool began_elsewhere(const struct kvm_machine *m)
+{
+	return m->vm->cfg.path != PATH_KVM;
+}
+
 static bool always(const struct kvm_machine *m)
 {
 	(void)m;
@@ -77,6 +82,7 @@ static const struct chip_row {
 	{lacks_caps, false, "this host's KVM has no interrupt controllers"},
 	{asked_kernel, true, "asked for"},
 	{software, false, "a KVM made by software: nothing is known of its interrupt controllers, and exits cost it no more than they do"},
+	{began_elsewhere, false, "the guest began on another path and may well change again: a start-up IPI on the way can be lost"},
 	{always, true, "VT-x or AMD-V: halts, IPIs and timers without exits"},
 };
 
@@ -186,6 +192,9 @@ static bool apic_in(struct kvm_machine *m, unsigned i)
 	if (lapic_init_pending(v->lapic))
 		lapic_quiet(v->lapic); /* its owner does the rest of the INIT when it comes to it */
 	lapic_save(v->lapic, (uint8_t *)page.regs);
+	/* Before its owner comes onto the path others may send it a SIPI, which KVM must know whether to heed. */
+	if (!kvm_mp_load(c))
+		return false;
 	/* the deadline is of the guest's TSC, which must be right before */
 	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &base) == 1 && kvm_cpu_ioctl(c, KVM_SET_LAPIC, &page) == 0 && kvm_tsc_send(c) &&
 	       (!deadline.entry.data || kvm_cpu_ioctl(c, KVM_SET_MSRS, &deadline) == 1);
@@ -280,6 +289,34 @@ static void unlend(struct kvm_machine *m)
 	m->lent = false;
 }
 
+/*
+ * An INIT or a SIPI that the vCPU has not taken is taken when KVM is asked for its state, and INIT resets the APIC: so this
+ * comes first. The registers follow in kvm_pull; who has been pulled already, and so would never hear of it, gets it from us.
+ */
+static bool startup_out(struct kvm_machine *m, unsigned i)
+{
+	struct vcpu *v = m->vm->vcpu[i];
+	struct kvm_cpu *c = m->cpu[i];
+	struct kvm_mp_state mp;
+	struct kvm_sregs s;
+
+	/* what has not gone in yet would go in behind the INIT, and undo it */
+	if (c->loaded && (c->fresh || c->run->kvm_dirty_regs) && !kvm_refresh(c))
+		return false;
+	if (kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &mp) != 0)
+		return false;
+	if (c->loaded)
+		return true;
+	if (mp.mp_state == KVM_MP_STATE_INIT_RECEIVED && v->run_state != VCPU_WAIT_SIPI) {
+		lapic_latch_init(v->lapic);
+	} else if (mp.mp_state == KVM_MP_STATE_RUNNABLE && v->run_state == VCPU_WAIT_SIPI) {
+		if (kvm_cpu_ioctl(c, KVM_GET_SREGS, &s) != 0)
+			return false;
+		lapic_latch_sipi(v->lapic, (uint8_t)(s.cs.selector >> 8));
+	}
+	return true;
+}
+
 static bool apic_out(struct kvm_machine *m, unsigned i)
 {
 	struct vcpu *v = m->vm->vcpu[i];
@@ -288,6 +325,8 @@ static bool apic_out(struct kvm_machine *m, unsigned i)
 	struct kvm_one_msr deadline = {.head.nmsrs = 1, .entry = {.index = MSR_TSC_DEADLINE}};
 	struct kvm_lapic_state page;
 
+	if (!startup_out(m, i))
+		return false;
 	if (kvm_cpu_ioctl(c, KVM_GET_MSRS, &base) != 1 || kvm_cpu_ioctl(c, KVM_GET_LAPIC, &page) != 0)
 		return false;
 	if (kvm_cpu_ioctl(c, KVM_GET_MSRS, &deadline) != 1)
@@ -366,7 +405,8 @@ bool kvm_mp_load(struct kvm_cpu *c)
 	static const uint32_t state[] = {[VCPU_RUNNABLE] = KVM_MP_STATE_RUNNABLE,
 					 [VCPU_HALTED] = KVM_MP_STATE_HALTED,
 					 [VCPU_WAIT_SIPI] = KVM_MP_STATE_INIT_RECEIVED};
-	struct kvm_mp_state mp = {.mp_state = state[c->v->run_state]};
+	bool init = lapic_init_pending(c->v->lapic); /* and its owner has not come to it yet */
+	struct kvm_mp_state mp = {.mp_state = init ? KVM_MP_STATE_INIT_RECEIVED : state[c->v->run_state]};
 
 	return !c->m->chips || kvm_cpu_ioctl(c, KVM_SET_MP_STATE, &mp) == 0;
 }

@@ -161,6 +161,14 @@ static int enter(struct kvm_cpu *c, struct exit *x)
 	return -1;
 }
 
+bool kvm_refresh(struct kvm_cpu *c)
+{
+	struct exit x;
+
+	c->run->immediate_exit = 1;
+	return enter(c, &x) <= 0;
+}
+
 /* What the machine wants to know after every exit. */
 static void learn(struct kvm_cpu *c)
 {

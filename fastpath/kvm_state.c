@@ -406,6 +406,29 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 	return true;
 }
 
+/* INIT and SIPI that came to the kernel's APIC and that the vCPU has not taken: it takes them when it is asked for its
+ * state, and then its registers are others than those of the last exit. */
+static void startup_store(struct kvm_cpu *c)
+{
+	enum vcpu_run_state state;
+
+	if (c->run->kvm_dirty_regs && !kvm_refresh(c)) {
+		lost(c, "registers");
+		return;
+	}
+	if (!kvm_mp_store(c)) {
+		lost(c, "halt state");
+		return;
+	}
+	state = c->v->run_state;
+	atomic_store(&c->v->nmi_pending, false); /* an NMI that still waits is in what comes; INIT has dropped any other */
+	if (kvm_refresh(c))
+		kvm_store_synced(c);
+	else
+		lost(c, "registers");
+	c->v->run_state = state;
+}
+
 void kvm_pull(struct vcpu *v)
 {
 	struct kvm_cpu *c = kvm_cpu(v);
@@ -420,10 +443,10 @@ void kvm_pull(struct vcpu *v)
 		c->fresh = false;
 		return;
 	}
+	if (c->m->chips)
+		startup_store(c);
 	msrs_store(c);
 	pdptes_store(c);
-	if (!kvm_mp_store(c))
-		lost(c, "halt state");
 	if (kvm_cpu_ioctl(c, KVM_GET_XCRS, &xcrs) != 0)
 		lost(c, "XCR0");
 	for (unsigned i = 0; i < xcrs.nr_xcrs && i < KVM_MAX_XCRS; i++)

@@ -45,6 +45,7 @@ struct fake_kvm {
 	unsigned created;
 	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp;
+	bool init_waits; /* an INIT has come that is taken when KVM_GET_MP_STATE asks, as the real one does */
 	struct kvm_irqchip chip[3];
 	uint64_t lines; /* levels, by GSI */
 	unsigned msis, stats_noise;
@@ -264,8 +265,19 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		k->msi = *(struct kvm_msi *)arg;
 		k->msis++;
 		return 1;
+	case KVM_GET_MP_STATE:
+		if (k->init_waits) {
+			k->init_waits = false;
+			k->mp.mp_state = KVM_MP_STATE_INIT_RECEIVED;
+			k->state.regs.rip = 0xfff0;
+			k->state.sregs.cr0 = 0x60000010;
+		}
+		*(struct kvm_mp_state *)arg = k->mp;
+		return 0;
+	case KVM_SET_MP_STATE:
+		k->mp = *(const struct kvm_mp_state *)arg;
+		return 0;
 	FAKE_STATE(KVM_GET_LAPIC, KVM_SET_LAPIC, lapic);
-	FAKE_STATE(KVM_GET_MP_STATE, KVM_SET_MP_STATE, mp);
 	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
 	FAKE_STATE(KVM_GET_XCRS, KVM_SET_XCRS, xcrs);
 	FAKE_STATE(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave);

@@ -226,6 +226,21 @@ static void test_halted(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* An INIT that nobody has taken when the vCPU leaves: the registers that arrive elsewhere are those behind it. */
+static void test_init_waits(struct tally *t)
+{
+	struct scene s = {.chips = KVM_IRQCHIP_KERNEL};
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_outs;
+	s.k.init_waits = true;
+	scene_run(&s, PATH_KVM, NULL, 0); /* its end pulls */
+	EQ(s.outcome, VM_DEBUG_EXIT);
+	TRUE(s.vm && !s.k.init_waits && s.vm->vcpu[0]->run_state == VCPU_WAIT_SIPI);
+	TRUE(s.vm && s.vm->vcpu[0]->regs.rip == 0xfff0 && s.vm->vcpu[0]->regs.cr0 == 0x60000010);
+	scene_end(&s, t);
+}
+
 /* ---- the kernel's own figures ---- */
 
 static void test_stats(struct tally *t)
@@ -250,7 +265,7 @@ static void test_stats(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_halted, test_stats};
+	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_halted, test_init_waits, test_stats};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
