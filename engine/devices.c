@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "engine/pci/pci.h"
+#include "engine/virtio/virtio_balloon.h"
 #include "engine/virtio/virtio_blk.h"
 #include "engine/virtio/virtio_net.h"
 #include "engine/virtio/virtio_rng.h"
@@ -77,11 +78,23 @@ static enum status make_rng(const struct making *m, const struct device_config *
 	return on_pci(virtio_rng_new(m->dma, e), f, e);
 }
 
+static enum status make_balloon(const struct making *m, const struct device_config *d, struct pci_function **f,
+				struct error *e)
+{
+	(void)d;
+	return on_pci(virtio_balloon_new(m->dma, e), f, e);
+}
+
+static enum status make_console(const struct making *m, const struct device_config *d, struct pci_function **f,
+				struct error *e)
+{
+	return on_pci(virtio_console_new(d->console.port, d->console.nports, m->dma, e), f, e);
+}
+
 static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,
 					       struct pci_function **f, struct error *e) = {
-	[DEVICE_DISK] = make_disk,
-	[DEVICE_NET] = make_net,
-	[DEVICE_RNG] = make_rng,
+	[DEVICE_DISK] = make_disk,       [DEVICE_NET] = make_net,         [DEVICE_RNG] = make_rng,
+	[DEVICE_BALLOON] = make_balloon, [DEVICE_CONSOLE] = make_console,
 };
 
 enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,

@@ -8,13 +8,14 @@
 
 #include "engine/block/block.h"
 #include "engine/net/net.h"
+#include "engine/virtio/virtio_console.h"
 
 struct dma;
 struct pci_bus;
 
 #define DEVICES_MAX 30u
 
-enum device_kind { DEVICE_DISK, DEVICE_NET, DEVICE_RNG, DEVICE_KINDS };
+enum device_kind { DEVICE_DISK, DEVICE_NET, DEVICE_RNG, DEVICE_BALLOON, DEVICE_CONSOLE, DEVICE_KINDS };
 enum disk_bus { DISK_VIRTIO };
 
 struct device_disk {
@@ -24,11 +25,17 @@ struct device_disk {
 	enum disk_bus bus;
 };
 
+struct device_console {
+	struct virtio_console_port port[VIRTIO_CONSOLE_PORTS];
+	unsigned nports;
+};
+
 struct device_config {
 	enum device_kind kind;
 	union {
 		struct device_disk disk;
 		struct net_config net;
+		struct device_console console;
 	};
 };
 

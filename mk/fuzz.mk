@@ -30,8 +30,8 @@ FUZZ_ARGS_control := -max_len=1024 -dict=tests/fuzz/control.dict
 FUZZ_ARGS_device := -max_len=1024
 FUZZ_ARGS_virtio := -max_len=2048
 FUZZ_ARGS_translate := -max_len=130 -handle_segv=0 -handle_bus=0 -handle_fpe=0 -handle_ill=0 -handle_usr1=0 -handle_usr2=0
-FUZZ_OUR_SRCS := $(filter engine/% translator/% fastpath/kvm%,$(LIB_SRCS)) engine/main/paths.c
-FUZZ_ASM_SRCS := $(filter engine/% translator/%,$(ASM_SRCS))
+FUZZ_OUR_SRCS := $(filter engine/% translator/% fastpath/%,$(LIB_SRCS)) engine/main/paths.c
+FUZZ_ASM_SRCS := $(filter engine/% translator/% fastpath/%,$(ASM_SRCS))
 
 define fuzz_kind
 FUZZ_OBJS_$(1) := $$(FUZZ_OUR_SRCS:%.c=$$(O)/fuzz/$(1)/%.o) $$(FUZZ_ASM_SRCS:%.S=$$(O)/fuzz/$(1)/%.o)

@@ -52,6 +52,8 @@ enum option_id {
 	OPT_SNAPSHOT,
 	OPT_NET,
 	OPT_RNG,
+	OPT_BALLOON,
+	OPT_CONSOLE,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -98,6 +100,8 @@ static const struct option_row rows[] = {
 	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
 	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
 	{"rng", NULL, "a source of random numbers", OPT_RNG},
+	{"balloon", NULL, "memory that the guest does not use goes back to the host", OPT_BALLOON},
+	{"console", "S", "a virtio serial port: file:F or unix:F, [,name=N]; may be given several times, the first is hvc0", OPT_CONSOLE},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -355,7 +359,11 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_NET:
 		return run_net_option(&r->devices, arg);
 	case OPT_RNG:
-		return run_rng_option(&r->devices);
+		return run_plain_option(&r->devices, "--rng", DEVICE_RNG);
+	case OPT_BALLOON:
+		return run_plain_option(&r->devices, "--balloon", DEVICE_BALLOON);
+	case OPT_CONSOLE:
+		return run_console_option(&r->devices, arg);
 	case OPT_SNAPSHOT:
 		r->devices.snapshot = true;
 		return EXIT_OK;

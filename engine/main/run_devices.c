@@ -250,11 +250,53 @@ int run_net_option(struct run_devices *d, const char *arg)
 	return st;
 }
 
-int run_rng_option(struct run_devices *d)
+/* ---- --console and the plain ones ---- */
+
+int run_plain_option(struct run_devices *d, const char *option, enum device_kind kind)
 {
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->list[i].kind == kind)
+			return verb_usage("%s: one is enough", option);
 	if (d->n == DEVICES_MAX)
-		return verb_usage("--rng: %u devices are the most", DEVICES_MAX);
-	d->list[d->n++] = (struct device_config){.kind = DEVICE_RNG};
+		return verb_usage("%s: %u devices are the most", option, DEVICES_MAX);
+	d->list[d->n++] = (struct device_config){.kind = kind};
+	return EXIT_OK;
+}
+
+static struct device_console *the_console(struct run_devices *d)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->list[i].kind == DEVICE_CONSOLE)
+			return &d->list[i].console;
+	if (run_plain_option(d, "--console", DEVICE_CONSOLE) != EXIT_OK)
+		return NULL;
+	return &d->list[d->n - 1].console;
+}
+
+int run_console_option(struct run_devices *d, const char *arg)
+{
+	struct device_console *c = the_console(d);
+	struct virtio_console_port *p;
+	struct word w[WORDS_MAX];
+	unsigned n;
+
+	if (!c)
+		return EXIT_USAGE;
+	if (c->nports == VIRTIO_CONSOLE_PORTS)
+		return verb_usage("--console %s: %u ports are the most", arg, VIRTIO_CONSOLE_PORTS);
+	n = split(d, arg, w);
+	if (!n || w[0].value || (strncmp(w[0].key, "file:", 5) && strncmp(w[0].key, "unix:", 5)))
+		return verb_usage("--console %s: give file:F or unix:F", arg);
+	p = &c->port[c->nports++];
+	*p = (struct virtio_console_port){.where = w[0].key};
+	for (unsigned i = 1; i < n; i++) {
+		if (strcmp(w[i].key, "name") || need_value("--console", &w[i], true) != EXIT_OK)
+			return verb_usage("--console: what is %s? Known: name", w[i].key);
+		if (strlen(w[i].value) >= VIRTIO_CONSOLE_NAME)
+			return verb_usage("--console: name=%s: at most %u characters", w[i].value,
+					  VIRTIO_CONSOLE_NAME - 1);
+		p->name = w[i].value;
+	}
 	return EXIT_OK;
 }
 

@@ -11,7 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/virtio/virtio_balloon.h"
 #include "engine/virtio/virtio_blk.h"
+#include "engine/virtio/virtio_console.h"
 #include "engine/virtio/virtio_net.h"
 #include "engine/virtio/virtio_rng.h"
 #include "tests/fuzz/fuzz.h"
@@ -119,7 +121,20 @@ static struct virtio *make_rng(struct machine *m, struct error *e)
 	return virtio_rng_new(&m->dma, e);
 }
 
-static struct virtio *(*const devices[])(struct machine *m, struct error *e) = {make_disk, make_net, make_rng};
+static struct virtio *make_balloon(struct machine *m, struct error *e)
+{
+	return virtio_balloon_new(&m->dma, e);
+}
+
+static struct virtio *make_console(struct machine *m, struct error *e)
+{
+	static const struct virtio_console_port ports[] = {{"file:/dev/null", NULL}, {"file:/dev/null", "second"}};
+
+	return virtio_console_new(ports, 2, &m->dma, e);
+}
+
+static struct virtio *(*const devices[])(struct machine *m, struct error *e) = {make_disk, make_net, make_rng,
+										make_balloon, make_console};
 
 /* ---- a guest ---- */
 
