@@ -47,7 +47,7 @@ def both(path, data):
             break
         got += more
     s.sendall(b".") # the guest waits for it: what is on its way when a machine ends is lost
-    return got == data
+    return got == data or len(got)
 print("first", both(sys.argv[1], b"hello\n"))
 print("second", both(sys.argv[2], bytes(i * 7 & 255 for i in range(100000))))
 PY
