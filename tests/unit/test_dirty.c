@@ -19,7 +19,7 @@
 #define END 0x80000000u
 
 /* rbx: MAIL. Phase ecx: rdx = ecx pages. */
-extern const uint8_t dirty_guest[], dirty_guest_end[];
+extern const uint8_t dirty_guest[], dirty_guest_end[], dirty_storm[], dirty_storm_end[];
 __asm__(".pushsection .rodata\n"
 	"dirty_guest:\n"
 	"xor %ecx, %ecx\n"
@@ -57,6 +57,36 @@ __asm__(".pushsection .rodata\n"
 	"9: mov $21, %al\n"
 	"out %al, $0xf4\n"
 	"dirty_guest_end:\n"
+	/* r9: a random number; stores all over 16 MiB until the mail says END, and into its own code */
+	"dirty_storm:\n"
+	"1: mov %r9, %rax\n"
+	"shl $13, %rax\n"
+	"xor %rax, %r9\n"
+	"mov %r9, %rax\n"
+	"shr $7, %rax\n"
+	"xor %rax, %r9\n"
+	"mov %r9, %rax\n"
+	"shl $17, %rax\n"
+	"xor %rax, %r9\n"
+	"mov %r9d, %edi\n"
+	"and $0xffffff, %edi\n"
+	"mov %r9d, 0x400000(%rdi)\n"
+	"xor $0x155000, %edi\n"
+	"lock incl 0x400000(%rdi)\n"
+	"test $0x3ff000, %edi\n"
+	"jnz 2f\n"
+	"movb %r9b, 3f+1(%rip)\n"
+	"push %r9\n"
+	"pop %rcx\n"
+	"2: nop\n"
+	"3: mov $0, %al\n"
+	"mov (%rbx), %eax\n"
+	"test %eax, %eax\n"
+	"jns 1b\n"
+	"4: mov $21, %al\n"
+	"out %al, $0xf4\n"
+	"jmp 4b\n"
+	"dirty_storm_end:\n"
 	".popsection\n");
 
 struct run {
@@ -78,9 +108,8 @@ static volatile uint32_t *word(struct vm *vm, uint64_t gpa)
 }
 
 /* Long mode, all RAM mapped by pages of 2 MiB that are marked as accessed and written already. */
-static void prepare(struct vm *vm)
+static void prepare(struct vm *vm, const uint8_t *code, const uint8_t *end)
 {
-	struct x86_regs *g = &vm->vcpu[0]->regs;
 	uint64_t e;
 
 	e = 0x2023;
@@ -91,19 +120,27 @@ static void prepare(struct vm *vm)
 		e = i << 21 | 0xe3;
 		mem_write(&vm->mem, 0x3000 + 8 * i, &e, 8);
 	}
-	mem_write(&vm->mem, CODE, dirty_guest, (uint64_t)(dirty_guest_end - dirty_guest));
-	g->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_ET | CR0_WP;
-	g->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-	g->cr3 = 0x1000;
-	g->efer = EFER_LME | EFER_LMA;
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		g->seg[i] = (struct x86_seg){
-			.sel = 16, .limit = 0xffffffff, .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G};
-	g->seg[SEG_CS] = (struct x86_seg){
-		.sel = 8, .limit = 0xffffffff, .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_CODE | SA_L | SA_G};
-	g->rip = CODE;
-	g->gpr[R_BX] = MAIL;
-	g->gpr[R_SP] = STACK;
+	mem_write(&vm->mem, CODE, code, (uint64_t)(end - code));
+	for (unsigned n = 0; n < vm->ncpus; n++) {
+		struct x86_regs *g = &vm->vcpu[n]->regs;
+
+		g->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_ET | CR0_WP;
+		g->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+		g->cr3 = 0x1000;
+		g->efer = EFER_LME | EFER_LMA;
+		for (unsigned i = 0; i < SEG_COUNT; i++)
+			g->seg[i] = (struct x86_seg){.sel = 16,
+						     .limit = 0xffffffff,
+						     .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G};
+		g->seg[SEG_CS] = (struct x86_seg){.sel = 8,
+						  .limit = 0xffffffff,
+						  .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_CODE | SA_L | SA_G};
+		g->rip = CODE;
+		g->gpr[R_BX] = MAIL;
+		g->gpr[R_SP] = STACK + 0x4000 * n;
+		g->gpr[R_9] = 0x9e3779b97f4a7c15ull * (n + 1);
+		vm->vcpu[n]->run_state = VCPU_RUNNABLE;
+	}
 }
 
 static void phase(struct vm *vm, uint32_t n)
@@ -175,7 +212,7 @@ static void test_path(struct tally *t, enum path_id first, enum path_id second)
 	unlink(file);
 	if (!r.vm)
 		return;
-	prepare(r.vm);
+	prepare(r.vm, dirty_guest, dirty_guest_end);
 	TRUE(vm_dirty_collect(r.vm, want, &pages, &e) == ST_INVALID);
 	if (pthread_create(&thread, NULL, run_it, &r))
 		abort();
@@ -223,6 +260,78 @@ static void test_path(struct tally *t, enum path_id first, enum path_id second)
 	EQ(r.outcome, VM_DEBUG_EXIT);
 	EQ(atomic_load(&r.vm->exit_value), GUEST_VALUE);
 	vm_destroy(r.vm);
+}
+
+/* ---- a copy of a running guest ---- */
+
+#define ROUNDS 40
+
+static uint64_t copy_written(struct vm *vm, uint8_t *to, struct tally *t)
+{
+	uint64_t bits[WORDS], pages = 0;
+	struct error e = {0};
+
+	TRUE(vm_dirty_collect(vm, bits, &pages, &e) == ST_OK);
+	for (uint64_t p = 0; p < RAM_BYTES / 4096; p++)
+		if (bits[p / 64] >> (p & 63) & 1)
+			memcpy(to + p * 4096, vm->mem.ram_hva + p * 4096, 4096);
+	return pages;
+}
+
+/* Two vCPUs store all over memory and into their code, a device does too, the path changes: what is copied by the log is
+ * the memory. */
+static void test_storm(struct tally *t)
+{
+	static const uint8_t halt[] = {0xf4};
+	static const enum path_id path[] = {PATH_BT, PATH_INTERP};
+	char file[] = "/tmp/steelyard-dirty-XXXXXX";
+	struct vm_config cfg = {.path = PATH_BT,
+				.memory_bytes = RAM_BYTES,
+				.ncpus = 2,
+				.debug_exit_port = 0xf4,
+				.flat = file,
+				.flat_addr = FLAT_ADDR};
+	uint8_t *copy = malloc(RAM_BYTES);
+	struct run r = {0};
+	struct error e = {0};
+	pthread_t thread;
+	uint64_t pages = 0;
+	int fd = mkstemp(file);
+
+	if (!copy || fd < 0 || write(fd, halt, 1) != 1)
+		abort();
+	close(fd);
+	TRUE(vm_create(&r.vm, &cfg, &e) == ST_OK);
+	unlink(file);
+	if (!r.vm)
+		abort();
+	prepare(r.vm, dirty_storm, dirty_storm_end);
+	if (pthread_create(&thread, NULL, run_it, &r))
+		abort();
+	usleep(20000);
+	TRUE(vm_pause(r.vm, &e) == ST_OK);
+	TRUE(vm_dirty_start(r.vm, &e) == ST_OK);
+	memcpy(copy, r.vm->mem.ram_hva, RAM_BYTES);
+	vm_resume(r.vm);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		usleep(3000);
+		pthread_mutex_lock(&r.vm->dev_lock);
+		memset(r.vm->mem.ram_hva + 0x1800000 + i * 5000, (int)i + 1, 5000);
+		switch_ram_written(r.vm, 0x1800000 + i * 5000, 5000);
+		pthread_mutex_unlock(&r.vm->dev_lock);
+		if (i % 7 == 6)
+			TRUE(vm_switch_path(r.vm, (int)(i & 1), path[i / 14 & 1], "a test", &e) == ST_OK);
+		TRUE(vm_pause(r.vm, &e) == ST_OK);
+		pages += copy_written(r.vm, copy, t);
+		TRUE(!memcmp(copy, r.vm->mem.ram_hva, RAM_BYTES));
+		vm_resume(r.vm);
+	}
+	TRUE(pages > 4 * ROUNDS); /* more than the device's own */
+	*word(r.vm, MAIL) = END;
+	pthread_join(thread, NULL);
+	EQ(r.outcome, VM_DEBUG_EXIT);
+	vm_destroy(r.vm);
+	free(copy);
 }
 
 /* ---- KVM's log ---- */
@@ -325,7 +434,7 @@ static void test_interp(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_bt, test_interp, test_kvm_log};
+	void (*const tests[])(struct tally *) = {test_bt, test_interp, test_storm, test_kvm_log};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
