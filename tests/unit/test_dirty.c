@@ -52,6 +52,11 @@ __asm__(".pushsection .rodata\n"
 	"movb %cl, 4f+1(%rip)\n" /* its own code */
 	"4: mov $0, %al\n"
 	"movb %al, 0x1004(%rbx)\n"
+	"lea 0xc00000(%rdx), %rdi\n" /* code in a page that is clean until it is changed */
+	"call *%rdi\n"
+	"movb %cl, 1(%rdi)\n"
+	"call *%rdi\n"
+	"movb %al, 0x1008(%rbx)\n"
 	"mov %ecx, 0x1000(%rbx)\n"
 	"jmp 1b\n"
 	"9: mov $21, %al\n"
@@ -143,11 +148,13 @@ static void prepare(struct vm *vm, const uint8_t *code, const uint8_t *end)
 	}
 }
 
-static void phase(struct vm *vm, uint32_t n)
+/* false: the guest has not answered, or has executed old code */
+static bool phase(struct vm *vm, uint32_t n)
 {
 	*word(vm, MAIL) = n;
 	for (unsigned i = 0; i < 20000 && *word(vm, MAIL + 0x1000) != n; i++)
 		usleep(1000);
+	return *word(vm, MAIL + 0x1000) == n && *word(vm, MAIL + 0x1004) == n && *word(vm, MAIL + 0x1008) == n;
 }
 
 static void expect(uint64_t *bits, uint64_t gpa)
@@ -166,6 +173,7 @@ static void expect_phase(uint64_t *bits, uint32_t n)
 	expect(bits, 0x880000 + at);
 	expect(bits, 0x900000 + at);
 	expect(bits, 0x901000 + at);
+	expect(bits, 0xc00000 + at);
 	expect(bits, STACK - 8);
 	expect(bits, CODE);
 	expect(bits, MAIL + 0x1000);
@@ -189,9 +197,21 @@ static bool collected(struct vm *vm, const uint64_t *want)
 	return n == pages && !memcmp(got, want, sizeof(got));
 }
 
+/* ThreadSanitizer knows nothing of translated code */
+static bool runs(enum path_id p)
+{
+	struct error e = {0};
+
+	if (exec_paths[p]->available(&e) == ST_OK)
+		return true;
+	printf("SKIP %s\n", e.msg);
+	return false;
+}
+
 static void test_path(struct tally *t, enum path_id first, enum path_id second)
 {
 	static const uint8_t halt[] = {0xf4};
+	static const uint8_t mov_ret[] = {0xb0, 0x55, 0xc3};
 	uint64_t want[WORDS] = {0}, none[WORDS] = {0}, pages;
 	char file[] = "/tmp/steelyard-dirty-XXXXXX";
 	struct vm_config cfg = {.path = first,
@@ -203,8 +223,11 @@ static void test_path(struct tally *t, enum path_id first, enum path_id second)
 	struct run r = {0};
 	struct error e = {0};
 	pthread_t thread;
-	int fd = mkstemp(file);
+	int fd;
 
+	if (!runs(first) || !runs(second))
+		return;
+	fd = mkstemp(file);
 	if (fd < 0 || write(fd, halt, 1) != 1)
 		abort();
 	close(fd);
@@ -213,17 +236,19 @@ static void test_path(struct tally *t, enum path_id first, enum path_id second)
 	if (!r.vm)
 		return;
 	prepare(r.vm, dirty_guest, dirty_guest_end);
+	for (unsigned i = 0; i < 8; i++)
+		mem_write(&r.vm->mem, 0xc00000 + i * 4096, mov_ret, sizeof(mov_ret));
 	TRUE(vm_dirty_collect(r.vm, want, &pages, &e) == ST_INVALID);
 	if (pthread_create(&thread, NULL, run_it, &r))
 		abort();
-	phase(r.vm, 1); /* windows and entries are there */
+	TRUE(phase(r.vm, 1)); /* windows and entries are there */
 	TRUE(vm_dirty_start(r.vm, &e) == ST_OK);
 	TRUE(vm_dirty_start(r.vm, &e) == ST_BUSY);
-	phase(r.vm, 2);
+	TRUE(phase(r.vm, 2));
 	expect_phase(want, 2);
 	TRUE(collected(r.vm, want));
 	TRUE(collected(r.vm, none));
-	phase(r.vm, 3);
+	TRUE(phase(r.vm, 3));
 	memset(want, 0, sizeof(want));
 	expect_phase(want, 3);
 	TRUE(collected(r.vm, want));
@@ -237,24 +262,23 @@ static void test_path(struct tally *t, enum path_id first, enum path_id second)
 	TRUE(collected(r.vm, want));
 	/* two phases, a change of path between them */
 	memset(want, 0, sizeof(want));
-	phase(r.vm, 4);
+	TRUE(phase(r.vm, 4));
 	expect_phase(want, 4);
 	TRUE(vm_switch_path(r.vm, -1, second, "a test", &e) == ST_OK);
-	phase(r.vm, 5);
+	TRUE(phase(r.vm, 5));
 	expect_phase(want, 5);
 	EQ(switch_path_of(r.vm, 0), second);
 	TRUE(collected(r.vm, want));
 	/* off, and on again */
 	TRUE(vm_dirty_stop(r.vm, &e) == ST_OK);
 	TRUE(vm_dirty_stop(r.vm, &e) == ST_OK);
-	phase(r.vm, 6);
+	TRUE(phase(r.vm, 6));
 	TRUE(vm_dirty_start(r.vm, &e) == ST_OK);
 	TRUE(collected(r.vm, none));
-	phase(r.vm, 7);
+	TRUE(phase(r.vm, 7));
 	memset(want, 0, sizeof(want));
 	expect_phase(want, 7);
 	TRUE(collected(r.vm, want));
-	EQ(*word(r.vm, MAIL + 0x1004) & 0xff, 7); /* the code that it wrote has run */
 	*word(r.vm, MAIL) = END;
 	pthread_join(thread, NULL);
 	EQ(r.outcome, VM_DEBUG_EXIT);
@@ -291,13 +315,17 @@ static void test_storm(struct tally *t)
 				.debug_exit_port = 0xf4,
 				.flat = file,
 				.flat_addr = FLAT_ADDR};
-	uint8_t *copy = malloc(RAM_BYTES);
+	uint8_t *copy;
 	struct run r = {0};
 	struct error e = {0};
 	pthread_t thread;
 	uint64_t pages = 0;
-	int fd = mkstemp(file);
+	int fd;
 
+	if (!runs(PATH_BT))
+		return;
+	copy = malloc(RAM_BYTES);
+	fd = mkstemp(file);
 	if (!copy || fd < 0 || write(fd, halt, 1) != 1)
 		abort();
 	close(fd);
@@ -430,6 +458,7 @@ static void test_bt(struct tally *t)
 static void test_interp(struct tally *t)
 {
 	test_path(t, PATH_INTERP, PATH_BT);
+	test_path(t, PATH_INTERP, PATH_INTERP);
 }
 
 int main(void)
