@@ -413,7 +413,9 @@ static void *log_it(void *ctx)
 	expect(want, 0x555000);
 	TRUE(collected(s->vm, want));
 	/* a failure is all pages, once */
+	TRUE(vm_pause(s->vm, &e) == ST_OK); /* the vCPU's thread reads this too */
 	s->k.fail = KVM_GET_DIRTY_LOG;
+	vm_resume(s->vm);
 	TRUE(vm_dirty_collect(s->vm, got, &pages, &e) == ST_OK);
 	EQ(pages, RAM_BYTES / 4096);
 	EQ(atomic_load(&s->k.failed), 1);
