@@ -8,6 +8,7 @@
 
 #include "engine/board_map.h"
 #include "engine/devices.h"
+#include "engine/dirty.h"
 #include "engine/io.h"
 #include "engine/ioapic.h"
 #include "engine/lapic.h"
@@ -38,6 +39,7 @@ static void on_wrote(void *ctx, uint64_t gpa, uint64_t len)
 	struct vm *vm = ctx;
 	unsigned begun = __atomic_load_n(&vm->paths_begun, __ATOMIC_ACQUIRE);
 
+	dirty_mark(vm, gpa, len);
 	for (unsigned p = 0; p < PATH_COUNT; p++)
 		if ((begun & 1u << p) && vm->paths[p]->mem_dirty) {
 			vm->paths[p]->mem_dirty(vm, gpa, len);

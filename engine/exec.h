@@ -59,6 +59,13 @@ struct exec_ops {
 	/* Guest memory changed behind the path's back (loader, DMA): forget translations of [gpa, gpa+len). Any thread,
 	 * the device lock held or not, while vCPUs run. NULL when the path keeps none. */
 	void (*mem_dirty)(struct vm *vm, uint64_t gpa, uint64_t len);
+	/* The log of written pages (engine/dirty.h), of all paths of this class. From dirty_start on, stores by guest code are
+	 * noticed; dirty_fetch sets a bit for each page stored to since then or since the last fetch (bits may have more set
+	 * already); dirty_stop forgets the rest, and is legal when the log is not on. A failure leaves it to the machine to take
+	 * all pages for written. No vCPU runs; any thread. NULL: this path has another one that speaks for it. */
+	enum status (*dirty_start)(struct vm *vm, struct error *e);
+	enum status (*dirty_fetch)(struct vm *vm, _Atomic uint64_t *bits, struct error *e);
+	void (*dirty_stop)(struct vm *vm);
 	/* This path calls run() of the path `base`, which begins before it and ends after it. */
 	bool has_base;
 	enum path_id base;

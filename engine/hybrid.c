@@ -20,6 +20,7 @@
 
 #include <stdlib.h>
 
+#include "engine/dirty.h"
 #include "engine/lapic.h"
 #include "engine/vm.h"
 
@@ -209,7 +210,7 @@ static bool worth(struct hybrid_cpu *h)
 		slower(h);
 		return false;
 	}
-	if (hybrid_direct->unfit(h->direct)) {
+	if (vm_dirty_on(v->vm) || hybrid_direct->unfit(h->direct)) { /* nobody sees what is stored directly */
 		v->count.hybrid_refused++;
 		slower(h);
 		return false;

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/dirty.h"
 #include "engine/vm.h"
 
 #define NO_PATH PATH_COUNT
@@ -154,6 +155,11 @@ enum path_id switch_path_of(struct vm *vm, unsigned i)
 	return (enum path_id)atomic_load(&vm->switcher->cpu[i].cur);
 }
 
+bool switch_class(struct vm *vm)
+{
+	return atomic_load(&vm->switcher->whole);
+}
+
 enum path_id switch_wanted_of(struct vm *vm, unsigned i)
 {
 	return (enum path_id)atomic_load(&vm->switcher->cpu[i].want);
@@ -255,7 +261,7 @@ void switch_print(struct vm *vm, unsigned max, void *file)
 
 /* ---- changing: the owner thread ---- */
 
-void switch_ram_written(struct vm *vm, uint64_t gpa, uint64_t len)
+static void forget_code(struct vm *vm, uint64_t gpa, uint64_t len)
 {
 	for (unsigned p = 0; p < PATH_COUNT; p++)
 		if ((vm->paths_begun & 1u << p) && vm->paths[p]->mem_dirty) {
@@ -264,12 +270,18 @@ void switch_ram_written(struct vm *vm, uint64_t gpa, uint64_t len)
 		}
 }
 
+void switch_ram_written(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	forget_code(vm, gpa, len);
+	dirty_mark(vm, gpa, len);
+}
+
 void switch_forget_code(struct vm *vm)
 {
 	uint64_t gpa, len;
 
 	for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
-		switch_ram_written(vm, gpa, len);
+		forget_code(vm, gpa, len);
 }
 
 static enum status begin(struct vcpu *v, enum path_id p, struct error *e)
@@ -326,11 +338,16 @@ static enum status change_class(struct vcpu *v, enum path_id p, enum switch_caus
 	enum status st = ST_OK;
 
 	vm_stop_others(v);
-	if (class_differs(vm, p) && (st = world_enter(vm, p, e)) == ST_OK) {
-		if (!whole(vm, p)) {
+	if (class_differs(vm, p)) {
+		dirty_world_leave(vm, !whole(vm, p));
+		st = world_enter(vm, p, e);
+		if (st == ST_OK && !whole(vm, p)) {
 			world_leave(vm);
 			switch_forget_code(vm);
 		}
+		dirty_world_enter(vm, st == ST_OK ? whole(vm, p) : !whole(vm, p));
+	}
+	if (st == ST_OK && class_differs(vm, p)) {
 		atomic_store(&s->whole, whole(vm, p));
 		pthread_mutex_lock(&s->lock);
 		for (unsigned i = 0; i < vm->ncpus; i++) {
@@ -464,7 +481,12 @@ void switch_set_first(struct vm *vm, unsigned i, enum path_id path)
 
 enum status switch_world_begin(struct vm *vm, struct error *e)
 {
-	return world_enter(vm, switch_path_of(vm, 0), e);
+	enum status st;
+
+	dirty_lock(vm);
+	st = world_enter(vm, switch_path_of(vm, 0), e);
+	dirty_unlock(vm);
+	return st;
 }
 
 enum status switch_start(struct vcpu *v, struct error *e)
@@ -476,9 +498,11 @@ void switch_stop(struct vcpu *v)
 {
 	struct switch_cpu *c = &v->vm->switcher->cpu[v->id];
 
+	dirty_lock(v->vm);
 	leave(v);
 	for (unsigned p = PATH_COUNT; p-- > 0;)
 		if ((c->begun & 1u << p) && v->vm->paths[p]->vcpu_fini)
 			v->vm->paths[p]->vcpu_fini(v);
+	dirty_unlock(v->vm);
 	c->begun = c->barred = 0;
 }

@@ -55,6 +55,8 @@ bool switch_event(struct vm *vm, uint64_t seq, struct switch_event *out);
 const char *switch_cause_name(enum switch_cause cause); /* one word */
 /* The path that vCPU i is on. Any thread. */
 enum path_id switch_path_of(struct vm *vm, unsigned i);
+/* The class of paths that may run: whole_machine or not. No vCPU runs. */
+bool switch_class(struct vm *vm);
 /* The path that it shall be on: another one until it has changed. Any thread. */
 enum path_id switch_wanted_of(struct vm *vm, unsigned i);
 /* What people read: "kvm -> bt at 0010:ffffffff81000000: why". Returns buf. */
@@ -70,7 +72,7 @@ void switch_set_first(struct vm *vm, unsigned i, enum path_id path);
 enum status switch_world_begin(struct vm *vm, struct error *e);
 /* Owner thread, world entered. Starts the path that the vCPU shall begin with. */
 enum status switch_start(struct vcpu *v, struct error *e);
-/* Owner thread, at its end: every path that the vCPU was on ends on this thread. */
+/* Owner thread, at its end, not counted as running: every path that the vCPU was on ends on this thread. */
 void switch_stop(struct vcpu *v);
 /* Owner thread, between two runs: does what was asked. false: there was nothing to do. */
 bool switch_step(struct vcpu *v);

@@ -17,6 +17,7 @@
 #include "engine/board.h"
 #include "engine/boot.h"
 #include "engine/chardev_host.h"
+#include "engine/dirty.h"
 #include "engine/io.h"
 #include "engine/lapic.h"
 #include "engine/run.h"
@@ -67,7 +68,7 @@ static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct er
 	cpuid_build(&vm->cpuid, vm->cfg.ncpus);
 	for (unsigned p = 0; p < PATH_COUNT; p++)
 		vm->paths[p] = p == (unsigned)vm->cfg.path ? ops : exec_paths[p];
-	if ((st = run_init(vm, e)) != ST_OK || (st = switch_init(vm, e)) != ST_OK || (st = io_new(vm, e)) != ST_OK)
+	if ((st = run_init(vm, e)) != ST_OK || (st = switch_init(vm, e)) != ST_OK || (st = dirty_init(vm, e)) != ST_OK || (st = io_new(vm, e)) != ST_OK)
 		return st;
 	vm->serial = vm->cfg.serial;
 	vm->debugcon = vm->cfg.debugcon;
@@ -148,6 +149,7 @@ void vm_destroy(struct vm *vm)
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)
 		vcpu_free(vm->vcpu[i]);
 	switch_fini(vm);
+	dirty_fini(vm);
 	io_free(vm);
 	run_fini(vm);
 	mem_fini(&vm->mem);
@@ -190,6 +192,7 @@ static enum status vm_reset(struct vm *vm, struct error *e)
 	if (fallocate(vm->mem.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)vm->mem.ram_bytes) != 0)
 		return error_errno(e, ST_IO, "cannot clear guest memory");
 	switch_forget_code(vm);
+	dirty_mark(vm, 0, UINT64_MAX);
 	return boot_load(vm, e);
 }
 
@@ -330,6 +333,7 @@ static void mmio_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t val
 		return;
 	}
 	if (mem_write(&vm->mem, gpa, &val, size)) {
+		dirty_mark(vm, gpa, size);
 		if (v->ops && v->ops->mem_dirty && mem_ram(&vm->mem, gpa, size)) {
 			pthread_mutex_lock(&vm->dev_lock);
 			v->ops->mem_dirty(vm, gpa, size);

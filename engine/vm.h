@@ -89,6 +89,7 @@ struct vm_config {
 struct board;
 struct codemap;
 struct io;
+struct dirty;
 struct ioapic;
 struct msi_lent;
 struct run;
@@ -129,6 +130,7 @@ struct vm {
 	const struct exec_ops *paths[PATH_COUNT]; /* exec_paths with cfg.ops in it; NULL: none */
 	unsigned paths_begun;	    /* bit p: path p's vm_init has succeeded. Written with the world stopped */
 	struct switcher *switcher;  /* engine/switch.h: who is on which path */
+	struct dirty *dirty;	    /* engine/dirty.h: the log of written pages */
 	_Atomic unsigned resets;    /* since power-on */
 	bool lost;		    /* a vCPU thread did not end: nothing of the machine may be freed */
 	struct io *io;		    /* engine/io.h: the I/O thread */

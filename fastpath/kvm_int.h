@@ -51,6 +51,7 @@ struct kvm_machine {
 	struct msi_lent msi;
 	struct kvm_slot slot[KVM_SLOTS_MAX];
 	unsigned nslots;
+	bool log_pages; /* RAM's slots have a log of written pages */
 	/* Made once: a vCPU that KVM has created stays until its machine goes, so a reset takes the same. Owner of the vCPU */
 	struct kvm_cpu *cpu[VM_MAX_CPUS];
 	/* by exit reason, all vCPUs [any] */

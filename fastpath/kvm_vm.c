@@ -137,7 +137,7 @@ static enum status set_slot(struct kvm_machine *m, unsigned i, bool there, struc
 {
 	const struct kvm_slot *s = &m->slot[i];
 	struct kvm_userspace_memory_region r = {.slot = i,
-						.flags = s->rom ? KVM_MEM_READONLY : 0,
+						.flags = s->rom ? KVM_MEM_READONLY : m->log_pages ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 						.guest_phys_addr = s->gpa,
 						.memory_size = there ? s->len : 0,
 						.userspace_addr = (uintptr_t)s->hva};
@@ -202,6 +202,62 @@ static enum status kvm_world_enter(struct vm *vm, struct error *e)
 	for (unsigned i = 0; i < m->nslots && st == ST_OK; i++)
 		st = set_slot(m, i, true, e);
 	return st == ST_OK && m->chips ? kvm_chips_enter(m, e) : st;
+}
+
+/* ---- the log of written pages ---- */
+
+/* KVM keeps one for each slot. A slot's flags may change while it is there, and a log begins empty. */
+static enum status set_log(struct kvm_machine *m, bool on, struct error *e)
+{
+	enum status st = ST_OK;
+
+	m->log_pages = on;
+	for (unsigned i = 0; i < m->nslots && st == ST_OK; i++)
+		if (!m->slot[i].rom)
+			st = set_slot(m, i, true, e);
+	return st;
+}
+
+static enum status kvm_dirty_start(struct vm *vm, struct error *e)
+{
+	return set_log(vm->path_vm[PATH_KVM], true, e);
+}
+
+static void kvm_dirty_stop(struct vm *vm)
+{
+	struct error e;
+
+	(void)set_log(vm->path_vm[PATH_KVM], false, &e); /* KVM keeps a log that nobody asks for */
+}
+
+static enum status kvm_dirty_fetch(struct vm *vm, _Atomic uint64_t *bits, struct error *e)
+{
+	struct kvm_machine *m = vm->path_vm[PATH_KVM];
+
+	for (unsigned i = 0; i < m->nslots; i++) {
+		const struct kvm_slot *s = &m->slot[i];
+		uint64_t first = mem_ram_offset(&vm->mem, s->gpa) >> PAGE_SHIFT_4K, words = ((s->len >> PAGE_SHIFT_4K) + 63) / 64;
+		struct kvm_dirty_log log = {.slot = i};
+		uint64_t *map;
+
+		if (s->rom)
+			continue;
+		log.dirty_bitmap = map = calloc(words, sizeof(*map));
+		if (!map)
+			return error_set(e, ST_NO_MEMORY, "out of memory");
+		if (kvm_vm_ioctl(m, KVM_GET_DIRTY_LOG, &log) != 0) {
+			free(map);
+			return error_errno(e, ST_IO, "kvm: no log of written pages");
+		}
+		for (uint64_t w = 0; w < words; w++)
+			for (uint64_t left = map[w]; left; left &= left - 1) {
+				uint64_t page = first + w * 64 + (unsigned)__builtin_ctzll(left);
+
+				atomic_fetch_or(&bits[page / 64], 1ull << (page & 63));
+			}
+		free(map);
+	}
+	return ST_OK;
 }
 
 static void kvm_world_leave(struct vm *vm)
@@ -386,5 +442,8 @@ const struct exec_ops kvm_ops = {
 	.whole_machine = true,
 	.world_enter = kvm_world_enter,
 	.world_leave = kvm_world_leave,
+	.dirty_start = kvm_dirty_start,
+	.dirty_fetch = kvm_dirty_fetch,
+	.dirty_stop = kvm_dirty_stop,
 	.waits = kvm_waits,
 };

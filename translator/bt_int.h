@@ -407,6 +407,7 @@ void bt_retranslate(struct bt *bt, struct vcpu *v, struct bt_block *b); /* forge
 void bt_forget_sites_of(struct bt *bt, struct vcpu *self, const struct bt_block *b);
 void bt_forget_all(struct vcpu *v); /* windows, slots, jumps; slots become 0 */
 void bt_marked(void *bt, struct vcpu *v, uint64_t page); /* codemap callback */
+void bt_marked_all(void *bt);				 /* the same */
 /* SVC_ACCESS. Returns the host address to go on at, or NULL to dispatch at regs.rip. */
 void *bt_access(struct vcpu *v, struct bt_rec *r);
 

@@ -400,6 +400,18 @@ void bt_marked(void *ctx, struct vcpu *self, uint64_t page)
 	while (bt->vm->ncpus > 1 && close_writes(bt, self, page, hva));
 }
 
+/* The same of all pages. Nobody is in guest code, or can have looked at a mark and not yet used what he saw; who waits in
+ * vm_stop_others finds his windows gone, as after any other flush. */
+void bt_marked_all(void *ctx)
+{
+	struct bt *bt = ctx;
+
+	atomic_fetch_add(&bt->marks, 1);
+	for (unsigned n = 0; n < bt->vm->ncpus; n++)
+		if (bt_cpu(bt->vm->vcpu[n])->bt)
+			mmu_flush_all(bt->vm->vcpu[n]);
+}
+
 /* ---- filling ---- */
 
 void bt_jc_add(struct vcpu *v, uint64_t lin, uint32_t key, const struct bt_block *b, bool global)

@@ -471,6 +471,7 @@ static enum status bt_vm_init(struct vm *vm, struct error *e)
 	vm->codemap->ctx = bt;
 	vm->codemap->written = bt_written;
 	vm->codemap->marked = bt_marked;
+	vm->codemap->marked_all = bt_marked_all;
 	bt_signals_install();
 	return ST_OK;
 }
@@ -484,6 +485,7 @@ static void bt_vm_fini(struct vm *vm)
 	if (vm->codemap) {
 		vm->codemap->written = NULL;
 		vm->codemap->marked = NULL;
+		vm->codemap->marked_all = NULL;
 		if (bt->own_codemap) {
 			codemap_free(vm->codemap);
 			vm->codemap = NULL;
@@ -597,6 +599,9 @@ const struct exec_ops bt_ops = {
 	.run = bt_run,
 	.kick = bt_kick,
 	.mem_dirty = bt_mem_dirty,
+	.dirty_start = codemap_dirty_start,
+	.dirty_fetch = codemap_dirty_fetch,
+	.dirty_stop = codemap_dirty_stop,
 	.code_watch = bt_code_watch,
 	.code_watched = bt_code_watched,
 	.code_epoch = bt_code_epoch,

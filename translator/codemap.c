@@ -33,6 +33,7 @@ enum status codemap_create(struct codemap **out, uint64_t span, struct error *e)
 		return error_errno(e, ST_NO_MEMORY, "cannot map %llu bytes for the map of code pages",
 				   (unsigned long long)(c ? span / 4096 * 4 : 0));
 	}
+	pthread_spin_init(&c->log_lock, PTHREAD_PROCESS_PRIVATE);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	*out = c;
 	return ST_OK;
@@ -46,6 +47,8 @@ void codemap_free(struct codemap *c)
 		munmap((void *)c->bits, (c->npages + 63) / 64 * 8);
 	if (c->gen)
 		munmap((void *)c->gen, c->npages * sizeof(*c->gen));
+	free((void *)c->clean);
+	free((void *)c->code);
 	free(c);
 }
 
@@ -55,7 +58,7 @@ void codemap_mark(struct codemap *c, struct vcpu *v, uint64_t page)
 
 	if (page >= c->npages)
 		return;
-	if (codemap_test(c, page)) {
+	if (atomic_load(&c->log_on) ? codemap_log_mark(c, page) : codemap_test(c, page)) {
 		/* by another thread a moment ago, perhaps: the bytes may be looked at when it is through */
 		while (atomic_load(&c->marking))
 			__builtin_ia32_pause();
@@ -81,7 +84,7 @@ void codemap_clear(struct codemap *c, uint64_t page)
 {
 	if (page >= c->npages)
 		return;
-	atomic_fetch_and(&c->bits[page >> 6], ~(1ull << (page & 63)));
+	codemap_log_clear(c, page);
 	/* whoever found the mark still there and read bytes under it has them under the old generation */
 	atomic_fetch_add(&c->gen[page], 1);
 	atomic_fetch_add(&c->epoch, 1);
@@ -90,13 +93,13 @@ void codemap_clear(struct codemap *c, uint64_t page)
 void codemap_written(struct codemap *c, struct vcpu *v, uint64_t off, uint64_t len)
 {
 	uint64_t first = off >> 12, last = (off + len - 1) >> 12;
-	bool any = false;
+	bool any = false, log = atomic_load(&c->log_on);
 
 	for (uint64_t p = first; p <= last && p < c->npages; p++) {
-		if (codemap_test(c, p)) {
-			atomic_fetch_add(&c->gen[p], 1);
-			any = true;
-		}
+		if (!codemap_test(c, p) || (log && !codemap_log_written(c, p)))
+			continue;
+		atomic_fetch_add(&c->gen[p], 1);
+		any = true;
 	}
 	if (any)
 		atomic_fetch_add(&c->epoch, 1);

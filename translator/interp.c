@@ -462,4 +462,7 @@ const struct exec_ops interp_ops = {
 	.vcpu_fini = interp_vcpu_fini,
 	.run = interp_run,
 	.mem_dirty = interp_mem_dirty,
+	.dirty_start = codemap_dirty_start,
+	.dirty_fetch = codemap_dirty_fetch,
+	.dirty_stop = codemap_dirty_stop,
 };

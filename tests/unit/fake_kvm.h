@@ -50,6 +50,8 @@ struct fake_kvm {
 	uint64_t lines; /* levels, by GSI */
 	unsigned msis, stats_noise;
 	struct kvm_msi msi; /* the last */
+	struct kvm_userspace_memory_region slot[KVM_SLOTS_MAX];
+	_Atomic uint64_t stored_to; /* a page that the guest has written, until a slot's log has told; 0: none */
 	/* how often each request came */
 	unsigned long seen[64];
 	_Atomic unsigned times_seen[64];
@@ -196,6 +198,24 @@ static inline int fake_msrs(struct fake_kvm *k, struct kvm_msrs *m, bool set)
 	return (int)m->nmsrs;
 }
 
+/* KVM_GET_DIRTY_LOG: what it has told is clean again. */
+static inline int fake_dirty_log(struct fake_kvm *k, const struct kvm_dirty_log *log)
+{
+	const struct kvm_userspace_memory_region *r = &k->slot[log->slot % KVM_SLOTS_MAX];
+	uint64_t gpa = atomic_load(&k->stored_to), page = (gpa - r->guest_phys_addr) >> 12;
+
+	if (!(r->flags & KVM_MEM_LOG_DIRTY_PAGES)) {
+		errno = ENOENT;
+		return -1;
+	}
+	memset(log->dirty_bitmap, 0, ((r->memory_size >> 12) + 63) / 64 * 8);
+	if (gpa && gpa - r->guest_phys_addr < r->memory_size) {
+		((uint64_t *)log->dirty_bitmap)[page / 64] |= 1ull << (page & 63);
+		atomic_store(&k->stored_to, 0);
+	}
+	return 0;
+}
+
 #define FAKE_STATE(get, set, field)          \
 	case get:                            \
 		memcpy(arg, &k->field, sizeof(k->field)); \
@@ -249,6 +269,14 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		memcpy(k->pdptrs, s->pdptrs, sizeof(k->pdptrs));
 		return 0;
 	}
+	case KVM_SET_USER_MEMORY_REGION: {
+		const struct kvm_userspace_memory_region *r = arg;
+
+		k->slot[r->slot % KVM_SLOTS_MAX] = *r;
+		return 0;
+	}
+	case KVM_GET_DIRTY_LOG:
+		return fake_dirty_log(k, arg);
 	case KVM_GET_IRQCHIP:
 		memcpy(arg, &k->chip[((struct kvm_irqchip *)arg)->chip_id % 3], sizeof(k->chip[0]));
 		return 0;

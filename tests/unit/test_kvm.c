@@ -31,6 +31,7 @@ enum {
 	IN_STALL = 8, /* by the watchdog alone: test_stalls */
 	CHIPS = 16,   /* where the interrupt controllers are the kernel's */
 	IN_CHIPS = 32, /* by a device alone: test_chips_lent */
+	IN_LOG = 64,   /* by who asks for written pages alone: test_dirty.c */
 };
 
 /* Every request of fastpath/kvm_*.c: tests/e2e/style.sh compares. */
@@ -81,6 +82,7 @@ static const struct {
 	{KVM_GET_IRQCHIP, "KVM_GET_IRQCHIP", LOSES, CHIPS},
 	{KVM_GET_STATS_FD, "KVM_GET_STATS_FD", IS_FINE, 0},
 	{KVM_SIGNAL_MSI, "KVM_SIGNAL_MSI", IS_FINE, IN_CHIPS},
+	{KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG", IS_FINE, IN_LOG},
 };
 
 static enum kvm_chips_of chips_of(unsigned row)
@@ -132,7 +134,7 @@ static void test_requests(struct tally *t)
 		if (!ok)
 			printf("%s fails: outcome %d, \"%s\" \"%s\"\n", requests[i].name, s.outcome, s.text, s.e.msg);
 		TRUE(ok);
-		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS)) || atomic_load(&s.k.failed) > 0);
+		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG)) || atomic_load(&s.k.failed) > 0);
 		scene_end(&s, t);
 	}
 }
@@ -187,7 +189,7 @@ static void test_requests_later(struct tally *t)
 		scene_run(&s, PATH_BT, change_then_tell, 1000000);
 		ok = requests[i].where == LOSES ? s.outcome == VM_FAILED : went_on(&s);
 		TRUE(ok && s.vm && switch_count(s.vm) > 0);
-		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS)) || atomic_load(&s.k.failed) > 0;
+		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG)) || atomic_load(&s.k.failed) > 0;
 		TRUE(made);
 		if (!ok || !made)
 			printf("%s fails later: outcome %d%s\n", requests[i].name, s.outcome, made ? "" : ", and was not made");
