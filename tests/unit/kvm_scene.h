@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A machine on the kvm path with a KVM played by the test (fake_kvm.h): made, run, and taken apart without leaks. */
+/* A machine on a path that needs KVM, with one played by the test (fake_kvm.h): made, run, and taken apart without leaks. */
 #ifndef STEELYARD_TESTS_KVM_SCENE_H
 #define STEELYARD_TESTS_KVM_SCENE_H
 
@@ -26,6 +26,8 @@ struct scene {
 	struct timer limit, later;
 	enum vm_outcome outcome;
 	char file[40], text[320];
+	const struct exec_ops *played; /* the path, which is number `path`; NULL: kvm_ops, PATH_KVM */
+	enum path_id path;
 	const uint8_t *code; /* NULL: guest_code */
 	size_t code_bytes;
 	bool no_fallback;
@@ -50,10 +52,14 @@ static inline void scene_run(struct scene *s, enum path_id first, void (*later)(
 	if (fd < 0 || write(fd, code, bytes) != (ssize_t)bytes)
 		abort();
 	close(fd);
-	s->ops = kvm_ops;
+	if (!s->played) {
+		s->played = &kvm_ops;
+		s->path = PATH_KVM;
+	}
+	s->ops = *s->played;
 	s->ops.available = fake_kvm_available;
 	s->cfg = (struct vm_config){.path = first,
-				    .ops = first == PATH_KVM ? &s->ops : NULL,
+				    .ops = first == s->path ? &s->ops : NULL,
 				    .memory_bytes = 32ull << 20,
 				    .ncpus = 1,
 				    .debug_exit_port = 0xf4,
@@ -69,7 +75,7 @@ static inline void scene_run(struct scene *s, enum path_id first, void (*later)(
 		unlink(s->file);
 		return;
 	}
-	s->vm->paths[PATH_KVM] = &s->ops;
+	s->vm->paths[s->path] = &s->ops;
 	timer_init(&s->limit, &s->vm->clock, limit_fire, s->vm);
 	timer_arm(&s->limit, LIMIT_NS);
 	timer_init(&s->later, &s->vm->clock, later, s);

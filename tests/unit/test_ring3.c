@@ -4,18 +4,11 @@
  * tries it out: the run ends with one line that says what to do, a guest that was to change to the path stays on bt, and
  * nothing stays open.
  */
-#include "tests/unit/fake_kvm.h"
-
-#include <unistd.h>
+#include "tests/unit/kvm_scene.h"
 
 #include "engine/hybrid.h"
-#include "engine/switch.h"
 #include "fastpath/ring3_int.h"
 
-#include "tests/unit/device_test.h"
-
-#define FLAT_ADDR 0x7c00
-#define LIMIT_NS 20000000000ull
 #define PAGE 4096
 
 /* ---- pages ---- */
@@ -77,69 +70,17 @@ static void test_pages(struct tally *t)
 
 /* ---- a KVM that fails ---- */
 
-struct scene {
-	struct fake_kvm k;
-	struct exec_ops ops;
-	struct vm_config cfg;
-	struct error e;
-	struct vm *vm;
-	struct timer limit, later;
-	enum vm_outcome outcome;
-	char file[40], text[320];
-};
-
-static void limit_fire(void *ctx)
-{
-	vm_end(ctx, VM_TIMEOUT, 0, "stuck");
-}
-
 /* mov $21, %al; out %al, $0xf4, behind a loop of a few milliseconds for those who change meanwhile */
-static const uint8_t guest_code[] = {0x66, 0xb9, 0x00, 0x00, 0x40, 0x00, 0x66, 0x49, 0x75, 0xfc, 0xb0, 21, 0xe6, 0xf4};
+static const uint8_t slow_code[] = {0x66, 0xb9, 0x00, 0x00, 0x40, 0x00, 0x66, 0x49, 0x75, 0xfc, 0xb0, GUEST_VALUE, 0xe6, 0xf4};
 
-static void scene_run(struct scene *s, enum path_id first, void (*later)(void *scene), uint64_t later_ns)
+/* The scene is on hybrid. */
+static void scene_make(struct scene *s)
 {
-	int fd;
-
-	strcpy(s->file, "/tmp/steelyard-ring3-XXXXXX");
-	fd = mkstemp(s->file);
-	if (fd < 0 || write(fd, guest_code, sizeof(guest_code)) != (ssize_t)sizeof(guest_code))
-		abort();
-	close(fd);
-	s->ops = hybrid_ops;
-	s->ops.available = fake_kvm_available;
-	s->cfg = (struct vm_config){.path = first,
-				    .ops = first == PATH_HYBRID ? &s->ops : NULL,
-				    .memory_bytes = 32ull << 20,
-				    .ncpus = 1,
-				    .debug_exit_port = 0xf4,
-				    .flat = s->file,
-				    .flat_addr = FLAT_ADDR,
-				    .kvm_sys = &s->k.sys};
-	s->outcome = VM_RUNNING;
-	if (vm_create(&s->vm, &s->cfg, &s->e) != ST_OK) {
-		unlink(s->file);
-		return;
-	}
-	s->vm->paths[PATH_HYBRID] = &s->ops;
-	timer_init(&s->limit, &s->vm->clock, limit_fire, s->vm);
-	timer_arm(&s->limit, LIMIT_NS);
-	timer_init(&s->later, &s->vm->clock, later, s);
-	if (later)
-		timer_arm(&s->later, later_ns);
-	s->outcome = vm_run(s->vm);
-	timer_cancel(&s->limit);
-	timer_cancel(&s->later);
-	snprintf(s->text, sizeof(s->text), "%s", s->vm->end_text);
-}
-
-static void scene_end(struct scene *s, struct tally *t)
-{
-	if (s->vm)
-		vm_destroy(s->vm);
-	s->vm = NULL;
-	unlink(s->file);
-	EQ(atomic_load(&s->k.fds), 0);
-	EQ(atomic_load(&s->k.maps), 0);
+	fake_kvm_init(&s->k);
+	s->played = &hybrid_ops;
+	s->path = PATH_HYBRID;
+	s->code = slow_code;
+	s->code_bytes = sizeof(slow_code);
 }
 
 static const struct {
@@ -174,7 +115,7 @@ static void test_requests(struct tally *t)
 		struct scene s = {0};
 		bool ok;
 
-		fake_kvm_init(&s.k);
+		scene_make(&s);
 		s.k.fail = requests[i].request;
 		s.k.run = run_internal_error;
 		scene_run(&s, PATH_HYBRID, NULL, 0);
@@ -212,7 +153,7 @@ static void test_answers(struct tally *t)
 	for (unsigned i = 0; i < 40; i++) {
 		struct scene s = {0};
 
-		fake_kvm_init(&s.k);
+		scene_make(&s);
 		s.k.run = i ? run_nonsense : run_interrupted;
 		s.k.arg = i;
 		scene_run(&s, PATH_HYBRID, NULL, 0);
@@ -235,7 +176,7 @@ static void test_change(struct tally *t)
 	struct scene s = {0};
 	struct switch_event ev;
 
-	fake_kvm_init(&s.k);
+	scene_make(&s);
 	s.k.run = run_internal_error;
 	scene_run(&s, PATH_BT, ask_hybrid, 1000000);
 	TRUE(s.outcome == VM_DEBUG_EXIT && s.vm && switch_path_of(s.vm, 0) == PATH_BT);
