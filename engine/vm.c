@@ -116,26 +116,9 @@ enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error
 	return ST_OK;
 }
 
-void vm_destroy(struct vm *vm)
+/* What the guest has written goes out; the host ends are their owner's again. */
+static void let_go_of_lines(struct vm *vm)
 {
-	struct error e;
-
-	if (!vm)
-		return;
-	if (vm->lost && run_stop(vm, &e) != ST_OK) {
-		pthread_mutex_lock(&vm->dev_lock);
-		board_flush(vm);
-		pthread_mutex_unlock(&vm->dev_lock);
-		chardev_detach(vm->serial);
-		if (vm->debugcon != vm->serial)
-			chardev_detach(vm->debugcon);
-		return;
-	}
-	if (vm->board)
-		board_stop_devices(vm); /* they tell the paths of what they write */
-	for (unsigned p = PATH_COUNT; p-- > 0;)
-		if ((vm->paths_begun & 1u << p) && vm->paths[p]->vm_fini)
-			vm->paths[p]->vm_fini(vm);
 	if (vm->board) {
 		pthread_mutex_lock(&vm->dev_lock);
 		board_flush(vm);
@@ -144,6 +127,24 @@ void vm_destroy(struct vm *vm)
 	chardev_detach(vm->serial);
 	if (vm->debugcon != vm->serial)
 		chardev_detach(vm->debugcon);
+}
+
+void vm_destroy(struct vm *vm)
+{
+	struct error e;
+
+	if (!vm)
+		return;
+	if (vm->lost && run_stop(vm, &e) != ST_OK) {
+		let_go_of_lines(vm);
+		return;
+	}
+	if (vm->board)
+		board_stop_devices(vm); /* they tell the paths of what they write */
+	for (unsigned p = PATH_COUNT; p-- > 0;)
+		if ((vm->paths_begun & 1u << p) && vm->paths[p]->vm_fini)
+			vm->paths[p]->vm_fini(vm);
+	let_go_of_lines(vm);
 	if (vm->board)
 		board_free(vm);
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)

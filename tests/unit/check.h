@@ -17,4 +17,15 @@ static unsigned passed, failed;
 		}                                                              \
 	} while (0)
 
+/* |got - want| <= within; a NaN fails. */
+static inline void near(const char *what, double got, double want, double within)
+{
+	if (got - want <= within && want - got <= within) {
+		passed++;
+		return;
+	}
+	failed++;
+	printf("FAIL %s: %.9g instead of %.9g\n", what, got, want);
+}
+
 #endif

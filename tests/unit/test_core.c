@@ -261,17 +261,23 @@ static void guest_ping(struct vcpu *v, struct exit *x)
 	x->reason = EXIT_HLT;
 }
 
-/* All vCPUs stop the world against each other. */
-static void guest_world(struct vcpu *v, struct exit *x)
+/* vCPU 0, the first time: INIT and SIPI to all the others. */
+static void start_others(struct vcpu *v)
 {
-	struct fake *f = fake_of(v);
-
 	if (v->id == 0 && !(v->regs.rflags & FL_IF)) {
 		v->regs.rflags |= FL_IF;
 		vm_mmio_write(v, 0xfee000f0u, 4, 0x1ff);
 		vm_mmio_write(v, 0xfee00300u, 4, 0xc4500);
 		vm_mmio_write(v, 0xfee00300u, 4, 0xc4608);
 	}
+}
+
+/* All vCPUs stop the world against each other. */
+static void guest_world(struct vcpu *v, struct exit *x)
+{
+	struct fake *f = fake_of(v);
+
+	start_others(v);
 	atomic_fetch_add(&f->inside, 1);
 	for (unsigned i = 0; i < 50 && !(atomic_load(&v->request) & REQ_EXIT); i++)
 		if (atomic_load(&f->exclusive))
@@ -390,12 +396,7 @@ static void guest_one_deaf(struct vcpu *v, struct exit *x)
 {
 	struct fake *f = fake_of(v);
 
-	if (v->id == 0 && !(v->regs.rflags & FL_IF)) {
-		v->regs.rflags |= FL_IF;
-		vm_mmio_write(v, 0xfee000f0u, 4, 0x1ff);
-		vm_mmio_write(v, 0xfee00300u, 4, 0xc4500);
-		vm_mmio_write(v, 0xfee00300u, 4, 0xc4608);
-	}
+	start_others(v);
 	if (v->id == 0) {
 		guest_deaf(v, x);
 		return;

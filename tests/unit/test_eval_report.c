@@ -21,16 +21,6 @@
 
 static char text[400];
 
-static void near(const char *what, double got, double want, double within)
-{
-	if (fabs(got - want) <= within) {
-		passed++;
-		return;
-	}
-	failed++;
-	printf("FAIL %s: %.9g instead of %.9g\n", what, got, want);
-}
-
 /* ---- a run to order ---- */
 
 struct order {

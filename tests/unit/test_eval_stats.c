@@ -10,16 +10,6 @@
 #include "eval/stats.h"
 #include "tests/unit/check.h"
 
-static void near(const char *what, double got, double want, double within)
-{
-	if (fabs(got - want) <= within) {
-		passed++;
-		return;
-	}
-	failed++;
-	printf("FAIL %s: %.9g instead of %.9g\n", what, got, want);
-}
-
 static void classes(void)
 {
 	static const struct {

@@ -118,27 +118,9 @@ static bool same(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* The items that any ring can do; the others are ring0.c's. */
-struct user_row {
-	const char *name;
-	const struct machine_ops *ops;
-};
-static const struct user_row user_rows[] = {
-	{"loop", &machine_loop},
-	{"rdtsc", &machine_rdtsc},
-	{"call_direct", &machine_call_direct},
-	{"call_page", &machine_call_page},
-	{"call_indirect", &machine_call_indirect},
-	{"call_targets", &machine_call_targets},
-	{"lock_add", &machine_lock_add},
-	{"rep_movsb", &machine_rep_movsb},
-	{"xsave", &machine_xsave_pair},
-	{"tlb_hot", &machine_tlb_hot},
-	{"tlb_cold", &machine_tlb_cold},
-	{"codegen_small", &machine_codegen_small},
-	{"codegen_large", &machine_codegen_large},
-	{"codegen_self", &machine_codegen_self},
-	{"cpuid", &machine_cpuid},
+/* The others are ring0.c's. */
+static const struct machine_named user_rows[] = {
+	MACHINE_USER_ITEMS(MACHINE_USER_ROW)
 };
 
 bool machine_row(unsigned i, struct machine_item *item)

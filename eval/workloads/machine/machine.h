@@ -53,10 +53,31 @@ const char *machine_xsave(uint32_t *mask);
 
 /* ---- user.c: items for any ring ---- */
 #define MACHINE_PAGES 4096
-extern const struct machine_ops machine_loop, machine_rdtsc, machine_call_direct, machine_call_page,
-	machine_call_indirect, machine_call_targets, machine_lock_add, machine_rep_movsb, machine_xsave_pair,
-	machine_tlb_hot, machine_tlb_cold, machine_codegen_small, machine_codegen_large, machine_codegen_self,
-	machine_cpuid;
+#define MACHINE_USER_ITEMS(X) \
+	X(loop, machine_loop) \
+	X(rdtsc, machine_rdtsc) \
+	X(call_direct, machine_call_direct) \
+	X(call_page, machine_call_page) \
+	X(call_indirect, machine_call_indirect) \
+	X(call_targets, machine_call_targets) \
+	X(lock_add, machine_lock_add) \
+	X(rep_movsb, machine_rep_movsb) \
+	X(xsave, machine_xsave_pair) \
+	X(tlb_hot, machine_tlb_hot) \
+	X(tlb_cold, machine_tlb_cold) \
+	X(codegen_small, machine_codegen_small) \
+	X(codegen_large, machine_codegen_large) \
+	X(codegen_self, machine_codegen_self) \
+	X(cpuid, machine_cpuid)
+#define X(name, ops) extern const struct machine_ops ops;
+MACHINE_USER_ITEMS(X)
+#undef X
+/* The same as rows of a table. */
+struct machine_named {
+	const char *name;
+	const struct machine_ops *ops;
+};
+#define MACHINE_USER_ROW(name, ops) {#name, &ops},
 
 /* A reason with a number in it; the text is the caller's. */
 const char *machine_reason(char *buf, size_t size, const char *before, uint64_t n, const char *between, uint64_t m);

@@ -167,26 +167,8 @@ static const struct machine_ops machine_undefined = {begin_signals, run_undefine
 				machine_page_minor = {begin_page_minor, run_page_minor, NULL},
 				machine_syscall = {NULL, run_syscall, NULL};
 
-struct native_row {
-	const char *name;
-	const struct machine_ops *ops;
-};
-static const struct native_row native_rows[] = {
-	{"loop", &machine_loop},
-	{"rdtsc", &machine_rdtsc},
-	{"call_direct", &machine_call_direct},
-	{"call_page", &machine_call_page},
-	{"call_indirect", &machine_call_indirect},
-	{"call_targets", &machine_call_targets},
-	{"lock_add", &machine_lock_add},
-	{"rep_movsb", &machine_rep_movsb},
-	{"xsave", &machine_xsave_pair},
-	{"tlb_hot", &machine_tlb_hot},
-	{"tlb_cold", &machine_tlb_cold},
-	{"codegen_small", &machine_codegen_small},
-	{"codegen_large", &machine_codegen_large},
-	{"codegen_self", &machine_codegen_self},
-	{"cpuid", &machine_cpuid},
+static const struct machine_named native_rows[] = {
+	MACHINE_USER_ITEMS(MACHINE_USER_ROW)
 	{"undefined", &machine_undefined},
 	{"divide", &machine_divide},
 	{"page_fault", &machine_page_fault},
