@@ -59,7 +59,8 @@ static void run_usage(FILE *f)
 		fprintf(f, "%s %s (%s)", i ? ";" : "", launcher_at(i)->name, launcher_at(i)->what);
 	fprintf(f, "\n"
 		   "  --slurm-args TEXT   more arguments for sbatch, as a shell would split them\n"
-		   "  --detach            of a sweep: leaves when its tasks are submitted; eval resume DIR waits and merges\n");
+		   "  --detach            of a sweep: leaves when its tasks are submitted; eval resume DIR waits and "
+		   "merges\n");
 	fprintf(f, "  --guest DIR         vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
 		   "  --out DIR           the results folder (default: build/eval/SPEC-TIME)\n"
 		   "  --rotate            a DIR that has results is renamed to DIR.1, DIR.2, ...; without it, it is an "
@@ -343,8 +344,9 @@ static int resume_verb(int argc, char **argv)
 	int rc = 2;
 
 	if (argc < 3)
-		return complain("resume needs a results folder: steelyard eval resume DIR [--guest DIR] [--slurm-args TEXT] "
-				"[--detach]");
+		return complain(
+			"resume needs a results folder: steelyard eval resume DIR [--guest DIR] [--slurm-args TEXT] "
+			"[--detach]");
 	r = new_runner();
 	if (!r)
 		return 1;
@@ -379,7 +381,8 @@ static int part_verb(int argc, char **argv)
 
 	if ((argc != 4 && !(argc == 6 && !strcmp(argv[4], "--guest"))) || !end || end == argv[3] || *end ||
 	    block >= SPEC_MAX_BLOCKS)
-		return complain("part needs the folder of a sweep and a block: steelyard eval part DIR BLOCK [--guest DIR]");
+		return complain(
+			"part needs the folder of a sweep and a block: steelyard eval part DIR BLOCK [--guest DIR]");
 	r = new_runner();
 	if (!r)
 		return 1;

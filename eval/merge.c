@@ -28,8 +28,8 @@ struct part {
 };
 
 /* What a ratio of one host would not be on another. */
-static const char *const alike[] = {"cpu",	   "microcode", "hypervisor", "kvm_module", "kernel", "mitigations",
-				    "clocksource", "thp",	"governor",   "ncpus"};
+static const char *const alike[] = {"cpu",         "microcode",   "hypervisor", "kvm_module", "kernel",
+				    "mitigations", "clocksource", "thp",        "governor",   "ncpus"};
 
 void merge_unlike(json_t *environment, json_t *other, char *text, size_t n)
 {
@@ -42,8 +42,8 @@ void merge_unlike(json_t *environment, json_t *other, char *text, size_t n)
 		if (json_equal(a, b) || at >= n)
 			continue;
 		if (json_is_string(a) && json_is_string(b))
-			at += (size_t)snprintf(text + at, n - at, "%s%s: \"%.60s\", not \"%.60s\"", at ? "; " : "", alike[i],
-					       json_string_value(a), json_string_value(b));
+			at += (size_t)snprintf(text + at, n - at, "%s%s: \"%.60s\", not \"%.60s\"", at ? "; " : "",
+					       alike[i], json_string_value(a), json_string_value(b));
 		else
 			at += (size_t)snprintf(text + at, n - at, "%s%s", at ? "; other " : "other ", alike[i]);
 	}
@@ -105,7 +105,8 @@ static bool part_fits(const struct runner *r, unsigned block, struct part *p)
 	fine = part_read(dir, p) && p->complete;
 	spec = json_object_get(p->head, "spec");
 	hashes = json_object_get(json_object_get(p->head, "environment"), "hashes");
-	return fine && json_equal(spec, r->ledger.spec) && json_equal(hashes, of) && json_object_get(p->head, "block") &&
+	return fine && json_equal(spec, r->ledger.spec) && json_equal(hashes, of) &&
+	       json_object_get(p->head, "block") &&
 	       (unsigned)json_integer_value(json_object_get(p->head, "block")) == block;
 }
 
@@ -188,8 +189,8 @@ bool merge_mend(struct runner *r)
 	fine = part_fits(r, had.block, &p) && json_array_size(p.records) == had.records;
 	if (!fine)
 		snprintf(r->log.error, sizeof(r->log.error),
-			 "%.3900s/parts/%u is not the part of which %u records are in results.jsonl: bring it back", r->dir,
-			 had.block, had.seen);
+			 "%.3900s/parts/%u is not the part of which %u records are in results.jsonl: bring it back",
+			 r->dir, had.block, had.seen);
 	if (fine) {
 		how_unlike(r, &p, unlike, sizeof(unlike));
 		fine = put_rest(r, &p, had.seen, unlike[0]);

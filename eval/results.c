@@ -357,8 +357,8 @@ static const struct {
 	const char *type;
 	bool (*take)(struct results *r, json_t *o);
 } takers[] = {
-	{"run", take_run},   {"plan", take_nothing}, {"boot", take_boot}, {"sample", take_sample},
-	{"cost", take_cost}, {"part", take_part}, {"event", take_event},  {"end", take_end},
+	{"run", take_run},   {"plan", take_nothing}, {"boot", take_boot},   {"sample", take_sample},
+	{"cost", take_cost}, {"part", take_part},    {"event", take_event}, {"end", take_end},
 };
 
 static void problem(struct results *r, unsigned line, const char *text)

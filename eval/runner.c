@@ -178,7 +178,7 @@ static int finish(struct runner *r, bool complete)
 		return 1;
 	}
 	if (r->detached)
-		return 0;
+		return r->detach ? 0 : 1;
 	if (r->stop_signal > 0) {
 		snprintf(text, sizeof(text), "signal %d (%s)", r->stop_signal, strsignal(r->stop_signal));
 		runner_put(r, "event",

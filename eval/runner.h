@@ -19,11 +19,11 @@
 /* Filled from every record, whether this process wrote it or a former one: so resume needs no memory but the file. */
 struct ledger {
 	json_t *spec, *environment; /* of the run record */
-	json_t *done;     /* set: an item's boot, or one execution of a workload in it */
-	json_t *given_up; /* set: paths, and workloads on paths, that will not be tried again */
-	json_t *checksum; /* native ones, by workload and scale */
-	json_t *native_s; /* seconds that a workload takes natively, the same */
-	json_t *pilot;    /* steady samples of the pilot: list of {order.., path, workload, cpu_ns} */
+	json_t *done;               /* set: an item's boot, or one execution of a workload in it */
+	json_t *given_up;           /* set: paths, and workloads on paths, that will not be tried again */
+	json_t *checksum;           /* native ones, by workload and scale */
+	json_t *native_s;           /* seconds that a workload takes natively, the same */
+	json_t *pilot;              /* steady samples of the pilot: list of {order.., path, workload, cpu_ns} */
 	struct ledger_plan {
 		bool known;
 		unsigned blocks, items, first;
@@ -96,7 +96,7 @@ bool runner_same_files(const struct runner *r, json_t *environment);
 /* A new time as records have it. */
 json_t *runner_now(void);
 
-/* eval/ready.c: is there on this host what the spec needs? */
+/* eval/ready.c: are the files there that the spec needs, and, when it is to run here, the processors? */
 bool runner_ready(struct runner *r, bool here, char *text, size_t n);
 
 /* eval/sweep.c: has the launcher run what is missing, and merges it; false: something is missing still, or r->log.error. */

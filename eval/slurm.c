@@ -99,7 +99,8 @@ static bool submit(const struct launch *l, char job[LAUNCHER_JOB], char *text, s
 	bool fine = begin(&w, "sbatch") && add(&w, "--exclusive");
 
 	if (wordexp(l->args, &user, WRDE_NOCMD)) {
-		snprintf(text, n, "slurm: \"%.100s\": these arguments cannot be split into words; quote them as for a shell",
+		snprintf(text, n,
+			 "slurm: \"%.100s\": these arguments cannot be split into words; quote them as for a shell",
 			 l->args);
 		return false;
 	}
@@ -127,10 +128,10 @@ static const struct {
 	const char *name;
 	bool waits;
 } states[] = {
-	{"PENDING", true},     {"REQUEUED", true},    {"REQUEUE_HOLD", true}, {"SPECIAL_EXIT", true},
-	{"BOOT_FAIL", false},  {"CANCELLED", false},  {"COMPLETED", false},   {"DEADLINE", false},
-	{"FAILED", false},     {"NODE_FAIL", false},  {"PREEMPTED", false},   {"OUT_OF_MEMORY", false},
-	{"TIMEOUT", false},    {"REVOKED", false},
+	{"PENDING", true},    {"REQUEUED", true},   {"REQUEUE_HOLD", true}, {"SPECIAL_EXIT", true},
+	{"BOOT_FAIL", false}, {"CANCELLED", false}, {"COMPLETED", false},   {"DEADLINE", false},
+	{"FAILED", false},    {"NODE_FAIL", false}, {"PREEMPTED", false},   {"OUT_OF_MEMORY", false},
+	{"TIMEOUT", false},   {"REVOKED", false},
 };
 
 static void count_task(struct launch_state *s, char *line)

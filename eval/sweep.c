@@ -105,14 +105,15 @@ static bool submit(struct runner *r, const char *blocks, unsigned count)
 	free(dir);
 	if (!fine)
 		return false;
-	snprintf(why, sizeof(why), "%s job %s: %u tasks, for blocks %.300s", r->launcher->name, job, count, blocks);
+	snprintf(why, sizeof(why), "%s job %s: %u task%s, for blocks %.300s", r->launcher->name, job, count,
+		 count == 1 ? "" : "s", blocks);
 	fprintf(stderr, "%s\n", why);
-	return runner_put(r, "event",
-			  json_pack("{s:s, s:o, s:s, s:s}", "what", "submitted", "at", runner_now(), "why", why, "job",
-				    job));
+	return runner_put(
+		r, "event",
+		json_pack("{s:s, s:o, s:s, s:s}", "what", "submitted", "at", runner_now(), "why", why, "job", job));
 }
 
-/* The tasks have been told to end, and do it in their own time. */
+/* A line whenever something has changed. */
 static void say_state(const struct runner *r, const struct launch_state *s, struct launch_state *said, bool first)
 {
 	if (!first && s->waiting == said->waiting && s->running == said->running && !strcmp(s->reason, said->reason))
@@ -286,7 +287,9 @@ int sweep_part(struct runner *r, unsigned block)
 
 	if (!fine || block >= r->spec.blocks || uname(&u)) {
 		json_decref(head);
-		return complain(r->dir, text[0] ? text : fine ? "its sweep has no such block" : "there is no sweep in it");
+		return complain(r->dir, text[0] ? text
+					: fine  ? "its sweep has no such block"
+						: "there is no sweep in it");
 	}
 	snprintf(dir, sizeof(dir), "%s", r->dir);
 	r->ledger.spec = json_incref(json_object_get(head, "spec"));

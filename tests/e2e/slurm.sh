@@ -53,7 +53,13 @@ PartitionName=test Nodes=$node Default=YES MaxTime=30 State=UP OverSubscribe=YES
 EOF
 export SLURM_CONF=$s/slurm.conf
 munge_pid= ctld_pid= slurmd_pid=
+none() { [ -z "$(squeue -h)" ]; }
+# Tasks first: those of a slurmd that is gone would go on.
 end_slurm() {
+	if [ -n "$ctld_pid" ] && kill -0 $ctld_pid 2>/dev/null; then
+		squeue -h -o %A 2>/dev/null | sort -u | xargs -r scancel 2>/dev/null
+		until_true 15 none
+	fi
 	for p in $slurmd_pid $ctld_pid $munge_pid; do kill "$p" 2>/dev/null; done
 	for p in $slurmd_pid $ctld_pid $munge_pid; do
 		for ((i = 0; i < 100; i++)); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done
@@ -72,12 +78,9 @@ until_true() {
 munged --foreground --key-file="$s/munge/key" --socket="$s/munge/socket" --pid-file="$s/munge/pid" --log-file="$s/munge/log" \
 	--seed-file="$s/munge/seed" --num-threads=1 --force >"$s/log/munged.out" 2>&1 &
 munge_pid=$!
-ctld() {
-	slurmctld -D -f "$s/slurm.conf" >"$s/log/slurmctld.out" 2>&1 &
-	ctld_pid=$!
-}
 until_true 10 test -S "$s/munge/socket"
-ctld
+slurmctld -D -f "$s/slurm.conf" >"$s/log/slurmctld.out" 2>&1 &
+ctld_pid=$!
 until_true 20 scontrol ping
 slurmd -D -f "$s/slurm.conf" -N "$node" >"$s/log/slurmd.out" 2>&1 &
 slurmd_pid=$!
@@ -165,7 +168,6 @@ check "killed: the part went on where it was" [ "$before" -gt 0 -a "$(count "$wo
 # ---- a launcher that leaves, hosts that are not alike, a merge that is cut ----
 ev detach run quick $args --launcher slurm --detach --out "$work/detach"
 check "detached: status 0, no end" [ $status -eq 0 -a "$(count "$work/detach" '"type":"end"')" -eq 0 ]
-none() { [ -z "$(squeue -h)" ]; }
 until_true 200 none
 cp -r "$work/detach" "$work/alike"
 sed -i '1s/"cpu":"[^"]*"/"cpu":"Another 9000"/' "$work/detach/parts/1/results.jsonl"
@@ -174,6 +176,7 @@ check "detached: merged without a new task" eval '[ $status -eq 0 -a "$(count "$
 check "unlike hosts: named, and every record of that block is flagged, no other" eval '[ "$(grep -c "^block 1, on $node: cpu: .Another 9000" "$work/merged.err")" -eq 1 -a "$(count "$work/detach" "\"unlike\":\"block 1")" -eq 1 ] &&
 	[ "$(grep -c "\"flags\":[^]]*\"unlike\"" "$work/detach/results.jsonl")" -eq "$(grep -c "\"type\":\"\(boot\|sample\)\"" "$work/detach/parts/1/results.jsonl")" ] &&
 	! grep "\"flags\":[^]]*\"unlike\"" "$work/detach/results.jsonl" | grep -qv "\"block\":1,"'
+check "unlike hosts: the report says it" grep -q "The hosts of this sweep are not alike: block 1" "$work/merged.out"
 ev merged resume "$work/alike" --guest "$GUEST/amd64"
 cp -r "$work/alike" "$work/cut"
 at=$(grep -n '"type":"part"' "$work/cut/results.jsonl" | sed -n '2s/:.*//p')
@@ -197,6 +200,7 @@ check "SIGINT: an event and an end that is not complete" [ "$(count "$work/int" 
 # ---- a controller that is away ----
 kill $ctld_pid
 wait $ctld_pid 2>/dev/null
+ctld_pid=
 ev away run quick $args --launcher slurm --out "$work/away"
 check "slurmctld down: one line" one_line away 'slurm: sbatch: .*ontact'
 finish
