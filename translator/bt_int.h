@@ -428,7 +428,7 @@ void bt_leave(void);
 void bt_exit_host(void);
 void bt_exit_mem(void);
 void bt_refill(void); /* bt_refill.c */
-extern const char bt_refill_saved[], bt_refill_slow[];
+extern const char bt_refill_saved[], bt_refill_slow[], bt_refill_list[], bt_refill_listed[];
 extern const char bt_resume_from[], bt_resume_to[];
 
 static inline void bt_flags_pull(struct vcpu *v)

@@ -49,6 +49,8 @@ BT_NAKED void bt_refill(void)
 			 /* in the list of what a flush forgets */
 			 "testb $1, %%gs:%c[listed](%%rcx)\n"
 			 "jnz 1f\n"
+			 ".globl bt_refill_list\n.hidden bt_refill_list\n"
+			 "bt_refill_list:\n"
 			 "orb $1, %%gs:%c[listed](%%rcx)\n"
 			 "mov %%gs:%c[list_n], %%edx\n"
 			 "mov %%gs:%c[list_id], %%r14\n"
@@ -56,6 +58,8 @@ BT_NAKED void bt_refill(void)
 			 "mov %%ecx, (%%r14,%%rdx,4)\n"
 			 "shl %[siteshift], %%rcx\n"
 			 "incl %%gs:%c[list_n]\n"
+			 ".globl bt_refill_listed\n.hidden bt_refill_listed\n"
+			 "bt_refill_listed:\n"
 			 "1:\n"
 			 /* rdx: the TLB entry; S0: offset in its page */
 			 "mov %%r15d, %%edx\n"

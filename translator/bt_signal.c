@@ -99,6 +99,10 @@ static void try_leave(struct vcpu *v, ucontext_t *uc)
 		g[REG_EFL] &= ~(greg_t)FL_TF;
 		return;
 	}
+	if (pc > (uint64_t)bt_refill_list && pc < (uint64_t)bt_refill_listed) { /* marked as listed, and not yet in the list */
+		g[REG_EFL] |= FL_TF;
+		return;
+	}
 	if (pc >= (uint64_t)bt_refill && pc < (uint64_t)bt_refill_slow) { /* C does it over, and sees the request */
 		g[REG_RIP] = pc < (uint64_t)bt_refill_saved ? (greg_t)bt_exit_mem : (greg_t)bt_refill_slow;
 		g[REG_EFL] &= ~(greg_t)FL_TF;

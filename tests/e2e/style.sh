@@ -5,7 +5,7 @@
 cd "$top" || exit 1
 shopt -s lastpipe # "none" counts in this shell
 objects=$(dirname "$STEELYARD")
-dirs="engine translator fastpath mgmt eval"
+dirs=$(cd "$(dirname "$0")/../.." && ls -d engine translator fastpath mgmt eval 2>/dev/null | tr "\n" " ") # those that there are
 
 # none NAME <list: passes when the list is empty, else names what is in it
 none() {
