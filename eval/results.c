@@ -348,6 +348,11 @@ static bool take_part(struct results *r, json_t *o)
 
 	if (unlike && !e)
 		return false;
+	/* Where the launcher ran nobody measured. */
+	if (!r->nparts++) {
+		json_object_set(r->head, "environment", json_object_get(o, "environment"));
+		json_object_set(r->head, "probe", json_object_get(o, "probe"));
+	}
 	if (e)
 		*e = (struct results_event){"unlike", unlike, text_of(o, "started")};
 	return true;

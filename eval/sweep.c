@@ -210,6 +210,16 @@ static bool job_lives(struct runner *r, bool *lives)
 	return true;
 }
 
+/* Waits; what is whole when that is cut short is merged, but nothing while tasks go on. */
+static bool wait_or_keep(struct runner *r)
+{
+	if (wait_for_job(r))
+		return true;
+	if (!r->detached)
+		merge_parts(r);
+	return false;
+}
+
 bool sweep_run(struct runner *r)
 {
 	char blocks[8192];
@@ -219,7 +229,14 @@ bool sweep_run(struct runner *r)
 	if (!runner_plan(r, false, r->spec.blocks, "the spec says so: a sweep has no pilot", &first) ||
 	    !job_lives(r, &lives))
 		return false;
+	/* The tasks of an earlier launcher first: what they leave is submitted. */
 	count = missing_blocks(r, blocks, sizeof(blocks));
+	if (count && lives && !r->detach) {
+		if (!wait_or_keep(r))
+			return false;
+		count = missing_blocks(r, blocks, sizeof(blocks));
+		lives = false;
+	}
 	if (count && !lives && !submit(r, blocks, count))
 		return false;
 	if (count && r->detach) {
@@ -227,11 +244,8 @@ bool sweep_run(struct runner *r)
 		r->detached = true;
 		return false;
 	}
-	if (count && !wait_for_job(r)) {
-		if (!r->detached)
-			merge_parts(r);
+	if (count && !wait_or_keep(r))
 		return false;
-	}
 	if (!merge_parts(r))
 		return false;
 	if (!missing_blocks(r, blocks, sizeof(blocks)))

@@ -197,6 +197,9 @@ check "SIGINT: status 130, the job is cancelled, and how to go on" [ $status -eq
 check "SIGINT: no task is left" until_true 30 none
 check "SIGINT: an event and an end that is not complete" [ "$(count "$work/int" '"what":"interrupted"') $(count "$work/int" '"complete":false')" = "1 1" ]
 
+ev goes_on resume "$work/int" --guest "$GUEST/amd64"
+check "SIGINT: resumed, whole" eval '[ $status -eq 0 ] && whole "$work/int" && [ "$(keys "$work/int" | sort)" = "$(keys "$work/killed" | sort)" ] || shown goes_on'
+
 # ---- a controller that is away ----
 kill $ctld_pid
 wait $ctld_pid 2>/dev/null
