@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +54,13 @@ static void run_usage(FILE *f)
 				*p = '-';
 		fprintf(f, "  %-19s %s\n", option, what);
 	}
+	fprintf(f, "  --launcher NAME     who runs the blocks:");
+	for (unsigned i = 0; launcher_at(i); i++)
+		fprintf(f, "%s %s (%s)", i ? ";" : "", launcher_at(i)->name, launcher_at(i)->what);
+	fprintf(f, "\n"
+		   "  --slurm-args TEXT   more arguments for sbatch, as a shell would split them\n"
+		   "  --detach            of a sweep: leaves when its tasks are submitted; eval resume DIR waits and "
+		   "merges\n");
 	fprintf(f, "  --guest DIR         vmlinuz, initrd and workloads (default: guest/amd64 beside the program)\n"
 		   "  --out DIR           the results folder (default: build/eval/SPEC-TIME)\n"
 		   "  --rotate            a DIR that has results is renamed to DIR.1, DIR.2, ...; without it, it is an "
@@ -89,6 +95,26 @@ static bool set_number(struct eval_spec *s, const char *key, const char *value, 
 	return spec_set(s, key, v, text, n);
 }
 
+static bool take_launcher(struct runner *r, const char *name, char *text, size_t n)
+{
+	const struct launcher *l = launcher_find(name);
+
+	if (!l) {
+		snprintf(text, n, "no launcher is called \"%.40s\"; see steelyard eval run --help", name);
+		return false;
+	}
+	r->launcher = l->submit ? l : NULL;
+	return true;
+}
+
+static bool take_launcher_args(struct runner *r, const char *args, char *text, size_t n)
+{
+	if (snprintf(r->launcher_args, sizeof(r->launcher_args), "%s", args) < (int)sizeof(r->launcher_args))
+		return true;
+	snprintf(text, n, "--slurm-args: more than %zu bytes", sizeof(r->launcher_args) - 1);
+	return false;
+}
+
 static bool take_option(struct runner *r, const char *arg, const char *value, char *text, size_t n)
 {
 	const char *key, *what;
@@ -101,6 +127,10 @@ static bool take_option(struct runner *r, const char *arg, const char *value, ch
 		return spec_groups(&r->spec, value, text, n);
 	if (!strcmp(arg, "--paths"))
 		return spec_paths(&r->spec, value, text, n);
+	if (!strcmp(arg, "--launcher"))
+		return take_launcher(r, value, text, n);
+	if (!strcmp(arg, "--slurm-args"))
+		return take_launcher_args(r, value, text, n);
 	if (!strcmp(arg, "--guest") || !strcmp(arg, "--out")) {
 		snprintf(arg[2] == 'g' ? r->guest_dir : r->dir, sizeof(r->dir), "%s", value);
 		return true;
@@ -110,53 +140,6 @@ static bool take_option(struct runner *r, const char *arg, const char *value, ch
 			return set_number(&r->spec, key, value, text, n);
 	snprintf(text, n, "%.60s is not an option; see steelyard eval run --help", arg);
 	return false;
-}
-
-static bool check_file(const char *dir, const char *name, const char *make, char *text, size_t n)
-{
-	char path[4300];
-
-	snprintf(path, sizeof(path), "%.4100s/%s", dir, name);
-	if (!access(path, R_OK))
-		return true;
-	snprintf(text, n, "%.300s: %s; \"%s\" builds it%s", path, strerror(errno), make,
-		 strcmp(make, "make") ? ", --guest names another folder" : "");
-	return false;
-}
-
-/* What is to be run must be there before an hour is spent. */
-static bool check_files(struct runner *r, char *text, size_t n)
-{
-	const char *slash = strrchr(r->self, '/');
-	char dir[4200];
-
-	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - r->self) : 0, r->self);
-	if (r->spec.machine && !(check_file(dir, "machine/machine.elf", "make", text, n) &&
-				 check_file(dir, "machine/machine-native", "make", text, n)))
-		return false;
-	if (!r->spec.nworkloads)
-		return true;
-	if (!check_file(r->guest_dir, "vmlinuz", "make guest", text, n))
-		return false;
-	if (spec_is_macro(&r->spec))
-		return macro_files_find(r->guest_dir, &r->macro, text, n);
-	return check_file(r->guest_dir, "initrd", "make guest", text, n) &&
-	       check_file(r->guest_dir, "workloads", "make guest", text, n);
-}
-
-/* What the host does not have cannot be compared with it. */
-static bool check_cpus(const struct runner *r, char *text, size_t n)
-{
-	cpu_set_t set;
-	int have = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
-
-	for (unsigned i = 0; i < r->spec.npaths; i++)
-		if (r->spec.path[i].cpus > (unsigned)have) {
-			snprintf(text, n, "%u processors: this host lets us use %d; compare with what it has",
-				 r->spec.path[i].cpus, have);
-			return false;
-		}
-	return true;
 }
 
 static void know_places(struct runner *r)
@@ -227,7 +210,7 @@ static struct runner *new_runner(void)
 		free(r);
 		return NULL;
 	}
-	r->log.fd = r->log.lock_fd = r->stop_fd = -1;
+	r->log.fd = r->log.lock_fd = r->stop_fd = r->part = -1;
 	know_places(r);
 	return r;
 }
@@ -277,8 +260,8 @@ static bool nothing_ran(const struct runner *r)
 /* Behind a run, new or resumed. */
 static int conclude(const struct runner *r, int rc, bool report, bool json)
 {
-	if (rc == 1)
-		return 1;
+	if (rc == 1 || r->detached)
+		return rc;
 	if (report && report_folder(r->dir, json))
 		return 1;
 	if (!report)
@@ -294,7 +277,15 @@ static int run_verb(int argc, char **argv)
 {
 	struct runner *r = new_runner();
 	char text[600];
-	bool fine, report = true, json = false, rotates = false;
+	bool fine, report = true, json = false, rotates = false, detach = false;
+	const struct {
+		const char *name;
+		bool *to, value;
+	} flags[] = {{"--rotate", &rotates, true},
+		     {"--json", &json, true},
+		     {"--no-report", &report, false},
+		     {"--detach", &detach, true}};
+	unsigned flag;
 	int rc = 2, i = 2;
 
 	if (!r)
@@ -310,8 +301,10 @@ static int run_verb(int argc, char **argv)
 			fine = false;
 			break;
 		}
-		if (!strcmp(arg, "--rotate") || !strcmp(arg, "--json") || !strcmp(arg, "--no-report")) {
-			*(arg[2] == 'r' ? &rotates : arg[2] == 'j' ? &json : &report) = arg[2] != 'n';
+		for (flag = 0; flag < ARRAY_LEN(flags) && strcmp(arg, flags[flag].name); flag++)
+			;
+		if (flag < ARRAY_LEN(flags)) {
+			*flags[flag].to = flags[flag].value;
 			continue;
 		}
 		value = value_of(argc, argv, &i);
@@ -319,11 +312,19 @@ static int run_verb(int argc, char **argv)
 			goto out;
 		fine = take_option(r, arg, value, text, sizeof(text));
 	}
+	r->detach = detach;
+	if (fine && r->launcher)
+		r->spec.pilot_blocks = 0;
+	if (fine && !r->launcher && (detach || r->launcher_args[0])) {
+		snprintf(text, sizeof(text), "--detach and --slurm-args need --launcher slurm");
+		fine = false;
+	}
 	if (fine && spec_check(&r->spec, text, sizeof(text))) {
 		default_folder(r);
 		remember_command(r, argc, argv);
 		rc = 1;
-		if (check_files(r, text, sizeof(text)) && check_cpus(r, text, sizeof(text)) &&
+		if (runner_ready(r, !r->launcher, text, sizeof(text)) &&
+		    (!r->launcher || r->launcher->ready(text, sizeof(text))) &&
 		    (!rotates || rotate(r->dir, text, sizeof(text))))
 			rc = conclude(r, runner_run(r), report, json);
 		else
@@ -339,17 +340,56 @@ out:
 static int resume_verb(int argc, char **argv)
 {
 	struct runner *r;
+	char text[200] = "";
 	int rc = 2;
 
-	if (argc != 3 && !(argc == 5 && !strcmp(argv[3], "--guest")))
-		return complain("resume needs a results folder: steelyard eval resume DIR [--guest DIR]");
+	if (argc < 3)
+		return complain(
+			"resume needs a results folder: steelyard eval resume DIR [--guest DIR] [--slurm-args TEXT] "
+			"[--detach]");
 	r = new_runner();
 	if (!r)
 		return 1;
 	snprintf(r->dir, sizeof(r->dir), "%s", argv[2]);
-	if (argc == 5)
-		snprintf(r->guest_dir, sizeof(r->guest_dir), "%s", argv[4]);
-	rc = conclude(r, runner_resume(r), true, false);
+	for (int i = 3; i < argc && !text[0]; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (!strcmp(argv[i], "--detach")) {
+			r->detach = true;
+			continue;
+		}
+		if (!value || (strcmp(argv[i], "--guest") && strcmp(argv[i], "--slurm-args")))
+			snprintf(text, sizeof(text), "%.60s%s", argv[i],
+				 value ? " is no option of resume: --guest DIR, --slurm-args TEXT, --detach"
+				       : " needs a value, or is no option of resume");
+		else
+			take_option(r, argv[i], value, text, sizeof(text));
+		i++;
+	}
+	rc = text[0] ? complain(text) : conclude(r, runner_resume(r), true, false);
+	free_runner(r);
+	return rc;
+}
+
+/* What a task of a sweep runs. */
+static int part_verb(int argc, char **argv)
+{
+	struct runner *r;
+	char *end = NULL;
+	unsigned long block = argc > 3 ? strtoul(argv[3], &end, 10) : 0;
+	int rc;
+
+	if ((argc != 4 && !(argc == 6 && !strcmp(argv[4], "--guest"))) || !end || end == argv[3] || *end ||
+	    block >= SPEC_MAX_BLOCKS)
+		return complain(
+			"part needs the folder of a sweep and a block: steelyard eval part DIR BLOCK [--guest DIR]");
+	r = new_runner();
+	if (!r)
+		return 1;
+	snprintf(r->dir, sizeof(r->dir), "%s", argv[2]);
+	if (argc == 6)
+		snprintf(r->guest_dir, sizeof(r->guest_dir), "%s", argv[5]);
+	rc = sweep_part(r, (unsigned)block);
 	free_runner(r);
 	return rc;
 }
@@ -419,6 +459,7 @@ static const struct {
 	{"list", "", "specs, workloads, groups, paths and why one cannot run here", list_verb, false},
 	{"run", "SPEC|FILE [options]", "measures, and writes the report; run --help has the options", run_verb, false},
 	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb, false},
+	{"part", "DIR BLOCK", "one block of a sweep, as its tasks run it (--launcher)", part_verb, false},
 	{"report", "DIR [options]", "table, page, pictures and summary of a results folder", report_verb, true},
 	{"compare", "A B [options]", "two results folders, with intervals", compare_verb, true},
 	{"machine", "[options]", "what single operations cost: exits, faults, page tables, interrupts", machine_verb,

@@ -359,10 +359,11 @@ static bool put_machine(struct runner *r, const struct plan_item *it, const stru
 	if (culprit)
 		spread_reason(h, culprit, h->run[ob->culprit].why);
 	for (unsigned i = 0; i < h->n; i++) {
-		put += h->run[i].ok || h->run[i].why[0];
+		put += (h->run[i].ok || h->run[i].why[0]) &&
+		       !ledger_done(&r->ledger, it, h->run[i].workload, h->scale[i], h->run[i].iteration);
 		left += !h->run[i].ok && !h->run[i].why[0];
 	}
-	/* Nothing would come of another try. */
+	/* Nothing would come of another try: this one brought nothing that was not there. */
 	if (!put && ob->booted && !ob->stopped)
 		for (unsigned i = 0; i < h->n; i++)
 			snprintf(h->run[i].why, sizeof(h->run[i].why), "%s", ob->why);

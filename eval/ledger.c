@@ -38,18 +38,23 @@ bool ledger_init(struct ledger *l)
 			     .given_up = json_object(),
 			     .checksum = json_object(),
 			     .native_s = json_object(),
-			     .pilot = json_array()};
-	return l->done && l->given_up && l->checksum && l->native_s && l->pilot;
+			     .pilot = json_array(),
+			     .merged = json_object(),
+			     .block = -1};
+	return l->merged && l->done && l->given_up && l->checksum && l->native_s && l->pilot;
 }
 
 void ledger_free(struct ledger *l)
 {
 	json_decref(l->spec);
+	json_decref(l->environment);
 	json_decref(l->done);
 	json_decref(l->given_up);
 	json_decref(l->checksum);
 	json_decref(l->native_s);
 	json_decref(l->pilot);
+	json_decref(l->merged);
+	json_decref(l->like);
 	*l = (struct ledger){0};
 }
 
@@ -86,6 +91,48 @@ static void take_sample(struct ledger *l, json_t *o)
 		json_array_append(l->pilot, o);
 }
 
+static void take_part(struct ledger *l, json_t *o)
+{
+	l->part = (struct ledger_part){num(o, "block"), num(o, "records"), 0};
+	l->nparts++;
+	l->unlike += json_object_get(o, "unlike") != NULL;
+	if (!l->like)
+		l->like = json_incref(json_object_get(o, "environment"));
+}
+
+/* A record of the part that is being merged is one less to come. */
+static void count_part(struct ledger *l, bool part)
+{
+	char key[20];
+
+	if (!part && l->part.seen >= l->part.records)
+		return;
+	l->part.seen += !part;
+	snprintf(key, sizeof(key), "%u", l->part.block);
+	if (l->part.seen == l->part.records)
+		json_object_set_new(l->merged, key, json_true());
+}
+
+bool ledger_merged(const struct ledger *l, unsigned block)
+{
+	char key[20];
+
+	snprintf(key, sizeof(key), "%u", block);
+	return json_object_get(l->merged, key);
+}
+
+static void take_event(struct ledger *l, json_t *o)
+{
+	char key[200];
+
+	if (!strcmp(str(o, "what"), "given-up")) {
+		key_path(key, sizeof(key), str(o, "path"), num(o, "cpus"), str(o, "workload"));
+		json_object_set_new(l->given_up, key, json_true());
+	} else if (!strcmp(str(o, "what"), "submitted")) {
+		snprintf(l->job, sizeof(l->job), "%s", str(o, "job"));
+	}
+}
+
 bool ledger_take(void *ctx, json_t *o)
 {
 	struct ledger *l = ctx;
@@ -95,6 +142,11 @@ bool ledger_take(void *ctx, json_t *o)
 	l->ended = false;
 	if (!strcmp(type, "run")) {
 		l->spec = json_incref(json_object_get(o, "spec"));
+		l->environment = json_incref(json_object_get(o, "environment"));
+		if (json_object_get(o, "block"))
+			l->block = (int)num(o, "block");
+	} else if (!strcmp(type, "part")) {
+		take_part(l, o);
 	} else if (!strcmp(type, "plan")) {
 		l->plan[json_is_true(json_object_get(o, "pilot"))] =
 			(struct ledger_plan){true, num(o, "blocks"), num(o, "items"), num(o, "first")};
@@ -107,13 +159,13 @@ bool ledger_take(void *ctx, json_t *o)
 		key_execution(key, sizeof(key), num(o, "order"), str(o, "item"), 0, 0);
 		json_object_set_new(l->done, key, json_true());
 		l->costs++;
-	} else if (!strcmp(type, "event") && !strcmp(str(o, "what"), "given-up")) {
-		key_path(key, sizeof(key), str(o, "path"), num(o, "cpus"), str(o, "workload"));
-		json_object_set_new(l->given_up, key, json_true());
+	} else if (!strcmp(type, "event")) {
+		take_event(l, o);
 	} else if (!strcmp(type, "end")) {
 		l->ended = true;
 		l->complete = json_is_true(json_object_get(o, "complete"));
 	}
+	count_part(l, !strcmp(type, "part"));
 	return true;
 }
 

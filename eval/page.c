@@ -118,6 +118,13 @@ static void verdict(const struct page *p)
 	flaw(p, "untimed", "samples have a result but no time: both markers had waited for a busy host.");
 	flaw(p, "unquiet", "samples were taken while the host was not quiet.");
 	flaw(p, "clock", "samples: the guest's clock and the host's differ by more than 0.5&nbsp;% and 1&nbsp;ms.");
+	for (unsigned i = 0; i < p->r->nevents; i++) {
+		if (strcmp(p->r->event[i].what, "unlike"))
+			continue;
+		fputs("<li class=\"bad\">The hosts of this sweep are not alike: ", p->f);
+		page_text(p, p->r->event[i].why);
+		fputs("</li>", p->f);
+	}
 	if (level) {
 		fputs("<li>KVM here: ", p->f);
 		page_text(p, level);

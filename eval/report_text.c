@@ -202,6 +202,9 @@ static void print_remarks(FILE *f, const struct results *r, const struct figures
 			v->clock);
 	if (v->unquiet)
 		fprintf(f, "%u samples were taken while the host was not quiet.\n", v->unquiet);
+	for (unsigned i = 0; i < r->nevents; i++)
+		if (!strcmp(r->event[i].what, "unlike"))
+			fprintf(f, "The hosts of this sweep are not alike: %s.\n", r->event[i].why);
 	for (unsigned i = 0; i < r->nproblems && i < 5; i++)
 		fprintf(f, "line %u of the results is left out: %s\n", r->problem[i].line, r->problem[i].text);
 	if (r->bad_lines > 5)

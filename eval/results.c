@@ -340,12 +340,30 @@ static bool take_nothing(struct results *r, json_t *o)
 	return true;
 }
 
+/* A host of a sweep that is not like the first is something that happened. */
+static bool take_part(struct results *r, json_t *o)
+{
+	const char *unlike = text_of(o, "unlike");
+	struct results_event *e = unlike ? GROW(r->event, r->nevents) : NULL;
+
+	if (unlike && !e)
+		return false;
+	/* Where the launcher ran nobody measured. */
+	if (!r->nparts++) {
+		json_object_set(r->head, "environment", json_object_get(o, "environment"));
+		json_object_set(r->head, "probe", json_object_get(o, "probe"));
+	}
+	if (e)
+		*e = (struct results_event){"unlike", unlike, text_of(o, "started")};
+	return true;
+}
+
 static const struct {
 	const char *type;
 	bool (*take)(struct results *r, json_t *o);
 } takers[] = {
-	{"run", take_run},   {"plan", take_nothing}, {"boot", take_boot}, {"sample", take_sample},
-	{"cost", take_cost}, {"event", take_event},  {"end", take_end},
+	{"run", take_run},   {"plan", take_nothing}, {"boot", take_boot},   {"sample", take_sample},
+	{"cost", take_cost}, {"part", take_part},    {"event", take_event}, {"end", take_end},
 };
 
 static void problem(struct results *r, unsigned line, const char *text)

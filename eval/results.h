@@ -42,7 +42,7 @@ struct results_sample {
 	bool pilot, unquiet, clock, late; /* pilot: kept and shown, in no ratio */
 	double wall_ns, cpu_ns;           /* divided by repeat already */
 	double guest_wall_ns;             /* 0: unknown */
-	double sys_ns;			  /* of native's cpu_ns: in the kernel; negative: unknown */
+	double sys_ns;                    /* of native's cpu_ns: in the kernel; negative: unknown */
 	double vcpu_ns, io_ns, other_ns;  /* of cpu_ns; vcpu_ns 0: unknown */
 	const char *checksum, *why;       /* or NULL */
 	json_t *counters, *exits;         /* or NULL; borrowed; sums over all repetitions */
@@ -88,6 +88,7 @@ struct results {
 	struct results_event *event;
 	struct results_problem *problem; /* lines that could not be read, at most RESULTS_MAX_PROBLEMS */
 	unsigned npaths, nworkloads, ngroups, nsamples, nboots, ncosts, nevents, nproblems;
+	unsigned nparts; /* of a sweep; then the environment and the probe in head are those of its first part */
 	unsigned bad_lines, nblocks; /* nblocks: highest block of a record that counts, + 1 */
 	json_t **record;             /* every record that was read, kept alive */
 	unsigned nrecords;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -61,7 +62,7 @@ static bool take_signals(struct runner *r)
 	return r->stop_fd >= 0;
 }
 
-static bool stopped(struct runner *r)
+bool runner_stopped(struct runner *r)
 {
 	struct signalfd_siginfo info;
 
@@ -85,6 +86,12 @@ static const char *said_of(const struct runner *r, const struct plan_item *it, c
 	return text;
 }
 
+bool runner_owns(const struct runner *r, const struct plan_item *it)
+{
+	return r->ledger.block < 0 || it->pass == PLAN_PASS_REFERENCE ||
+	       (!it->pilot && it->block == (unsigned)r->ledger.block);
+}
+
 /* Items from..plan.n that have something missing. false: the run ends here. */
 static bool run_items(struct runner *r, unsigned from)
 {
@@ -93,15 +100,15 @@ static bool run_items(struct runner *r, unsigned from)
 		struct ledger before = r->ledger;
 		char said[100];
 
-		if (!item_pending(r, it))
+		if (!runner_owns(r, it) || !item_pending(r, it))
 			continue;
-		if (stopped(r))
+		if (runner_stopped(r))
 			return false;
 		if (it->pass != PLAN_PASS_REFERENCE && !quiet_gate(r, it))
 			return false;
 		progress_item(r, it, i, r->plan.n);
 		if (!item_run(r, it) || r->stop_signal) {
-			stopped(r);
+			runner_stopped(r);
 			return false;
 		}
 		progress_done(r, it, said_of(r, it, &before, said, sizeof(said)));
@@ -118,11 +125,9 @@ static bool put_plan(struct runner *r, bool pilot, unsigned blocks, unsigned fir
 				    (int)(r->plan.n - first), "first", (int)first, "why", why));
 }
 
-/* One part of the plan: its record, then what is missing of it. */
-static bool run_part(struct runner *r, bool pilot, unsigned blocks, const char *why)
+bool runner_plan(struct runner *r, bool pilot, unsigned blocks, const char *why, unsigned *first)
 {
-	unsigned first = r->plan.n;
-
+	*first = r->plan.n;
 	if (r->ledger.plan[pilot].known)
 		blocks = r->ledger.plan[pilot].blocks;
 	r->progress.blocks = pilot ? 0 : blocks;
@@ -130,7 +135,15 @@ static bool run_part(struct runner *r, bool pilot, unsigned blocks, const char *
 		snprintf(r->log.error, sizeof(r->log.error), "out of memory");
 		return false;
 	}
-	return put_plan(r, pilot, blocks, first, why) && run_items(r, first);
+	return put_plan(r, pilot, blocks, *first, why);
+}
+
+/* Some of the plan: its record, then what is missing of it. */
+static bool run_blocks(struct runner *r, bool pilot, unsigned blocks, const char *why)
+{
+	unsigned first;
+
+	return runner_plan(r, pilot, blocks, why, &first) && run_items(r, first);
 }
 
 static bool run_all(struct runner *r)
@@ -142,10 +155,14 @@ static bool run_all(struct runner *r)
 		snprintf(r->log.error, sizeof(r->log.error), "out of memory");
 		return false;
 	}
-	if (!run_items(r, 0) || (r->spec.pilot_blocks && !run_part(r, true, r->spec.pilot_blocks, why)))
+	if (r->ledger.block >= 0)
+		r->plan.item[0].block = (unsigned)r->ledger.block; /* every part has its own reference */
+	if (r->launcher)
+		return sweep_run(r);
+	if (!run_items(r, 0) || (r->spec.pilot_blocks && !run_blocks(r, true, r->spec.pilot_blocks, why)))
 		return false;
 	blocks = ledger_blocks(&r->ledger, &r->spec, why, sizeof(why));
-	return run_part(r, false, blocks, why);
+	return run_blocks(r, false, blocks, why);
 }
 
 /* The end of the file, whatever brought it about. */
@@ -160,6 +177,8 @@ static int finish(struct runner *r, bool complete)
 			r->log.error, r->dir);
 		return 1;
 	}
+	if (r->detached)
+		return r->detach ? 0 : 1;
 	if (r->stop_signal > 0) {
 		snprintf(text, sizeof(text), "signal %d (%s)", r->stop_signal, strsignal(r->stop_signal));
 		runner_put(r, "event",
@@ -194,6 +213,14 @@ static int go(struct runner *r)
 	return rc;
 }
 
+/* The host's name, as Slurm and people call it. */
+static json_t *node_name(void)
+{
+	struct utsname u;
+
+	return json_string(uname(&u) || !u.nodename[0] ? "unknown" : u.nodename);
+}
+
 int runner_run(struct runner *r)
 {
 	char id[64], text[40];
@@ -209,11 +236,19 @@ int runner_run(struct runner *r)
 	}
 	o = json_pack("{s:o, s:s, s:o, s:o, s:o}", "spec", spec_json(&r->spec), "command", r->command, "started",
 		      runner_now(), "environment", environment_object(r), "probe", environment_probe(r));
+	if (r->launcher) {
+		json_object_set_new(o, "launcher", json_string(r->launcher->name));
+		json_object_set_new(o, "launcher_args", json_string(r->launcher_args));
+	}
+	if (r->part >= 0) {
+		json_object_set_new(o, "block", json_integer(r->part));
+		json_object_set_new(o, "node", node_name());
+	}
 	return runner_put(r, "run", o) ? go(r) : finish(r, false);
 }
 
 /* The program and the guest's files must be those that the run began with: else it would compare two things. */
-static bool same_files(const struct runner *r, json_t *environment)
+bool runner_same_files(const struct runner *r, json_t *environment)
 {
 	json_t *now = environment_object(r), *then = json_object_get(environment, "hashes"), *v;
 	const char *key, *differs = NULL;
@@ -231,16 +266,38 @@ static bool same_files(const struct runner *r, json_t *environment)
 
 struct resume {
 	struct runner *r;
-	json_t *environment;
+	json_t *environment, *launcher, *args;
 };
 
 static bool take_record(void *ctx, json_t *o)
 {
 	struct resume *s = ctx;
 
-	if (!s->environment)
+	if (!s->environment) {
 		s->environment = json_incref(json_object_get(o, "environment"));
+		s->launcher = json_incref(json_object_get(o, "launcher"));
+		s->args = json_incref(json_object_get(o, "launcher_args"));
+	}
 	return ledger_take(&s->r->ledger, o);
+}
+
+/* A sweep goes on as a sweep, by arguments that may be others than at first. */
+static bool resume_sweep(struct runner *r, const struct resume *s)
+{
+	const char *args = json_string_value(s->args), *name = json_string_value(s->launcher);
+	char text[300];
+
+	if (!name)
+		return true;
+	r->launcher = launcher_find(name);
+	if (args && !r->launcher_args[0])
+		snprintf(r->launcher_args, sizeof(r->launcher_args), "%s", args);
+	if (r->launcher && r->launcher->submit && r->launcher->ready(text, sizeof(text)))
+		return true;
+	if (!r->launcher || !r->launcher->submit)
+		snprintf(text, sizeof(text), "no launcher of this program is called \"%.40s\"", name);
+	fprintf(stderr, "steelyard eval: %s\n", text);
+	return false;
 }
 
 int runner_resume(struct runner *r)
@@ -253,6 +310,8 @@ int runner_resume(struct runner *r)
 	if (!record_reopen(&r->log, r->dir, take_record, &s, &torn)) {
 		fprintf(stderr, "steelyard eval: %s\n", r->log.error);
 		json_decref(s.environment);
+		json_decref(s.launcher);
+		json_decref(s.args);
 		return 1;
 	}
 	fine = r->ledger.spec && spec_from_json(r->ledger.spec, &r->spec, text, sizeof(text));
@@ -262,17 +321,23 @@ int runner_resume(struct runner *r)
 	if (fine && r->ledger.ended && r->ledger.complete) {
 		printf("%s: nothing is missing\n", r->dir);
 		json_decref(s.environment);
+		json_decref(s.launcher);
+		json_decref(s.args);
 		return 0;
 	}
 	if (fine && spec_is_macro(&r->spec) && !macro_files_find(r->guest_dir, &r->macro, text, sizeof(text))) {
 		fprintf(stderr, "steelyard eval: %s\n", text);
 		fine = false;
 	}
-	fine = fine && same_files(r, s.environment);
+	fine = fine && runner_same_files(r, s.environment) && resume_sweep(r, &s);
 	json_decref(s.environment);
+	json_decref(s.launcher);
+	json_decref(s.args);
 	if (!fine)
 		return 1;
 	r->late = true;
+	if (r->launcher && !merge_mend(r))
+		return finish(r, false);
 	snprintf(text, sizeof(text), torn ? "a torn line of %zu bytes was cut off" : "where it stopped", torn);
 	if (!runner_put(r, "event", json_pack("{s:s, s:o, s:s}", "what", "resumed", "at", runner_now(), "why", text)))
 		return finish(r, false);

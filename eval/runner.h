@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "eval/launcher.h"
 #include "eval/macro.h"
 #include "eval/observe.h"
 #include "eval/plan.h"
@@ -17,16 +18,24 @@
 /* ---- what the records say (eval/ledger.c) ---- */
 /* Filled from every record, whether this process wrote it or a former one: so resume needs no memory but the file. */
 struct ledger {
-	json_t *spec;     /* of the run record */
-	json_t *done;     /* set: an item's boot, or one execution of a workload in it */
-	json_t *given_up; /* set: paths, and workloads on paths, that will not be tried again */
-	json_t *checksum; /* native ones, by workload and scale */
-	json_t *native_s; /* seconds that a workload takes natively, the same */
-	json_t *pilot;    /* steady samples of the pilot: list of {order.., path, workload, cpu_ns} */
+	json_t *spec, *environment; /* of the run record */
+	json_t *done;               /* set: an item's boot, or one execution of a workload in it */
+	json_t *given_up;           /* set: paths, and workloads on paths, that will not be tried again */
+	json_t *checksum;           /* native ones, by workload and scale */
+	json_t *native_s;           /* seconds that a workload takes natively, the same */
+	json_t *pilot;              /* steady samples of the pilot: list of {order.., path, workload, cpu_ns} */
 	struct ledger_plan {
 		bool known;
 		unsigned blocks, items, first;
 	} plan[2]; /* the run's, the pilot's */
+	int block; /* of a part of a sweep; -1: all blocks */
+	struct ledger_part {
+		unsigned block, records, seen; /* seen < records: the part was not merged to its end */
+	} part;
+	json_t *merged; /* set: blocks whose part is here whole */
+	json_t *like;   /* the environment of the first part */
+	unsigned nparts, unlike;
+	char job[LAUNCHER_JOB]; /* the last that was submitted */
 	unsigned samples, failed, invalid, costs;
 	bool ended, complete;
 };
@@ -34,6 +43,8 @@ bool ledger_init(struct ledger *l);
 void ledger_free(struct ledger *l);
 /* ctx is the ledger. Borrows the record, which fits the schema. */
 bool ledger_take(void *ctx, json_t *record);
+/* Is the part of this block here, whole? */
+bool ledger_merged(const struct ledger *l, unsigned block);
 bool ledger_boot_done(const struct ledger *l, const struct plan_item *it);
 bool ledger_done(const struct ledger *l, const struct plan_item *it, const char *workload, unsigned scale,
 		 unsigned iteration);
@@ -50,6 +61,11 @@ struct runner {
 	struct ledger ledger;
 	struct macro_files macro; /* of the macro suite, when the spec is one of it */
 	char dir[4096], self[4096], guest_dir[4096], command[2048];
+	const struct launcher *launcher; /* NULL: this process runs the items */
+	char launcher_args[1024];
+	int part;        /* the block that this process runs for a sweep; -1: no sweep */
+	bool detach;     /* of a sweep: does not wait for its tasks */
+	bool detached;   /* did not */
 	int stop_fd;     /* a signal is there to be read: TERM, INT, HUP */
 	int stop_signal; /* has been */
 	bool late;       /* this process resumed the run */
@@ -69,8 +85,36 @@ struct runner {
 int runner_run(struct runner *r);
 int runner_resume(struct runner *r);
 bool runner_put(struct runner *r, const char *type, json_t *fields);
+/* Is the item this process's? A part of a sweep has its block's, and the reference pass. */
+bool runner_owns(const struct runner *r, const struct plan_item *it);
+/* The plan's blocks behind what is planned already, and their record. *first: the first new item. */
+bool runner_plan(struct runner *r, bool pilot, unsigned blocks, const char *why, unsigned *first);
+/* Has there been a signal? */
+bool runner_stopped(struct runner *r);
+/* Are the program and the guest's files those of that environment? Says which are not. */
+bool runner_same_files(const struct runner *r, json_t *environment);
 /* A new time as records have it. */
 json_t *runner_now(void);
+
+/* eval/ready.c: are the files there that the spec needs, and, when it is to run here, the processors? */
+bool runner_ready(struct runner *r, bool here, char *text, size_t n);
+
+/* eval/sweep.c: has the launcher run what is missing, and merges it; false: something is missing still, or r->log.error. */
+bool sweep_run(struct runner *r);
+/* One block of the sweep in r->dir, as one of its tasks. An exit status. */
+int sweep_part(struct runner *r, unsigned block);
+
+/* eval/merge.c: the parts of a sweep become records of the run. */
+/* Is the part of this block there, whole? */
+bool merge_has(const struct runner *r, unsigned block);
+/* The rest of a part in whose middle the launcher was killed: before anything else is written. */
+bool merge_mend(struct runner *r);
+/* Every part that is whole, in the order of blocks. false: r->log.error. */
+bool merge_parts(struct runner *r);
+/* How one host differs from another as far as measurements go; "" when it does not. */
+void merge_unlike(json_t *environment, json_t *other, char *text, size_t n);
+/* The run record of a folder, owned by the caller; NULL: there is none that can be read. */
+json_t *merge_head(const char *dir);
 
 /* eval/item_machine.c: the machine micro-suite on one path. */
 bool machine_item_run(struct runner *r, const struct plan_item *it);

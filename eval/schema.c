@@ -31,8 +31,9 @@
 static const char *const peer_words[] = {"steelyard", "qemu", NULL};
 static const char *const phase_words[] = {"boot", "cold", "steady", NULL};
 static const char *const pass_words[] = {"0", "1", "slow", "inject", "reference", NULL};
-static const char *const flag_words[] = {"pilot", "unquiet", "clock", "again", "late", NULL};
-static const char *const event_words[] = {"waited", "unquiet", "given-up", "interrupted", "resumed", NULL};
+static const char *const flag_words[] = {"pilot", "unquiet", "clock", "again", "late", "unlike", NULL};
+static const char *const event_words[] = {"waited",  "unquiet",   "given-up",    "interrupted",
+					  "resumed", "submitted", "failed-task", NULL};
 
 static const struct schema_field workload[] = {
 	F("name", STRING, REQUIRED, "", "of `eval list`"),
@@ -144,7 +145,21 @@ static const struct schema_record records[] = {
 		F("command", STRING, REQUIRED, "", "the command that repeats it"),
 		F("started", TIME, REQUIRED, "", "when"),
 		FO("environment", OBJECT, REQUIRED, environment, "the host and the build"),
-		FO("probe", OBJECT, NULLABLE, probe, "what `steelyard probe` measured; null: nothing"))},
+		FO("probe", OBJECT, NULLABLE, probe, "what `steelyard probe` measured; null: nothing"),
+		F("launcher", STRING, OPTIONAL, "", "of a sweep: who starts its tasks"),
+		F("launcher_args", STRING, OPTIONAL, "", "of a sweep: what else the launcher was told"),
+		F("block", UINT, OPTIONAL, "", "of a part of a sweep: the block that it is"),
+		F("node", STRING, OPTIONAL, "", "of a part of a sweep: the name of its host"))},
+	{"part", "Of a sweep: a block that a task of its own measured. Its records follow",
+	 FIELDS(F("block", UINT, REQUIRED, "", "which"),
+		F("records", UINT, REQUIRED, "", "so many of the next records are its own"),
+		F("node", STRING, REQUIRED, "", "the name of its host"),
+		F("part_run", STRING, REQUIRED, "", "the run id that the part had"),
+		F("started", TIME, REQUIRED, "", "when"),
+		FO("environment", OBJECT, REQUIRED, environment, "that host and the build"),
+		FO("probe", OBJECT, NULLABLE, probe, "what `steelyard probe` measured there; null: nothing"),
+		F("unlike", STRING, OPTIONAL, "",
+		  "how that host differs from the one of the first part; the records then have the flag `unlike`"))},
 	{"plan", "How many blocks are run, and why so many. A run with a pilot has one for it before this one",
 	 FIELDS(F("pilot", BOOL, REQUIRED, "", "of the pilot"), F("blocks", UINT, REQUIRED, "", "blocks"),
 		F("items", UINT, REQUIRED, "", "boots and native passes in them"),
@@ -193,7 +208,8 @@ static const struct schema_record records[] = {
 		FW("flags", WORDS, OPTIONAL, flag_words,
 		   "`pilot`: has no say in ratios; `unquiet`: the host was not quiet; `clock`: guest and host clock "
 		   "differ by more than 0.5 % and 1 ms; "
-		   "`again`: in a second machine, because the first one died; `late`: written by `resume`"),
+		   "`again`: in a second machine, because the first one died; `late`: written by `resume`; "
+		   "`unlike`: of a sweep, on a host that is not like that of its first part"),
 		F("counters", MAP_UINT, OPTIONAL, "", "of README.md, between the markers"),
 		FO("exits", MAP_OBJECT, OPTIONAL, kvm_exit, "KVM's exits by name, between the markers"))},
 	{"cost", "One item of the machine micro suite on one path",
@@ -211,10 +227,13 @@ static const struct schema_record records[] = {
 	 FIELDS(FW("what", WORD, REQUIRED, event_words,
 		   "`waited` for the host to be quiet; `unquiet`: it would not be; `given-up`: a path, or a workload "
 		   "on it, will not be tried again; "
-		   "`interrupted` by a signal; `resumed`"),
+		   "`interrupted` by a signal; `resumed`; `submitted`: tasks of a sweep; `failed-task`: one of them "
+		   "ended without its block"),
 		F("at", TIME, REQUIRED, "", "when"), F("why", STRING, REQUIRED, "", "in a sentence"),
 		F("order", UINT, OPTIONAL, "", "item of the plan"), F("path", STRING, OPTIONAL, "", "which"),
 		F("cpus", UINT, OPTIONAL, "", "virtual CPUs"), F("workload", STRING, OPTIONAL, "", "which"),
+		F("block", UINT, OPTIONAL, "", "which"),
+		F("job", STRING, OPTIONAL, "", "the launcher's name for the tasks"),
 		F("wall_ns", UINT, OPTIONAL, "ns", "how long"))},
 	{"end", "The last record of a run that was not killed",
 	 FIELDS(F("finished", TIME, REQUIRED, "", "when"), F("load_after", REAL, REQUIRED, "", "of the last minute"),

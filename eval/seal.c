@@ -31,10 +31,10 @@ static int by_name(const void *a, const void *b)
 
 static bool wanted(const char *name)
 {
-	return name[0] != '.' && strcmp(name, SUMS) && !strstr(name, ".part");
+	return name[0] != '.' && strcmp(name, SUMS) && strcmp(name, "parts") && !strstr(name, ".part");
 }
 
-/* The files of the folder and of the folders in it, but the sums. */
+/* The files of the folder and of the folders in it, but the sums, and but the parts of a sweep, each of which has its own seals. */
 static void list_files(const char *dir, struct file_list *l)
 {
 	DIR *d = opendir(dir);

@@ -88,8 +88,10 @@ static void check_plan(struct check *c)
 		}
 	}
 	for (unsigned i = 0; i < r->plan.n; i++)
-		missing += item_pending(r, &r->plan.item[i]);
+		missing += runner_owns(r, &r->plan.item[i]) && item_pending(r, &r->plan.item[i]);
 	if (!r->ledger.plan[0].known)
+		missing++;
+	if (r->ledger.part.seen < r->ledger.part.records)
 		missing++;
 	if (missing && r->ledger.ended && r->ledger.complete) {
 		snprintf(text, sizeof(text), "it says that it is complete, and %u items of its plan are not", missing);
