@@ -4,7 +4,7 @@
  * guest can be entered (real, 32-bit flat, 64-bit).
  *
  * There is no firmware: the loaders leave memory and registers as the boot protocols say firmware and boot loader
- * would, and nothing answers INT 10H and its like afterwards. Who needs a BIOS brings one as a ROM.
+ * would, and INT 10H and its like answer that they have no such function. Who needs a BIOS brings one as a ROM.
  */
 #include "engine/boot.h"
 
@@ -18,6 +18,7 @@
 #include "engine/board.h"
 #include "engine/board_map.h"
 #include "engine/loader.h"
+#include "engine/mtrr.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"
 
@@ -198,6 +199,34 @@ static void write_bda(struct vm *vm)
 	low[LOW_END] = 1; /* EBDA: its size in KiB */
 }
 
+/*
+ * Interrupt vectors of real mode, for code that asks a BIOS although the boot protocol does not promise one (Xen's
+ * trampoline does): a service answers with CF set and AH = 86H, "no such function"; an exception or an interrupt of the
+ * 8259s returns.
+ */
+static void write_ivt(struct vm *vm)
+{
+	static const uint8_t code[] = {
+		0xcf,			/* iret, where the PC's first BIOS had its dummy */
+		0x55,			/* push %bp */
+		0x89, 0xe5,		/* mov %sp, %bp */
+		0x80, 0x4e, 0x06, 0x01, /* orb $1, 6(%bp): CF of the FLAGS to return to */
+		0x5d,			/* pop %bp */
+		0xb4, 0x86,		/* mov $0x86, %ah */
+		0xcf,			/* iret */
+	};
+	uint8_t *low = mem_ram(&vm->mem, 0, LOW_TOP);
+
+	BUG_ON(!low);
+	memcpy(low + LOW_IRET, code, sizeof(code));
+	for (unsigned i = 0; i < 256; i++) {
+		bool service = i >= 0x10 && !(i >= 0x70 && i < 0x78);
+
+		put16(low + 4 * i, (LOW_IRET & 0xffff) + service);
+		put16(low + 4 * i + 2, 0xf000);
+	}
+}
+
 /* ---- entry states ---- */
 
 static void set_segment(struct x86_seg *s, uint16_t sel, uint64_t base, uint32_t limit, uint16_t attr)
@@ -342,6 +371,8 @@ enum status boot_load(struct vm *vm, struct error *e)
 		return load_bios(vm, e);
 	if (vm->cfg.rom)
 		return load_rom(vm, e);
+	write_ivt(vm);
+	mtrr_as_firmware(vm);
 	board_place_pci(vm);
 	if ((s = acpi_write_tables(vm, e)) != ST_OK)
 		return s;

@@ -16,8 +16,7 @@
  * processor. Isolation between two programs inside one guest is NOT provided against speculation. On the kvm path the
  * processor runs the guest's own code: a guest that begins there gets none of these claims (cpuid_drop_immunity).
  *
- * Deviations from a real processor, all of them permitted to a virtual one: no MTRR (memory types have no meaning
- * here), no MCA, no performance counters, no MONITOR, no virtualization, no supervisor XSAVE state.
+ * Deviations from a real processor, all of them permitted to a virtual one: no MCA, no performance counters, no MONITOR, no virtualization, no supervisor XSAVE state.
  *
  * Sources: SDM 2A CPUID, APM 3 appendix E, and the checks of Linux 6.1 arch/x86/kernel/cpu/{common,bugs,amd,intel}.c.
  */
@@ -55,7 +54,7 @@ enum reg { EAX, EBX, ECX, EDX };
 	X(CX8, 0x1, 0, EDX, 8, "cx8", P_HOST)                                                  \
 	X(APIC, 0x1, 0, EDX, 9, "apic", P_SOFT)                                                \
 	X(SEP, 0x1, 0, EDX, 11, "sep", P_SOFT)                                                 \
-	X(MTRR, 0x1, 0, EDX, 12, "mtrr", P_OFF) /* memory types mean nothing to a translator */\
+	X(MTRR, 0x1, 0, EDX, 12, "mtrr", P_SOFT)                                               \
 	X(PGE, 0x1, 0, EDX, 13, "pge", P_SOFT)                                                 \
 	X(MCA, 0x1, 0, EDX, 14, "mca", P_OFF)	/* no machine-check banks */                   \
 	X(CMOV, 0x1, 0, EDX, 15, "cmov", P_HOST)                                               \

@@ -28,6 +28,7 @@ struct vm;
 #define LOW_ACPI 0xe0000u /* tables but the RSDP */
 #define LOW_ACPI_BYTES 0x10000u
 #define LOW_RSDP 0xf0000u
+#define LOW_IRET 0xfff53u /* what the interrupt vectors of real mode lead to */
 #define LOW_TOP 0x100000u
 
 /* ---- files ---- */

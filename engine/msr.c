@@ -21,6 +21,7 @@
 
 #include "engine/cpuid.h"
 #include "engine/lapic.h"
+#include "engine/mtrr.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"
 
@@ -33,6 +34,7 @@ enum kind {
 	K_FIELD, /* a 64-bit field of struct x86_regs at off; bits outside mask fault */
 	K_CANON, /* the same, and the value must be a canonical address */
 	K_LOW32, /* the same, bits above 31 are ignored */
+	K_MTRR,  /* the slot; values that engine/mtrr.c refuses fault */
 	K_FUNC,  /* the functions */
 };
 
@@ -334,6 +336,11 @@ static const struct msr_ops ucode_ops = {ucode_read, ucode_write};
 	{                                                                            \
 		i, V_ANY, kind, offsetof(struct x86_regs, field), ALL, 0, NULL, name \
 	}
+#define MTRR(i, name)                                 \
+	{                                             \
+		i, V_ANY, K_MTRR, 0, 0, 0, NULL, name \
+	}
+#define MTRR_PAIR(n) MTRR(0x200 + 2 * (n), "IA32_MTRR_PHYSBASE" #n), MTRR(0x201 + 2 * (n), "IA32_MTRR_PHYSMASK" #n)
 #define FUNC(i, ops, name)                            \
 	{                                             \
 		i, V_ANY, K_FUNC, 0, 0, 0, &ops, name \
@@ -350,6 +357,7 @@ static const struct row rows[] = {
 	FUNC(MSR_PRED_CMD, pred_cmd_ops, "IA32_PRED_CMD"),
 	FUNC(MSR_UCODE_REV, ucode_ops, "IA32_BIOS_SIGN_ID"),
 	CONST(0xce, V_INTEL, 0, "MSR_PLATFORM_INFO"),
+	CONST(MSR_MTRRCAP, V_ANY, MTRR_CAP, "IA32_MTRRCAP"),
 	CONST(MSR_ARCH_CAPABILITIES, V_ANY, ARCH_CAP, "IA32_ARCH_CAPABILITIES"),
 	FIELD(MSR_SYSENTER_CS, K_LOW32, sysenter_cs, "IA32_SYSENTER_CS"),
 	FIELD(MSR_SYSENTER_ESP, K_CANON, sysenter_esp, "IA32_SYSENTER_ESP"),
@@ -360,7 +368,27 @@ static const struct row rows[] = {
 	DULL(0x199, V_INTEL, 0, "IA32_PERF_CTL"),
 	SLOT(MSR_MISC_ENABLE, V_INTEL, MISC_ENABLE_WRITABLE, MISC_ENABLE_RESET, "IA32_MISC_ENABLE"),
 	SLOT(0x1d9, V_ANY, 0x3, 0, "IA32_DEBUGCTL"),
+	MTRR_PAIR(0),
+	MTRR_PAIR(1),
+	MTRR_PAIR(2),
+	MTRR_PAIR(3),
+	MTRR_PAIR(4),
+	MTRR_PAIR(5),
+	MTRR_PAIR(6),
+	MTRR_PAIR(7),
+	MTRR(0x250, "IA32_MTRR_FIX64K_00000"),
+	MTRR(0x258, "IA32_MTRR_FIX16K_80000"),
+	MTRR(0x259, "IA32_MTRR_FIX16K_A0000"),
+	MTRR(0x268, "IA32_MTRR_FIX4K_C0000"),
+	MTRR(0x269, "IA32_MTRR_FIX4K_C8000"),
+	MTRR(0x26a, "IA32_MTRR_FIX4K_D0000"),
+	MTRR(0x26b, "IA32_MTRR_FIX4K_D8000"),
+	MTRR(0x26c, "IA32_MTRR_FIX4K_E0000"),
+	MTRR(0x26d, "IA32_MTRR_FIX4K_E8000"),
+	MTRR(0x26e, "IA32_MTRR_FIX4K_F0000"),
+	MTRR(0x26f, "IA32_MTRR_FIX4K_F8000"),
 	FUNC(MSR_PAT, pat_ops, "IA32_PAT"),
+	MTRR(MSR_MTRR_DEFTYPE, "IA32_MTRR_DEF_TYPE"),
 	FUNC(MSR_TSC_DEADLINE, deadline_ops, "IA32_TSC_DEADLINE"),
 	FUNC(MSR_EFER, efer_ops, "IA32_EFER"),
 	FIELD(MSR_STAR, K_FIELD, star, "IA32_STAR"),
@@ -440,6 +468,7 @@ bool msr_read(struct vcpu *v, uint32_t index, uint64_t *val)
 		return false;
 	switch ((enum kind)r->kind) {
 	case K_SLOT:
+	case K_MTRR:
 		*val = v->msr[slot];
 		return true;
 	case K_CONST:
@@ -472,6 +501,11 @@ bool msr_write(struct vcpu *v, uint32_t index, uint64_t val)
 	switch ((enum kind)r->kind) {
 	case K_SLOT:
 		v->msr[slot] = (v->msr[slot] & ~r->mask) | (val & r->mask);
+		return true;
+	case K_MTRR:
+		if (!mtrr_takes(index, val, cpuid_phys_bits(v->vm)))
+			return false;
+		v->msr[slot] = val;
 		return true;
 	case K_CONST:
 		return false;

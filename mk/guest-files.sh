@@ -4,7 +4,8 @@
 # guest-files.sh ARCH KERNEL_PACKAGE DIR [MODULE...]
 #
 # Puts Debian's own kernel, modules of it and static busybox into DIR: vmlinuz, MODULE.ko, busybox, and a line for each in MANIFEST; in DIR/modules
-# the kernel's drivers for our devices, and "order", their names in the order in which they are loaded. The packages
+# the kernel's drivers for our devices, and "order", their names in the order in which they are loaded; xen, where the archive has
+# that hypervisor for ARCH. The packages
 # are downloaded and unpacked, never installed. The system's apt configuration supplies the sources and keys; when it
 # cannot answer for ARCH (another architecture, no lists, lists older than the archive) a set of lists private to DIR is
 # used, so that the system's own state is never changed and no privileges are needed.
@@ -40,10 +41,13 @@ kernel_package() {
 	apt-cache $(apt_options) depends --important "$kernel" 2>/dev/null |
 		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1
 }
+xen_package() {
+	apt-cache $(apt_options) pkgnames xen-hypervisor- | grep -E "^xen-hypervisor-[0-9.]+-$arch\$" | sort -V | tail -n 1
+}
 download() {
 	real=$(kernel_package)
 	[ -n "$real" ] || return 1
-	(cd "$work/new" && rm -f ./*.deb && apt-get $(apt_options) download -q "$real" busybox-static) >"$work/download.log" 2>&1
+	(cd "$work/new" && rm -f ./*.deb && apt-get $(apt_options) download -q "$real" busybox-static $(xen_package)) >"$work/download.log" 2>&1
 }
 
 [ "$arch" = "$(dpkg --print-architecture)" ] || use_private
@@ -66,6 +70,11 @@ extract 'linux-image-*.deb' './boot/vmlinuz-*' "$dir/vmlinuz"
 for m; do extract 'linux-image-*.deb' "*/$m.ko" "$dir/$m.ko"; done
 extract 'busybox-static_*.deb' './bin/busybox' "$dir/busybox"
 chmod 755 "$dir/busybox"
+rm -f "$dir/xen"
+if ls "$work/new"/xen-hypervisor-*.deb >/dev/null 2>&1; then
+	extract 'xen-hypervisor-*.deb' './boot/xen-*.gz' "$dir/xen.gz"
+	gzip -dc "$dir/xen.gz" >"$dir/xen"
+fi
 
 # What is no module of this kernel is built into it.
 rm -rf "$dir/modules"

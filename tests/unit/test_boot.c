@@ -187,6 +187,14 @@ static void test_msr(void)
 	OK(msr_write(v, MSR_PAT, 0x0106050400070406ull) && v->regs.pat == 0x0106050400070406ull);
 	OK(!msr_write(v, MSR_PAT, 0x0206050400070406ull) && !msr_write(v, MSR_PAT, 0x08ull << 56));
 
+	/* MTRRs: eight pairs, the fixed ones; reserved types, reserved bits and bits above MAXPHYADDR fault */
+	OK(msr_read(v, MSR_MTRRCAP, &val) && val == 0x508 && !msr_write(v, MSR_MTRRCAP, val));
+	OK(msr_write(v, 0x200, 0xc0000006) && msr_read(v, 0x200, &val) && val == 0xc0000006);
+	OK(!msr_write(v, 0x200, 2) && !msr_write(v, 0x200, 0x106) && !msr_write(v, 0x20e, 1ull << 52));
+	OK(msr_write(v, 0x20f, 0xfff000800) && !msr_write(v, 0x20f, 1) && !msr_write(v, 0x201, 1ull << 63) && !msr_read(v, 0x210, &val));
+	OK(msr_write(v, 0x26f, 0x0605040100060606ull) && !msr_write(v, 0x250, 0x0300000000000000ull) && !msr_write(v, 0x259, 7));
+	OK(msr_write(v, MSR_MTRR_DEFTYPE, 0xc06) && !msr_write(v, MSR_MTRR_DEFTYPE, 0xc02) && !msr_write(v, MSR_MTRR_DEFTYPE, 0x1006));
+
 	OK(msr_write(v, MSR_FS_BASE, 0xffff800000000000ull) && v->regs.seg[SEG_FS].base == 0xffff800000000000ull);
 	OK(!msr_write(v, MSR_FS_BASE, 0x0000800000000000ull) && !msr_write(v, MSR_LSTAR, 1ull << 63));
 	OK(msr_write(v, MSR_KERNEL_GS_BASE, 0x1234) && v->regs.kernel_gs_base == 0x1234);

@@ -200,8 +200,8 @@ static void guest_reset_twice(struct vcpu *v, struct exit *x)
 
 	(void)x;
 	CHECK(v->regs.rip == 0 || v->regs.rip == 0x7c00); /* loaded anew */
-	CHECK(v->regs.gpr[R_BX] == 0 && *(uint32_t *)v->vm->mem.ram_hva + 0x5000 == 0x5000);
-	v->regs.gpr[R_BX] = 5;
+	CHECK(v->regs.gpr[R_BX] == 0 && *(uint32_t *)(v->vm->mem.ram_hva + 0x600) == 0);
+	v->regs.gpr[R_BX] = *(uint32_t *)(v->vm->mem.ram_hva + 0x600) = 5;
 	if (atomic_fetch_add(&f->marks, 1) < 2)
 		vm_pio_write(v, 0xcf9, 1, 6);
 	else
