@@ -159,12 +159,16 @@ check "resume with other guest files is refused" [ $status -eq 1 -a "$(wc -l <"$
 echo initrd >"$fake/guest/initrd"
 
 # ---- no room ----
-(ulimit -f 8; exec timeout -k 5 200 "$STEELYARD" eval run quick $args --blocks 2 --out "$work/full") >"$work/full.out" 2>"$work/full.err" </dev/null
-status=$?
-check "no room: status 1, one line with the way on" [ $status -eq 1 -a "$(grep -c '\(File too large\|No space left\).*eval resume' "$work/full.err")" -eq 1 ]
-check "no room: whole records only" eval 'right "$work/full" && ! grep -q torn "$work/verify.out" && [ "$(wc -l <"$work/full/results.jsonl")" -gt 3 ]'
-ev res resume "$work/full" --guest "$fake/guest"
-check "no room: resumed, whole" eval '[ $status -eq 0 ] && whole "$work/full" && [ "$(keys "$work/full")" = "$(keys "$work/plain")" ]'
+if [ -n "${COVERAGE:-}" ]; then # what it counts is written before every exec, and is longer
+	skip "no room by ulimit: this build writes its counters too"
+else
+	(ulimit -f 8; exec timeout -k 5 200 "$STEELYARD" eval run quick $args --blocks 2 --out "$work/full") >"$work/full.out" 2>"$work/full.err" </dev/null
+	status=$?
+	check "no room: status 1, one line with the way on" [ $status -eq 1 -a "$(grep -c '\(File too large\|No space left\).*eval resume' "$work/full.err")" -eq 1 ]
+	check "no room: whole records only" eval 'right "$work/full" && ! grep -q torn "$work/verify.out" && [ "$(wc -l <"$work/full/results.jsonl")" -gt 3 ]'
+	ev res resume "$work/full" --guest "$fake/guest"
+	check "no room: resumed, whole" eval '[ $status -eq 0 ] && whole "$work/full" && [ "$(keys "$work/full")" = "$(keys "$work/plain")" ]'
+fi
 if unshare -Urm true 2>/dev/null; then
 	mkdir "$work/disk"
 	unshare -Urm bash -c 'mount -t tmpfs -o size=16k none "$1" && { timeout -k 5 200 "$2" eval run quick $3 --blocks 2 --out "$1/r" >"$4.out" 2>"$4.err" </dev/null
