@@ -111,6 +111,9 @@ const char *kvm_host_unsound(const struct kvm_machine *m, const struct vcpu *v);
 /* The same of a WRMSR that has not been executed. */
 const char *kvm_host_unsound_msr(const struct kvm_machine *m, const struct vcpu *v, uint32_t index, uint64_t val);
 
+/* kvm_cpuid.c: the machine's CPUID to the vCPU of KVM's that fd is, on behalf of v. */
+bool kvm_cpuid_send(const struct kvm_sys *sys, int fd, const struct vcpu *v);
+
 /* kvm_state.c */
 /* Everything into KVM that is not there. false: x says why not, and struct vcpu is the truth as before. */
 bool kvm_load(struct kvm_cpu *c, struct exit *x);
