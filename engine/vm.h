@@ -135,7 +135,8 @@ struct vm {
 	bool lost;		    /* a vCPU thread did not end: nothing of the machine may be freed */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
-	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. Written with the world stopped */
+	pthread_rwlock_t msi_gate; /* a leaf but for what delivers: held for reading while a device's message is delivered */
+	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. msi_gate */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 

@@ -68,6 +68,7 @@ struct kvm_cpu {
 	bool fresh;	 /* loaded, and KVM_RUN has not succeeded since: struct vcpu is right too */
 	bool unfinished; /* the last exit is completed by the next KVM_RUN */
 	bool reload;	 /* what only a full load brings into KVM has changed */
+	bool waits_sipi; /* what kvm_mp_mark has marked it as */
 	bool has_tsc_offset;
 	int64_t tsc_offset; /* what KVM has */
 	struct kvm_sync_regs last; /* what KVM has, to tell what must be sent */
@@ -137,9 +138,11 @@ enum status kvm_chips_enter(struct kvm_machine *m, struct error *e);
 void kvm_chips_leave(struct kvm_machine *m);
 void kvm_chips_fini(struct kvm_machine *m); /* gives the models back without the state */
 bool kvm_waits(const struct vcpu *v);
-/* run_state into KVM and back; does the vCPU wait for something? Owner thread; without the kernel's chips nothing, true, no. */
+/* run_state into KVM and back; a mark in its place, while struct vcpu is the truth (kvm_irqchip.c); does the vCPU wait for something?
+ * Without the kernel's chips nothing, true, no. */
 bool kvm_mp_load(struct kvm_cpu *c);
 bool kvm_mp_store(struct kvm_cpu *c);
+bool kvm_mp_mark(struct kvm_cpu *c);
 bool kvm_mp_idle(struct kvm_cpu *c);
 
 /* kvm_exits.c */

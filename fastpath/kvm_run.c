@@ -232,15 +232,15 @@ static void loop(struct kvm_cpu *c, struct exit *x)
 	int r;
 
 	for (;;) {
+		if (!kvm_watch_look(c, x)) {
+			(void)finish(c, &y);
+			return;
+		}
 		c->run->immediate_exit = 0;
 		if (atomic_load(&v->request)) {
 			if (atomic_load(&v->request) & REQ_EXIT)
 				break;
 			atomic_fetch_and(&v->request, ~(uint32_t)(REQ_EVENT | REQ_FLUSH));
-		}
-		if (!kvm_watch_look(c, x)) {
-			(void)finish(c, &y);
-			return;
 		}
 		/* an instruction in the middle of its I/O comes first; the events of now are those behind it */
 		if (!c->unfinished)

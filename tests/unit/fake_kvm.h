@@ -292,6 +292,7 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	case KVM_SIGNAL_MSI:
 		k->msi = *(struct kvm_msi *)arg;
 		k->msis++;
+		k->lapic.regs[0x200 + (k->msi.data & 0xe0) / 2 + (k->msi.data & 0x1f) / 8] |= (char)(1 << k->msi.data % 8);
 		return 1;
 	case KVM_GET_MP_STATE:
 		if (k->init_waits) {
@@ -306,6 +307,8 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		k->mp = *(const struct kvm_mp_state *)arg;
 		return 0;
 	FAKE_STATE(KVM_GET_LAPIC, KVM_SET_LAPIC, lapic);
+	FAKE_STATE(KVM_GET_REGS, KVM_SET_REGS, state.regs);
+	FAKE_STATE(KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, state.events);
 	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
 	FAKE_STATE(KVM_GET_XCRS, KVM_SET_XCRS, xcrs);
 	FAKE_STATE(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave);

@@ -5,6 +5,8 @@
  */
 #include "tests/unit/kvm_scene.h"
 
+#include <sched.h>
+
 #include "engine/board.h"
 #include "engine/ioapic.h"
 #include "engine/lapic.h"
@@ -206,6 +208,60 @@ static void test_chips_lent(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* Devices send from threads of their own, also while the chips change hands: every message arrives, here or there. */
+#define MESSAGES_FROM 0x30u
+#define MESSAGES_TO 0xf0u
+
+static void *send_messages(void *vm)
+{
+	for (unsigned v = MESSAGES_FROM; v < MESSAGES_TO; v++) {
+		lapic_send(vm, (uint8_t)v, DELIVER_FIXED, false, 0, false, false);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void test_chips_messages(struct tally *t)
+{
+	struct scene s = {.chips = KVM_IRQCHIP_KERNEL};
+	uint8_t page[LAPIC_PAGE_BYTES] = {0};
+	unsigned lost = 0;
+	struct vm *vm;
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_outs;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	vm = s.vm;
+	TRUE(vm != NULL);
+	if (!vm)
+		return;
+	kvm_ops.world_leave(vm);
+	put_reg(page, 0xf0, 0x1ff);
+	for (unsigned round = 0; round < 50; round++) {
+		pthread_t thread;
+		uint8_t got[LAPIC_PAGE_BYTES];
+
+		pthread_mutex_lock(&vm->dev_lock);
+		lapic_load(vm->vcpu[0]->lapic, 0xfee00900, page, 0);
+		pthread_mutex_unlock(&vm->dev_lock);
+		if (pthread_create(&thread, NULL, send_messages, vm) != 0)
+			abort();
+		for (unsigned i = 0; i < 40; i++) {
+			EQ(kvm_ops.world_enter(vm, &s.e), ST_OK);
+			sched_yield();
+			kvm_ops.world_leave(vm);
+		}
+		pthread_join(thread, NULL);
+		pthread_mutex_lock(&vm->dev_lock);
+		lapic_save(vm->vcpu[0]->lapic, got);
+		pthread_mutex_unlock(&vm->dev_lock);
+		for (unsigned v = MESSAGES_FROM; v < MESSAGES_TO; v++)
+			lost += !(got[0x200 + (v & 0xe0) / 2 + (v & 0x1f) / 8] >> v % 8 & 1);
+	}
+	EQ(lost, 0);
+	scene_end(&s, t);
+}
+
 /* A vCPU that is halted in the kernel is no stall, and can be called away; it is halted elsewhere too. */
 static int run_halted(struct fake_kvm *k, struct kvm_run *r, unsigned n)
 {
@@ -227,13 +283,18 @@ static void test_halted(struct tally *t)
 }
 
 /* An INIT that nobody has taken when the vCPU leaves: the registers that arrive elsewhere are those behind it. */
+static int run_then_init(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	k->init_waits = true;
+	return run_outs(k, r, n);
+}
+
 static void test_init_waits(struct tally *t)
 {
 	struct scene s = {.chips = KVM_IRQCHIP_KERNEL};
 
 	fake_kvm_init(&s.k);
-	s.k.run = run_outs;
-	s.k.init_waits = true;
+	s.k.run = run_then_init;
 	scene_run(&s, PATH_KVM, NULL, 0); /* its end pulls */
 	EQ(s.outcome, VM_DEBUG_EXIT);
 	TRUE(s.vm && !s.k.init_waits && s.vm->vcpu[0]->run_state == VCPU_WAIT_SIPI);
@@ -265,7 +326,7 @@ static void test_stats(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_halted, test_init_waits, test_stats};
+	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_chips_messages, test_halted, test_init_waits, test_stats};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
