@@ -48,6 +48,7 @@ struct kvm_machine {
 	bool chips;	       /* the interrupt controllers are the kernel's: kvm_irqchip.c */
 	const char *chips_why; /* one line */
 	bool lent;	       /* they have the state now. Device lock */
+	_Atomic int tsc;       /* enum kvm_tsc_how, as the last vCPU found it */
 	struct msi_lent msi;
 	struct kvm_slot slot[KVM_SLOTS_MAX];
 	unsigned nslots;
@@ -69,7 +70,7 @@ struct kvm_cpu {
 	bool unfinished; /* the last exit is completed by the next KVM_RUN */
 	bool reload;	 /* what only a full load brings into KVM has changed */
 	bool waits_sipi; /* what kvm_mp_mark has marked it as */
-	bool has_tsc_offset;
+	bool tsc_by_offset; /* else by the value of the moment */
 	int64_t tsc_offset; /* what KVM has */
 	struct kvm_sync_regs last; /* what KVM has, to tell what must be sent */
 	/* the watchdog */
@@ -127,6 +128,9 @@ void kvm_pull(struct vcpu *v);
  * that kvm_pull brings back. false: x says that the host does not take it. */
 bool kvm_msr_written(struct kvm_cpu *c, struct exit *x, uint32_t index);
 
+/* kvm_tsc.c. Which way the vCPU's TSC is set; once, when KVM has made it. */
+enum kvm_tsc_how { KVM_TSC_NOT_YET, KVM_TSC_OFFSET, KVM_TSC_VALUE, KVM_TSC_SCALED, KVM_TSC_OTHER_RATE, KVM_TSC_HOW_COUNT };
+void kvm_tsc_init(struct kvm_cpu *c);
 /* The guest's TSC offset, whatever KVM has. */
 bool kvm_tsc_send(struct kvm_cpu *c);
 

@@ -35,7 +35,6 @@ void kvm_cpu_free(struct kvm_cpu *c)
 enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 {
 	struct kvm_cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
-	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET};
 	enum status st = ST_OK;
 
 	if (!c)
@@ -59,7 +58,7 @@ enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 		kvm_cpu_free(c);
 		return st;
 	}
-	c->has_tsc_offset = kvm_cpu_ioctl(c, KVM_HAS_DEVICE_ATTR, &attr) == 0;
+	kvm_tsc_init(c);
 	c->stats_fd = kvm_cpu_ioctl(c, KVM_GET_STATS_FD, NULL);
 	__atomic_store_n(&m->cpu[v->id], c, __ATOMIC_RELEASE);
 	return ST_OK;

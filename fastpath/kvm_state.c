@@ -263,21 +263,6 @@ static void msrs_store(struct kvm_cpu *c)
 	}
 }
 
-/* Guest TSC = host TSC + offset: told as it is, or by the value of this moment. */
-bool kvm_tsc_send(struct kvm_cpu *c)
-{
-	uint64_t offset = (uint64_t)c->v->regs.tsc_offset;
-	struct kvm_device_attr attr = {
-		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
-	struct kvm_one_msr one = {.head.nmsrs = 1, .entry = {.index = MSR_TSC}};
-
-	c->tsc_offset = c->v->regs.tsc_offset;
-	if (c->has_tsc_offset && kvm_cpu_ioctl(c, KVM_SET_DEVICE_ATTR, &attr) == 0)
-		return true;
-	one.entry.data = clock_tsc(&c->v->vm->clock) + offset;
-	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &one) == 1;
-}
-
 static bool tsc_load(struct kvm_cpu *c, struct exit *x)
 {
 	return kvm_tsc_send(c) || fail(c, x, "time stamp counter");

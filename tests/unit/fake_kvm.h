@@ -49,6 +49,8 @@ struct fake_kvm {
 	struct kvm_irqchip chip[3];
 	uint64_t lines; /* levels, by GSI */
 	unsigned msis, stats_noise;
+	int tsc_khz; /* that it counts at; 0: it does not say */
+	int lacks;   /* this capability */
 	struct kvm_msi msi; /* the last */
 	struct kvm_userspace_memory_region slot[KVM_SLOTS_MAX];
 	_Atomic uint64_t stored_to; /* a page that the guest has written, until a slot's log has told; 0: none */
@@ -238,7 +240,14 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	case KVM_GET_API_VERSION:
 		return KVM_API_VERSION;
 	case KVM_CHECK_EXTENSION:
+		if (k->lacks && (uintptr_t)arg == (unsigned)k->lacks)
+			return 0;
 		return (uintptr_t)arg == KVM_CAP_SYNC_REGS ? KVM_SYNC_X86_VALID_FIELDS : 1;
+	case KVM_GET_TSC_KHZ:
+		return k->tsc_khz;
+	case KVM_SET_TSC_KHZ:
+		k->tsc_khz = (int)(uintptr_t)arg;
+		return 0;
 	case KVM_CREATE_VCPU:
 		if (k->created++) { /* one vCPU it is, and KVM never forgets it */
 			errno = EEXIST;

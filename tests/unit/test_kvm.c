@@ -32,6 +32,7 @@ enum {
 	CHIPS = 16,   /* where the interrupt controllers are the kernel's */
 	IN_CHIPS = 32, /* by a device alone: test_chips_lent */
 	IN_LOG = 64,   /* by who asks for written pages alone: test_dirty.c */
+	OTHER_RATE = 256, /* where KVM counts at another rate than the host: test_tsc in test_kvm_chips.c */
 	IN_STARTUP = 128, /* by a vCPU that leaves before what it was to begin with has gone in: test_kvm_startup.c */
 };
 
@@ -60,6 +61,8 @@ static const struct {
 	{KVM_SET_DEBUGREGS, "KVM_SET_DEBUGREGS", FALLS, 0},
 	{KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR", IS_FINE, 0},
 	{KVM_HAS_DEVICE_ATTR, "KVM_HAS_DEVICE_ATTR", IS_FINE, 0},
+	{KVM_GET_TSC_KHZ, "KVM_GET_TSC_KHZ", IS_FINE, 0},
+	{KVM_SET_TSC_KHZ, "KVM_SET_TSC_KHZ", IS_FINE, OTHER_RATE},
 	{KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", IS_FINE, IN_STALL},
 	{KVM_ENABLE_CAP, "KVM_ENABLE_CAP", AT_CREATE, ALWAYS},
 	{KVM_SET_SREGS, "KVM_SET_SREGS", FALLS, SOFTWARE},
@@ -139,7 +142,7 @@ static void test_requests(struct tally *t)
 		if (!ok)
 			printf("%s fails: outcome %d, \"%s\" \"%s\"\n", requests[i].name, s.outcome, s.text, s.e.msg);
 		TRUE(ok);
-		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG | IN_STARTUP)) || atomic_load(&s.k.failed) > 0);
+		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE)) || atomic_load(&s.k.failed) > 0);
 		scene_end(&s, t);
 	}
 }
@@ -194,7 +197,7 @@ static void test_requests_later(struct tally *t)
 		scene_run(&s, PATH_BT, change_then_tell, 1000000);
 		ok = requests[i].where == LOSES ? s.outcome == VM_FAILED : went_on(&s);
 		TRUE(ok && s.vm && switch_count(s.vm) > 0);
-		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG | IN_STARTUP)) || atomic_load(&s.k.failed) > 0;
+		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE)) || atomic_load(&s.k.failed) > 0;
 		TRUE(made);
 		if (!ok || !made)
 			printf("%s fails later: outcome %d%s\n", requests[i].name, s.outcome, made ? "" : ", and was not made");

@@ -302,6 +302,45 @@ static void test_init_waits(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* ---- the time stamp counter: by offset; without that, or at another rate, by value; what cannot be done is said ---- */
+
+static void test_tsc(struct tally *t)
+{
+	static const struct {
+		int khz, lacks;
+		unsigned long fail;
+		const char *how;
+		bool by_offset;
+	} rows[] = {
+		{0, 0, 0, "offset", true},
+		{0, 0, KVM_HAS_DEVICE_ATTR, "value", false},
+		{1000, 0, 0, "scaled", false},
+		{1000, 0, KVM_SET_TSC_KHZ, "other-rate", false},
+		{1000, KVM_CAP_TSC_CONTROL, 0, "other-rate", false},
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene s = {0};
+		const char *how, *why = "";
+
+		fake_kvm_init(&s.k);
+		s.k.run = run_outs;
+		s.k.tsc_khz = rows[i].khz;
+		s.k.lacks = rows[i].lacks;
+		s.k.fail = rows[i].fail;
+		s.k.times = 1000;
+		scene_run(&s, PATH_KVM, NULL, 0);
+		EQ(s.outcome, VM_DEBUG_EXIT);
+		how = s.vm ? kvm_tsc(s.vm, &why) : NULL;
+		TRUE(how && !strcmp(how, rows[i].how) && *why);
+		EQ(fake_seen(&s.k, KVM_SET_DEVICE_ATTR) > 0, rows[i].by_offset);
+		TRUE(rows[i].by_offset || *fake_msr(&s.k, MSR_TSC) != 0);
+		if (how && !strcmp(how, "scaled"))
+			EQ((uint64_t)s.k.tsc_khz, s.vm->clock.tsc_khz);
+		scene_end(&s, t);
+	}
+}
+
 /* ---- the kernel's own figures ---- */
 
 static void test_stats(struct tally *t)
@@ -326,7 +365,7 @@ static void test_stats(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_chips_messages, test_halted, test_init_waits, test_stats};
+	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_chips_messages, test_halted, test_init_waits, test_tsc, test_stats};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
