@@ -16,6 +16,7 @@
 #include "engine/chardev.h"
 #include "engine/clock.h"
 #include "engine/cpuid.h"
+#include "engine/doorbell.h"
 #include "engine/exec.h"
 #include "engine/mem.h"
 #include "engine/status.h"
@@ -99,6 +100,7 @@ struct vm {
 	struct vm_config cfg;
 	struct mem mem;
 	struct bus pio, mmio;
+	struct doorbells doorbells;
 	struct clock clock;
 	struct cpuid_table cpuid;
 	struct vcpu *vcpu[VM_MAX_CPUS];

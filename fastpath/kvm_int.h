@@ -48,6 +48,7 @@ struct kvm_machine {
 	bool chips;	       /* the interrupt controllers are the kernel's: kvm_irqchip.c */
 	const char *chips_why; /* one line */
 	bool lent;	       /* they have the state now. Device lock */
+	_Atomic unsigned doorbells; /* that the kernel has */
 	_Atomic int tsc;       /* enum kvm_tsc_how, as the last vCPU found it */
 	struct msi_lent msi;
 	struct kvm_slot slot[KVM_SLOTS_MAX];
@@ -148,6 +149,10 @@ bool kvm_mp_load(struct kvm_cpu *c);
 bool kvm_mp_store(struct kvm_cpu *c);
 bool kvm_mp_mark(struct kvm_cpu *c);
 bool kvm_mp_idle(struct kvm_cpu *c);
+
+/* kvm_doorbell.c. World stopped; the device lock not held. */
+void kvm_doorbells_enter(struct kvm_machine *m);
+void kvm_doorbells_leave(struct kvm_machine *m);
 
 /* kvm_exits.c */
 enum kvm_next { KVM_GO_ON, KVM_LEAVE /* x is filled in */ };

@@ -69,6 +69,8 @@ static void print_kernel(struct vm *vm, FILE *f)
 
 	if (chips)
 		fprintf(f, "interrupt controllers of kvm: %s (%s)\n", chips, why);
+	if (kvm_doorbells(vm))
+		fprintf(f, "%16u  doorbells of devices in the kernel\n", kvm_doorbells(vm));
 	tsc = kvm_tsc(vm, &why);
 	if (tsc)
 		fprintf(f, "time stamp counter of kvm: %s (%s)\n", tsc, why);
@@ -118,6 +120,7 @@ static json_t *json_kvm(struct vm *vm)
 	json_object_set_new(all, "exits", exits);
 	if (chips)
 		json_object_set_new(all, "irqchip", json_pack("{s:s,s:s}", "whose", chips, "why", why));
+	json_object_set_new(all, "doorbells", json_count(kvm_doorbells(vm)));
 	tsc = kvm_tsc(vm, &why);
 	if (tsc)
 		json_object_set_new(all, "tsc", json_pack("{s:s,s:s}", "how", tsc, "why", why));

@@ -50,6 +50,8 @@ struct fake_kvm {
 	uint64_t lines; /* levels, by GSI */
 	unsigned msis, stats_noise;
 	int tsc_khz; /* that it counts at; 0: it does not say */
+	unsigned bells; /* attached */
+	struct kvm_ioeventfd bell; /* the last */
 	int lacks;   /* this capability */
 	struct kvm_msi msi; /* the last */
 	struct kvm_userspace_memory_region slot[KVM_SLOTS_MAX];
@@ -298,6 +300,10 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		k->lines = (k->lines & ~(1ull << l->irq)) | (uint64_t)!!l->level << l->irq;
 		return 0;
 	}
+	case KVM_IOEVENTFD:
+		k->bell = *(struct kvm_ioeventfd *)arg;
+		k->bells += k->bell.flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? -1u : 1;
+		return 0;
 	case KVM_SIGNAL_MSI:
 		k->msi = *(struct kvm_msi *)arg;
 		k->msis++;

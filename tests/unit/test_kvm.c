@@ -33,6 +33,7 @@ enum {
 	IN_CHIPS = 32, /* by a device alone: test_chips_lent */
 	IN_LOG = 64,   /* by who asks for written pages alone: test_dirty.c */
 	OTHER_RATE = 256, /* where KVM counts at another rate than the host: test_tsc in test_kvm_chips.c */
+	IN_DOORBELL = 512, /* by a device that has one alone: test_doorbells in test_kvm_chips.c */
 	IN_STARTUP = 128, /* by a vCPU that leaves before what it was to begin with has gone in: test_kvm_startup.c */
 };
 
@@ -88,6 +89,7 @@ static const struct {
 	{KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", IS_FINE, CHIPS | IN_STARTUP},
 	{KVM_GET_LAPIC, "KVM_GET_LAPIC", LOSES, CHIPS},
 	{KVM_GET_IRQCHIP, "KVM_GET_IRQCHIP", LOSES, CHIPS},
+	{KVM_IOEVENTFD, "KVM_IOEVENTFD", IS_FINE, CHIPS | IN_DOORBELL},
 	{KVM_GET_STATS_FD, "KVM_GET_STATS_FD", IS_FINE, 0},
 	{KVM_SIGNAL_MSI, "KVM_SIGNAL_MSI", IS_FINE, IN_CHIPS},
 	{KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG", IS_FINE, IN_LOG},
@@ -142,7 +144,7 @@ static void test_requests(struct tally *t)
 		if (!ok)
 			printf("%s fails: outcome %d, \"%s\" \"%s\"\n", requests[i].name, s.outcome, s.text, s.e.msg);
 		TRUE(ok);
-		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE)) || atomic_load(&s.k.failed) > 0);
+		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE | IN_DOORBELL)) || atomic_load(&s.k.failed) > 0);
 		scene_end(&s, t);
 	}
 }
@@ -197,7 +199,7 @@ static void test_requests_later(struct tally *t)
 		scene_run(&s, PATH_BT, change_then_tell, 1000000);
 		ok = requests[i].where == LOSES ? s.outcome == VM_FAILED : went_on(&s);
 		TRUE(ok && s.vm && switch_count(s.vm) > 0);
-		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE)) || atomic_load(&s.k.failed) > 0;
+		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE | IN_DOORBELL)) || atomic_load(&s.k.failed) > 0;
 		TRUE(made);
 		if (!ok || !made)
 			printf("%s fails later: outcome %d%s\n", requests[i].name, s.outcome, made ? "" : ", and was not made");

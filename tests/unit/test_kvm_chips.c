@@ -6,6 +6,7 @@
 #include "tests/unit/kvm_scene.h"
 
 #include <sched.h>
+#include <sys/eventfd.h>
 
 #include "engine/board.h"
 #include "engine/ioapic.h"
@@ -302,6 +303,108 @@ static void test_init_waits(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* ---- doorbells: in the kernel while the path is on and has the kernel's controllers, where the guest has put them ---- */
+
+static void bells_set(struct vm *vm, const struct doorbell *list, unsigned n)
+{
+	pthread_mutex_lock(&vm->dev_lock);
+	doorbells_set(&vm->doorbells, list, n);
+	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+static void test_doorbells(struct tally *t)
+{
+	static const struct doorbell bells[] = {{0xd0003000, 7}, {0xd0003004, 8}, {0xd0007000, 9}};
+
+	for (unsigned user = 0; user < 2; user++) {
+		struct scene s = {.chips = user ? KVM_IRQCHIP_USER : KVM_IRQCHIP_KERNEL};
+
+		fake_kvm_init(&s.k);
+		s.k.run = run_outs;
+		scene_run(&s, PATH_KVM, NULL, 0);
+		TRUE(s.vm != NULL);
+		if (!s.vm)
+			return;
+		bells_set(s.vm, bells, 2);
+		EQ(s.k.bells, user ? 0 : 2);
+		if (!user) {
+			EQ(s.k.bell.addr, bells[1].gpa);
+			EQ(s.k.bell.fd, 8);
+			EQ(s.k.bell.len, 0);
+			bells_set(s.vm, bells + 1, 2);
+			EQ(s.k.bells, 2);
+			EQ(fake_seen(&s.k, KVM_IOEVENTFD), 4); /* one of them has stayed */
+			EQ(kvm_doorbells(s.vm), 2);
+			EQ(kvm_ops.world_enter(s.vm, &s.e), ST_OK); /* as after a reset */
+			EQ(s.k.bells, 2);
+		}
+		kvm_ops.world_leave(s.vm);
+		EQ(s.k.bells, 0);
+		bells_set(s.vm, bells, 3);
+		EQ(s.k.bells, 0);
+		EQ(kvm_ops.world_enter(s.vm, &s.e), ST_OK);
+		EQ(s.k.bells, user ? 0 : 3);
+		/* one that the kernel does not take is left to the device, and not asked back */
+		kvm_ops.world_leave(s.vm);
+		s.k.fail = KVM_IOEVENTFD;
+		EQ(kvm_ops.world_enter(s.vm, &s.e), ST_OK);
+		EQ(s.k.bells, user ? 0 : 2);
+		atomic_store(&s.vm->outcome, VM_RUNNING);
+		bells_set(s.vm, bells + 1, 1); /* the first of them */
+		EQ(s.k.bells, 0);
+		EQ(atomic_load(&s.vm->outcome), VM_RUNNING);
+		/* one that it does not give back ends the machine */
+		bells_set(s.vm, bells + 2, 1);
+		atomic_store(&s.k.failed, 0);
+		bells_set(s.vm, NULL, 0);
+		TRUE(user || (atomic_load(&s.vm->outcome) == VM_FAILED && strstr(s.vm->end_text, "doorbell")));
+		s.k.fail = 0;
+		scene_end(&s, t);
+	}
+}
+
+/* A store to one on the host's own KVM, where it may be opened: by the kernel's hand, or the long way. */
+static void test_doorbell_here(struct tally *t)
+{
+	static const uint8_t code[] = {0xc7, 0x06, 0x00, 0x30, 0x34, 0x12, /* movw $0x1234, 0x3000: DS begins at 0xd0000000 */
+				       0xb0, GUEST_VALUE, 0xe6, 0xf4};
+	struct error e = {0};
+
+	if (kvm_ops.available(&e) != ST_OK) {
+		printf("SKIP a doorbell on the host's KVM: %s\n", e.msg);
+		return;
+	}
+	for (unsigned user = 0; user < 2; user++) {
+		struct vm_config cfg = {.path = PATH_KVM, .memory_bytes = 32ull << 20, .ncpus = 1, .debug_exit_port = 0xf4,
+					.flat_addr = FLAT_ADDR, .kvm_trust = true, .no_fallback = true,
+					.kvm_irqchip = user ? KVM_IRQCHIP_USER : KVM_IRQCHIP_KERNEL};
+		struct doorbell bell = {.gpa = 0xd0003000, .fd = eventfd(0, EFD_NONBLOCK)};
+		char file[] = "/tmp/steelyard-bell-XXXXXX";
+		int fd = mkstemp(file);
+		uint64_t rung = 0;
+		struct vm *vm;
+
+		if (fd < 0 || bell.fd < 0 || write(fd, code, sizeof(code)) != (ssize_t)sizeof(code))
+			abort();
+		close(fd);
+		cfg.flat = file;
+		if (vm_create(&vm, &cfg, &e) != ST_OK) {
+			printf("SKIP a doorbell on the host's KVM: %s\n", e.msg);
+		} else {
+			bells_set(vm, &bell, 1);
+			vm->vcpu[0]->regs.seg[SEG_DS].base = 0xd0000000;
+			EQ(vm_run(vm), VM_DEBUG_EXIT);
+			EQ(read(bell.fd, &rung, sizeof(rung)) == sizeof(rung), !user);
+			EQ(rung, !user);
+			EQ(vm->vcpu[0]->count.mmio_writes, user);
+			bells_set(vm, NULL, 0);
+			vm_destroy(vm);
+		}
+		close(bell.fd);
+		unlink(file);
+	}
+}
+
 /* ---- the time stamp counter: by offset; without that, or at another rate, by value; what cannot be done is said ---- */
 
 static void test_tsc(struct tally *t)
@@ -365,7 +468,7 @@ static void test_stats(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_chips_messages, test_halted, test_init_waits, test_tsc, test_stats};
+	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_chips_messages, test_halted, test_init_waits, test_doorbells, test_doorbell_here, test_tsc, test_stats};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
