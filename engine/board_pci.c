@@ -58,6 +58,19 @@ static void set_line(void *ctx, unsigned n, bool level)
 		pic_set_line(p->pic, odd ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN, level);
 }
 
+/* RAM and the board's own devices come before what is on PCI. */
+static void set_doorbells(void *ctx, const struct doorbell *list, unsigned n)
+{
+	struct board_pci *p = ctx;
+	struct doorbell open[BUS_MAX_DOORBELLS];
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (!mem_ram(&p->vm->mem, list[i].gpa, 1) && !bus_claimed(&p->vm->mmio, list[i].gpa))
+			open[left++] = list[i];
+	doorbells_set(&p->vm->doorbells, open, left);
+}
+
 static uint8_t line_name(unsigned n)
 {
 	return n % 2 ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN;
@@ -88,7 +101,7 @@ static void source_ready(void *ctx, const struct pollfd *fd)
 enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, struct ioapic *ioapic, struct error *e)
 {
 	const struct pci_bus_config cfg = {
-		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .ctx = p};
+		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .doorbells = set_doorbells, .ctx = p};
 	const struct io_source source = {.prepare = source_prepare, .ready = source_ready, .ctx = p};
 	enum status st;
 

@@ -50,6 +50,11 @@ static const struct bus_range *bus_find(const struct bus *b, uint64_t addr)
 	return &b->range[lo - 1];
 }
 
+bool bus_claimed(const struct bus *b, uint64_t addr)
+{
+	return bus_find(b, addr) != NULL;
+}
+
 /* Does [addr, addr+size) touch no range at all, or stay inside the one of its first byte? */
 static bool bus_whole(const struct bus *b, const struct bus_range *r, uint64_t addr, unsigned size)
 {

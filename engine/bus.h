@@ -37,10 +37,19 @@ struct bus {
 	uint64_t unclaimed;			/* accesses that nobody claimed, the rest neither */
 };
 
+/* A register to which a store of whatever value and size only wakes somebody who waits for this eventfd. */
+struct doorbell {
+	uint64_t gpa;
+	int fd;
+};
+#define BUS_MAX_DOORBELLS 256
+
 /* BUG_ON overlap or overflow of the table: the board is our own code. len 0 is a bug. */
 void bus_add(struct bus *b, uint64_t base, uint64_t len, const struct io_ops *ops, void *dev);
 /* Before the first vCPU starts. */
 void bus_set_rest(struct bus *b, const struct io_ops *ops, void *dev);
+/* Has addr a device of its own, which is not the rest? */
+bool bus_claimed(const struct bus *b, uint64_t addr);
 /* An access that straddles ranges is split into bytes. Unclaimed: reads all ones, writes ignored. */
 uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size);
 void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t val);

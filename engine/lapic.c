@@ -27,7 +27,6 @@
 #define ICR_LOGICAL (1u << 11)
 #define ICR_ASSERT (1u << 14)
 #define ICR_LEVEL (1u << 15)
-#define STARTUP_SIPI (1u << 1)
 #define STARTUP_VECTOR_SHIFT 8
 #define BASE_BSP (1ull << 8)
 #define BASE_RESET 0xfee00000ull
@@ -175,7 +174,7 @@ void lapic_latch_sipi(struct lapic *l, uint8_t vector)
 	uint32_t old = atomic_load(&l->startup), val;
 
 	do
-		val = (old & LAPIC_STARTUP_INIT) | STARTUP_SIPI | (uint32_t)vector << STARTUP_VECTOR_SHIFT;
+		val = (old & LAPIC_STARTUP_INIT) | LAPIC_STARTUP_SIPI | (uint32_t)vector << STARTUP_VECTOR_SHIFT;
 	while (!atomic_compare_exchange_weak(&l->startup, &old, val));
 	vcpu_kick(l->v, REQ_EXIT | REQ_EVENT);
 }
@@ -235,12 +234,15 @@ static void send_except(struct vm *vm, const struct lapic *except, uint8_t vecto
 void lapic_send(struct vm *vm, uint8_t vector, enum apic_delivery mode, bool logical, uint32_t dest, bool level,
 		bool x2apic_dest)
 {
-	const struct msi_lent *lent = __atomic_load_n(&vm->msi_lent, __ATOMIC_ACQUIRE);
+	const struct msi_lent *lent;
 
+	pthread_rwlock_rdlock(&vm->msi_gate);
+	lent = vm->msi_lent;
 	if (lent)
 		lent->send(lent->ctx, vector, mode, logical, dest, level);
 	else
 		send_except(vm, NULL, vector, mode, logical, dest, level, x2apic_dest);
+	pthread_rwlock_unlock(&vm->msi_gate);
 }
 
 void lapic_icr_send(struct lapic *l, uint32_t icr, uint32_t dest)
@@ -278,7 +280,7 @@ struct lapic_startup lapic_take_startup(struct lapic *l)
 	uint32_t s = atomic_load(&l->startup) ? atomic_exchange(&l->startup, 0) : 0;
 
 	return (struct lapic_startup){
-		.init = s & LAPIC_STARTUP_INIT, .sipi = s & STARTUP_SIPI, .vector = (uint8_t)(s >> STARTUP_VECTOR_SHIFT)};
+		.init = s & LAPIC_STARTUP_INIT, .sipi = s & LAPIC_STARTUP_SIPI, .vector = (uint8_t)(s >> STARTUP_VECTOR_SHIFT)};
 }
 
 bool lapic_accepts_extint(const struct lapic *l)

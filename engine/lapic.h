@@ -79,6 +79,8 @@ void lapic_latch_init(struct lapic *l);
 void lapic_latch_sipi(struct lapic *l, uint8_t vector);
 /* An INIT has arrived that the owner has not taken. */
 bool lapic_init_pending(const struct lapic *l);
+/* Will a vCPU that waits for a SIPI now, or does not, wait for one when it has taken what has arrived? */
+bool lapic_sipi_awaited(const struct lapic *l, bool waits);
 
 /* Messages of devices, while somebody else does the APICs' work (struct vm: msi_lent). */
 struct msi_lent {

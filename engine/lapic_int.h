@@ -39,6 +39,7 @@ enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_CO
 #define LVT_MASKED (1u << 16)
 
 #define LAPIC_STARTUP_INIT (1u << 0)
+#define LAPIC_STARTUP_SIPI (1u << 1)
 #define BASE_EXTD (1ull << 10)
 #define BASE_EN (1ull << 11)
 #define SVR_ENABLED (1u << 8)

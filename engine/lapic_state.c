@@ -100,3 +100,10 @@ bool lapic_init_pending(const struct lapic *l)
 {
 	return atomic_load(&l->startup) & LAPIC_STARTUP_INIT;
 }
+
+bool lapic_sipi_awaited(const struct lapic *l, bool waits)
+{
+	uint32_t startup = atomic_load(&l->startup);
+
+	return (waits || (startup & LAPIC_STARTUP_INIT)) && !(startup & LAPIC_STARTUP_SIPI);
+}

@@ -279,8 +279,7 @@ static uint64_t host_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* INIT and SIPI (SDM 3A 8.4.2): the manual's wait-for-SIPI state ignores everything else. */
-static void take_startup(struct vcpu *v)
+void run_take_startup(struct vcpu *v)
 {
 	struct lapic_startup s = lapic_take_startup(v->lapic);
 
@@ -419,7 +418,7 @@ static void vcpu_loop(struct vcpu *v)
 		}
 		if (switch_step(v))
 			continue;
-		take_startup(v);
+		run_take_startup(v);
 		if (v->ops->waits && v->ops->waits(v)) {
 			run_guest(v);
 			continue;

@@ -9,6 +9,7 @@
 
 #include "engine/status.h"
 
+struct vcpu;
 struct vm;
 
 /* vm->run becomes valid; no thread yet. */
@@ -27,5 +28,8 @@ enum status run_stop(struct vm *vm, struct error *e);
 uint64_t run_cpu_ns(struct vm *vm, unsigned i);
 /* Makes every vCPU leave guest code soon; does not wait. Any thread, any lock but wait_lock. */
 void run_kick_all(struct vm *vm);
+/* INIT and SIPI that wait for v (SDM 3A 8.4.2): the manual's wait-for-SIPI state ignores everything else. v's thread, before guest
+ * code. */
+void run_take_startup(struct vcpu *v);
 
 #endif

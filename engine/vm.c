@@ -107,6 +107,7 @@ enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error
 	pthread_cond_init(&vm->end_cond, NULL);
 	pthread_mutex_init(&vm->world_lock, NULL);
 	pthread_cond_init(&vm->world_cond, NULL);
+	pthread_rwlock_init(&vm->msi_gate, NULL);
 	st = vm_build(vm, ops, e);
 	if (st != ST_OK) {
 		vm_destroy(vm);

@@ -16,6 +16,7 @@
 #include "engine/chardev.h"
 #include "engine/clock.h"
 #include "engine/cpuid.h"
+#include "engine/doorbell.h"
 #include "engine/exec.h"
 #include "engine/mem.h"
 #include "engine/status.h"
@@ -99,6 +100,7 @@ struct vm {
 	struct vm_config cfg;
 	struct mem mem;
 	struct bus pio, mmio;
+	struct doorbells doorbells;
 	struct clock clock;
 	struct cpuid_table cpuid;
 	struct vcpu *vcpu[VM_MAX_CPUS];
@@ -135,7 +137,8 @@ struct vm {
 	bool lost;		    /* a vCPU thread did not end: nothing of the machine may be freed */
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
-	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. Written with the world stopped */
+	pthread_rwlock_t msi_gate; /* a leaf but for what delivers: held for reading while a device's message is delivered */
+	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. msi_gate */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 

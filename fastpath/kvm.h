@@ -43,6 +43,10 @@ struct kvm_kernel_stat {
 unsigned kvm_kernel_stats(struct vm *vm, struct kvm_kernel_stat *out, unsigned max);
 /* Whose interrupt controllers serve the path, "kernel" or "user", and why; NULL while the path has not begun. */
 const char *kvm_irqchip(struct vm *vm, const char **why);
+/* How the vCPUs' time stamp counter is kept the same as on the other paths: a word, and what it means; NULL while KVM has no vCPU. */
+const char *kvm_tsc(struct vm *vm, const char **why);
+/* How many doorbells (engine/doorbell.h) are in the kernel now. Any thread. */
+unsigned kvm_doorbells(struct vm *vm);
 /* Time inside KVM_RUN, all vCPUs. */
 uint64_t kvm_inside_ns(struct vm *vm);
 

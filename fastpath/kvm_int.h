@@ -48,6 +48,8 @@ struct kvm_machine {
 	bool chips;	       /* the interrupt controllers are the kernel's: kvm_irqchip.c */
 	const char *chips_why; /* one line */
 	bool lent;	       /* they have the state now. Device lock */
+	_Atomic unsigned doorbells; /* that the kernel has */
+	_Atomic int tsc;       /* enum kvm_tsc_how, as the last vCPU found it */
 	struct msi_lent msi;
 	struct kvm_slot slot[KVM_SLOTS_MAX];
 	unsigned nslots;
@@ -68,7 +70,8 @@ struct kvm_cpu {
 	bool fresh;	 /* loaded, and KVM_RUN has not succeeded since: struct vcpu is right too */
 	bool unfinished; /* the last exit is completed by the next KVM_RUN */
 	bool reload;	 /* what only a full load brings into KVM has changed */
-	bool has_tsc_offset;
+	bool waits_sipi; /* what kvm_mp_mark has marked it as */
+	bool tsc_by_offset; /* else by the value of the moment */
 	int64_t tsc_offset; /* what KVM has */
 	struct kvm_sync_regs last; /* what KVM has, to tell what must be sent */
 	/* the watchdog */
@@ -111,6 +114,9 @@ const char *kvm_host_unsound(const struct kvm_machine *m, const struct vcpu *v);
 /* The same of a WRMSR that has not been executed. */
 const char *kvm_host_unsound_msr(const struct kvm_machine *m, const struct vcpu *v, uint32_t index, uint64_t val);
 
+/* kvm_cpuid.c: the machine's CPUID to the vCPU of KVM's that fd is, on behalf of v. */
+bool kvm_cpuid_send(const struct kvm_sys *sys, int fd, const struct vcpu *v);
+
 /* kvm_state.c */
 /* Everything into KVM that is not there. false: x says why not, and struct vcpu is the truth as before. */
 bool kvm_load(struct kvm_cpu *c, struct exit *x);
@@ -123,6 +129,9 @@ void kvm_pull(struct vcpu *v);
  * that kvm_pull brings back. false: x says that the host does not take it. */
 bool kvm_msr_written(struct kvm_cpu *c, struct exit *x, uint32_t index);
 
+/* kvm_tsc.c. Which way the vCPU's TSC is set; once, when KVM has made it. */
+enum kvm_tsc_how { KVM_TSC_NOT_YET, KVM_TSC_OFFSET, KVM_TSC_VALUE, KVM_TSC_SCALED, KVM_TSC_OTHER_RATE, KVM_TSC_HOW_COUNT };
+void kvm_tsc_init(struct kvm_cpu *c);
 /* The guest's TSC offset, whatever KVM has. */
 bool kvm_tsc_send(struct kvm_cpu *c);
 
@@ -134,10 +143,16 @@ enum status kvm_chips_enter(struct kvm_machine *m, struct error *e);
 void kvm_chips_leave(struct kvm_machine *m);
 void kvm_chips_fini(struct kvm_machine *m); /* gives the models back without the state */
 bool kvm_waits(const struct vcpu *v);
-/* run_state into KVM and back; does the vCPU wait for something? Owner thread; without the kernel's chips nothing, true, no. */
+/* run_state into KVM and back; a mark in its place, while struct vcpu is the truth (kvm_irqchip.c); does the vCPU wait for something?
+ * Without the kernel's chips nothing, true, no. */
 bool kvm_mp_load(struct kvm_cpu *c);
 bool kvm_mp_store(struct kvm_cpu *c);
+bool kvm_mp_mark(struct kvm_cpu *c);
 bool kvm_mp_idle(struct kvm_cpu *c);
+
+/* kvm_doorbell.c. World stopped; the device lock not held. */
+void kvm_doorbells_enter(struct kvm_machine *m);
+void kvm_doorbells_leave(struct kvm_machine *m);
 
 /* kvm_exits.c */
 enum kvm_next { KVM_GO_ON, KVM_LEAVE /* x is filled in */ };

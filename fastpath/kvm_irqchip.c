@@ -7,6 +7,13 @@
  * changes and messages on. With the world stopped, kvm_chips_enter takes everything in, kvm_chips_leave brings it back; a vCPU's
  * mp_state travels with its other registers (kvm_state.c).
  *
+ * INIT and SIPI. A vCPU of KVM's takes them when it runs, and when it is asked for its mp_state; it may be sent them at any time that the
+ * chips are in the kernel, whether struct vcpu or KVM has its registers. In the first case its mp_state is a mark (kvm_mp_mark), from
+ * which kvm_chips_leave tells what has come, for the machine's APIC to remember; in the second kvm_pull makes it take them and
+ * then fetches its registers.
+ *
+ * Messages of devices come from any thread at any time: vm->msi_gate keeps them out while the APICs' state is on its way.
+ *
  * GSIs, as KVM counts inputs: 0 to 23 are the I/O APIC's pins, from CHIP_PIC_GSI on those of the pair. So a line that the
  * board wires to both is two lines, and the wiring (IRQ 0 on pin 2) stays the board's affair.
  *
@@ -61,11 +68,6 @@ static bool software(const struct kvm_machine *m)
 	return !m->host.native;
 }
 
-static bool began_elsewhere(const struct kvm_machine *m)
-{
-	return m->vm->cfg.path != PATH_KVM;
-}
-
 static bool always(const struct kvm_machine *m)
 {
 	(void)m;
@@ -82,7 +84,6 @@ static const struct chip_row {
 	{lacks_caps, false, "this host's KVM has no interrupt controllers"},
 	{asked_kernel, true, "asked for"},
 	{software, false, "a KVM made by software: nothing is known of its interrupt controllers, and exits cost it no more than they do"},
-	{began_elsewhere, false, "the guest began on another path and may well change again: a start-up IPI on the way can be lost"},
 	{always, true, "VT-x or AMD-V: halts, IPIs and timers without exits"},
 };
 
@@ -187,13 +188,14 @@ static bool apic_in(struct kvm_machine *m, unsigned i)
 	struct kvm_one_msr base = {.head.nmsrs = 1, .entry = {.index = MSR_APIC_BASE, .data = lapic_base(v->lapic)}};
 	struct kvm_one_msr deadline = {.head.nmsrs = 1, .entry = {.index = MSR_TSC_DEADLINE, .data = lapic_tsc_deadline(v->lapic)}};
 	struct kvm_lapic_state page;
+	struct kvm_mp_state left;
 
 	_Static_assert(sizeof(page.regs) == LAPIC_PAGE_BYTES, "one form");
 	if (lapic_init_pending(v->lapic))
 		lapic_quiet(v->lapic); /* its owner does the rest of the INIT when it comes to it */
 	lapic_save(v->lapic, (uint8_t *)page.regs);
-	/* Before its owner comes onto the path others may send it a SIPI, which KVM must know whether to heed. */
-	if (!kvm_mp_load(c))
+	/* what is left of INIT and SIPI there is of a machine that has been reset since. Others may send them before the owner comes */
+	if (kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &left) != 0 || !kvm_mp_mark(c))
 		return false;
 	/* the deadline is of the guest's TSC, which must be right before */
 	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &base) == 1 && kvm_cpu_ioctl(c, KVM_SET_LAPIC, &page) == 0 && kvm_tsc_send(c) &&
@@ -262,11 +264,12 @@ enum status kvm_chips_enter(struct kvm_machine *m, struct error *e)
 	if (st != ST_OK)
 		return st;
 	pthread_mutex_lock(&vm->dev_lock);
+	pthread_rwlock_wrlock(&vm->msi_gate);
 	ioapic_save(vm->ioapic, &io);
 	pic_save(board_pic(vm), &pic);
 	if (all_in(m, &io, &pic)) {
 		m->msi = (struct msi_lent){lent_message, m};
-		__atomic_store_n(&vm->msi_lent, &m->msi, __ATOMIC_RELEASE);
+		vm->msi_lent = &m->msi;
 		ioapic_lend(vm->ioapic, lent_pin, m);
 		pic_lend(board_pic(vm), lent_line, m);
 		for (unsigned i = 0; i < vm->ncpus; i++)
@@ -275,45 +278,42 @@ enum status kvm_chips_enter(struct kvm_machine *m, struct error *e)
 	} else {
 		st = error_errno(e, ST_UNSUPPORTED, "kvm: the kernel's interrupt controllers do not take the machine's state");
 	}
+	pthread_rwlock_unlock(&vm->msi_gate);
 	pthread_mutex_unlock(&vm->dev_lock);
 	return st;
 }
 
 /* ---- out: device lock held ---- */
 
+/* And the gate, for writing. */
 static void unlend(struct kvm_machine *m)
 {
-	__atomic_store_n(&m->vm->msi_lent, NULL, __ATOMIC_RELEASE);
+	m->vm->msi_lent = NULL;
 	ioapic_lend(m->vm->ioapic, NULL, NULL);
 	pic_lend(board_pic(m->vm), NULL, NULL);
 	m->lent = false;
 }
 
-/*
- * An INIT or a SIPI that the vCPU has not taken is taken when KVM is asked for its state, and INIT resets the APIC: so this
- * comes first. The registers follow in kvm_pull; who has been pulled already, and so would never hear of it, gets it from us.
- */
+/* What the mark says of INIT and SIPI (kvm_mp_mark) goes to the machine's APIC. INIT has reset the one in KVM: this comes first. */
 static bool startup_out(struct kvm_machine *m, unsigned i)
 {
-	struct vcpu *v = m->vm->vcpu[i];
+	struct lapic *l = m->vm->vcpu[i]->lapic;
 	struct kvm_cpu *c = m->cpu[i];
 	struct kvm_mp_state mp;
 	struct kvm_sregs s;
 
-	/* what has not gone in yet would go in behind the INIT, and undo it */
-	if (c->loaded && (c->fresh || c->run->kvm_dirty_regs) && !kvm_refresh(c))
-		return false;
 	if (kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &mp) != 0)
 		return false;
-	if (c->loaded)
+	if (mp.mp_state == (c->waits_sipi ? KVM_MP_STATE_INIT_RECEIVED : KVM_MP_STATE_HALTED))
 		return true;
-	if (mp.mp_state == KVM_MP_STATE_INIT_RECEIVED && v->run_state != VCPU_WAIT_SIPI) {
-		lapic_latch_init(v->lapic);
-	} else if (mp.mp_state == KVM_MP_STATE_RUNNABLE && v->run_state == VCPU_WAIT_SIPI) {
-		if (kvm_cpu_ioctl(c, KVM_GET_SREGS, &s) != 0)
-			return false;
-		lapic_latch_sipi(v->lapic, (uint8_t)(s.cs.selector >> 8));
-	}
+	if (!c->waits_sipi)
+		lapic_latch_init(l);
+	if (mp.mp_state != KVM_MP_STATE_RUNNABLE)
+		return true;
+	if (kvm_cpu_ioctl(c, KVM_GET_SREGS, &s) != 0)
+		return false;
+	if (s.cs.base == (uint64_t)s.cs.selector << 4) /* else it is the bootstrap processor, which INIT starts */
+		lapic_latch_sipi(l, (uint8_t)(s.cs.selector >> 8));
 	return true;
 }
 
@@ -343,6 +343,19 @@ static bool chip_get(struct kvm_machine *m, unsigned id, struct kvm_irqchip *chi
 }
 
 /* The APICs first: what the others still have to say goes to them. */
+static bool apics_out(struct kvm_machine *m)
+{
+	bool ok = true;
+
+	pthread_rwlock_wrlock(&m->vm->msi_gate);
+	for (unsigned i = 0; i < m->vm->ncpus && ok; i++)
+		ok = apic_out(m, i);
+	if (ok)
+		unlend(m);
+	pthread_rwlock_unlock(&m->vm->msi_gate);
+	return ok;
+}
+
 static bool all_out(struct kvm_machine *m)
 {
 	struct ioapic_state io;
@@ -358,10 +371,8 @@ static bool all_out(struct kvm_machine *m)
 			return false;
 		pic_in(&chip.chip.pic, &pic.chip[i]);
 	}
-	for (unsigned i = 0; i < m->vm->ncpus; i++)
-		if (!apic_out(m, i))
-			return false;
-	unlend(m);
+	if (!apics_out(m))
+		return false;
 	io.id = (uint8_t)apic.chip.ioapic.id;
 	io.select = (uint8_t)apic.chip.ioapic.ioregsel;
 	io.irr = 0;
@@ -372,12 +383,22 @@ static bool all_out(struct kvm_machine *m)
 	return true;
 }
 
+static void give_back(struct kvm_machine *m)
+{
+	pthread_rwlock_wrlock(&m->vm->msi_gate);
+	unlend(m);
+	pthread_rwlock_unlock(&m->vm->msi_gate);
+}
+
 void kvm_chips_leave(struct kvm_machine *m)
 {
+	/* All of them, also those whose threads have not got here yet: when they do, the others may be back already. */
+	for (unsigned i = 0; i < m->vm->ncpus; i++)
+		kvm_pull(m->vm->vcpu[i]);
 	pthread_mutex_lock(&m->vm->dev_lock);
 	if (m->lent && !all_out(m)) {
 		line_failed(m, "questions about its interrupt controllers");
-		unlend(m);
+		give_back(m);
 	}
 	pthread_mutex_unlock(&m->vm->dev_lock);
 }
@@ -386,7 +407,7 @@ void kvm_chips_fini(struct kvm_machine *m)
 {
 	pthread_mutex_lock(&m->vm->dev_lock);
 	if (m->lent)
-		unlend(m);
+		give_back(m);
 	pthread_mutex_unlock(&m->vm->dev_lock);
 }
 
@@ -425,9 +446,23 @@ bool kvm_mp_store(struct kvm_cpu *c)
 	return true;
 }
 
+/* While struct vcpu has the truth KVM has a mark, which an INIT that comes meanwhile, or an INIT and a SIPI, or a SIPI that is
+ * waited for, changes to something else. */
+bool kvm_mp_mark(struct kvm_cpu *c)
+{
+	struct kvm_mp_state mp;
+
+	c->waits_sipi = lapic_sipi_awaited(c->v->lapic, c->v->run_state == VCPU_WAIT_SIPI);
+	mp.mp_state = c->waits_sipi ? KVM_MP_STATE_INIT_RECEIVED : KVM_MP_STATE_HALTED;
+	return !c->m->chips || kvm_cpu_ioctl(c, KVM_SET_MP_STATE, &mp) == 0;
+}
+
+/* The question makes the vCPU take INIT and SIPI, and its registers are others then: nothing may be on its way into KVM, and what
+ * is in the shared page is fetched anew. */
 bool kvm_mp_idle(struct kvm_cpu *c)
 {
 	struct kvm_mp_state mp;
 
-	return c->m->chips && kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &mp) == 0 && mp.mp_state != KVM_MP_STATE_RUNNABLE;
+	return c->m->chips && !c->run->kvm_dirty_regs && !c->unfinished && kvm_cpu_ioctl(c, KVM_GET_MP_STATE, &mp) == 0 &&
+	       kvm_refresh(c) && mp.mp_state != KVM_MP_STATE_RUNNABLE;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The vCPU on the kvm path: its file descriptor, its CPUID, and the loop around KVM_RUN.
+ * The vCPU on the kvm path: its file descriptor and the loop around KVM_RUN.
  *
  * Interrupts come from the machine's own local APIC and 8259s. KVM takes a vector without asking whether the guest may be
  * interrupted, so that is decided here, from the flags and the shadow of the last exit; when it may not be,
@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/cpuid.h"
 #include "engine/lapic.h"
 #include "fastpath/kvm_int.h"
 
@@ -20,33 +19,6 @@
 #define ALL_SYNCED (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
 
 /* ---- life ---- */
-
-/* What the guest sees is what it sees on the other paths: engine/cpuid.c. */
-static enum status set_cpuid(struct kvm_cpu *c, struct error *e)
-{
-	const struct cpuid_table *t = &c->v->vm->cpuid;
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entry[CPUID_MAX_ENTRIES];
-	} all = {.head.nent = t->n};
-
-	for (unsigned i = 0; i < t->n; i++) {
-		const struct cpuid_entry *from = &t->entry[i];
-		uint32_t r[4];
-
-		cpuid_query(c->v, from->leaf, from->subleaf, r);
-		all.entry[i] = (struct kvm_cpuid_entry2){.function = from->leaf,
-							 .index = from->subleaf,
-							 .flags = from->has_subleaf ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
-							 .eax = r[0],
-							 .ebx = r[1],
-							 .ecx = r[2],
-							 .edx = r[3]};
-	}
-	if (kvm_cpu_ioctl(c, KVM_SET_CPUID2, &all) != 0)
-		return error_errno(e, ST_UNSUPPORTED, "kvm: this host's KVM does not take the machine's CPUID (use --path bt)");
-	return ST_OK;
-}
 
 void kvm_cpu_free(struct kvm_cpu *c)
 {
@@ -63,7 +35,6 @@ void kvm_cpu_free(struct kvm_cpu *c)
 enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 {
 	struct kvm_cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
-	struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET};
 	enum status st = ST_OK;
 
 	if (!c)
@@ -81,13 +52,13 @@ enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 	c->run = m->sys->map(m->sys, c->fd, m->run_bytes);
 	if (!c->run)
 		st = error_errno(e, ST_NO_MEMORY, "kvm: cannot map vCPU %u", v->id);
-	else
-		st = set_cpuid(c, e);
+	else if (!kvm_cpuid_send(m->sys, c->fd, v))
+		st = error_errno(e, ST_UNSUPPORTED, "kvm: this host's KVM does not take the machine's CPUID (use --path bt)");
 	if (st != ST_OK) {
 		kvm_cpu_free(c);
 		return st;
 	}
-	c->has_tsc_offset = kvm_cpu_ioctl(c, KVM_HAS_DEVICE_ATTR, &attr) == 0;
+	kvm_tsc_init(c);
 	c->stats_fd = kvm_cpu_ioctl(c, KVM_GET_STATS_FD, NULL);
 	__atomic_store_n(&m->cpu[v->id], c, __ATOMIC_RELEASE);
 	return ST_OK;
@@ -260,15 +231,15 @@ static void loop(struct kvm_cpu *c, struct exit *x)
 	int r;
 
 	for (;;) {
+		if (!kvm_watch_look(c, x)) {
+			(void)finish(c, &y);
+			return;
+		}
 		c->run->immediate_exit = 0;
 		if (atomic_load(&v->request)) {
 			if (atomic_load(&v->request) & REQ_EXIT)
 				break;
 			atomic_fetch_and(&v->request, ~(uint32_t)(REQ_EVENT | REQ_FLUSH));
-		}
-		if (!kvm_watch_look(c, x)) {
-			(void)finish(c, &y);
-			return;
 		}
 		/* an instruction in the middle of its I/O comes first; the events of now are those behind it */
 		if (!c->unfinished)

@@ -263,21 +263,6 @@ static void msrs_store(struct kvm_cpu *c)
 	}
 }
 
-/* Guest TSC = host TSC + offset: told as it is, or by the value of this moment. */
-bool kvm_tsc_send(struct kvm_cpu *c)
-{
-	uint64_t offset = (uint64_t)c->v->regs.tsc_offset;
-	struct kvm_device_attr attr = {
-		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&offset};
-	struct kvm_one_msr one = {.head.nmsrs = 1, .entry = {.index = MSR_TSC}};
-
-	c->tsc_offset = c->v->regs.tsc_offset;
-	if (c->has_tsc_offset && kvm_cpu_ioctl(c, KVM_SET_DEVICE_ATTR, &attr) == 0)
-		return true;
-	one.entry.data = clock_tsc(&c->v->vm->clock) + offset;
-	return kvm_cpu_ioctl(c, KVM_SET_MSRS, &one) == 1;
-}
-
 static bool tsc_load(struct kvm_cpu *c, struct exit *x)
 {
 	return kvm_tsc_send(c) || fail(c, x, "time stamp counter");
@@ -406,13 +391,26 @@ bool kvm_load(struct kvm_cpu *c, struct exit *x)
 	return true;
 }
 
+/* What the shared page has for KVM_RUN, without one: the thread may be another than the vCPU's. */
+static bool send_synced(struct kvm_cpu *c)
+{
+	struct kvm_sync_regs *s = &c->run->s.regs;
+	uint64_t dirty = c->run->kvm_dirty_regs;
+
+	c->run->kvm_dirty_regs = 0;
+	return (!(dirty & KVM_SYNC_X86_REGS) || kvm_cpu_ioctl(c, KVM_SET_REGS, &s->regs) == 0) &&
+	       (!(dirty & KVM_SYNC_X86_SREGS) || kvm_cpu_ioctl(c, KVM_SET_SREGS, &s->sregs) == 0) &&
+	       (!(dirty & KVM_SYNC_X86_EVENTS) || kvm_cpu_ioctl(c, KVM_SET_VCPU_EVENTS, &s->events) == 0);
+}
+
 /* INIT and SIPI that came to the kernel's APIC and that the vCPU has not taken: it takes them when it is asked for its
- * state, and then its registers are others than those of the last exit. */
+ * state, and then its registers are others than those of the last exit. A KVM_RUN would fetch them too, but it would finish an
+ * instruction that another path is to do. */
 static void startup_store(struct kvm_cpu *c)
 {
-	enum vcpu_run_state state;
+	struct kvm_sync_regs *s = &c->run->s.regs;
 
-	if (c->run->kvm_dirty_regs && !kvm_refresh(c)) {
+	if (!send_synced(c)) {
 		lost(c, "registers");
 		return;
 	}
@@ -420,29 +418,20 @@ static void startup_store(struct kvm_cpu *c)
 		lost(c, "halt state");
 		return;
 	}
-	state = c->v->run_state;
 	atomic_store(&c->v->nmi_pending, false); /* an NMI that still waits is in what comes; INIT has dropped any other */
-	if (kvm_refresh(c))
+	if (kvm_cpu_ioctl(c, KVM_GET_REGS, &s->regs) == 0 && kvm_cpu_ioctl(c, KVM_GET_SREGS, &s->sregs) == 0 &&
+	    kvm_cpu_ioctl(c, KVM_GET_VCPU_EVENTS, &s->events) == 0)
 		kvm_store_synced(c);
 	else
 		lost(c, "registers");
-	c->v->run_state = state;
 }
 
-void kvm_pull(struct vcpu *v)
+static void store_all(struct kvm_cpu *c)
 {
-	struct kvm_cpu *c = kvm_cpu(v);
+	struct vcpu *v = c->v;
 	struct kvm_xcrs xcrs = {0};
 	struct kvm_debugregs d;
 
-	if (!c || !c->loaded)
-		return;
-	c->loaded = false;
-	kvm_watch_stop(c);
-	if (c->fresh) {
-		c->fresh = false;
-		return;
-	}
 	if (c->m->chips)
 		startup_store(c);
 	msrs_store(c);
@@ -466,4 +455,19 @@ void kvm_pull(struct vcpu *v)
 	} else {
 		lost(c, "debug registers");
 	}
+}
+
+void kvm_pull(struct vcpu *v)
+{
+	struct kvm_cpu *c = kvm_cpu(v);
+
+	if (!c || !c->loaded)
+		return;
+	c->loaded = false;
+	kvm_watch_stop(c);
+	if (!c->fresh)
+		store_all(c);
+	c->fresh = false;
+	if (!kvm_mp_mark(c))
+		lost(c, "halt state");
 }

@@ -201,7 +201,11 @@ static enum status kvm_world_enter(struct vm *vm, struct error *e)
 		plan_slots(m);
 	for (unsigned i = 0; i < m->nslots && st == ST_OK; i++)
 		st = set_slot(m, i, true, e);
-	return st == ST_OK && m->chips ? kvm_chips_enter(m, e) : st;
+	if (st == ST_OK && m->chips)
+		st = kvm_chips_enter(m, e);
+	if (st == ST_OK)
+		kvm_doorbells_enter(m);
+	return st;
 }
 
 /* ---- the log of written pages ---- */
@@ -264,6 +268,7 @@ static void kvm_world_leave(struct vm *vm)
 {
 	struct kvm_machine *m = vm->path_vm[PATH_KVM];
 
+	kvm_doorbells_leave(m);
 	if (m->chips)
 		kvm_chips_leave(m);
 }
@@ -368,6 +373,7 @@ static void kvm_vm_fini(struct vm *vm)
 
 	if (!m)
 		return;
+	kvm_doorbells_leave(m);
 	kvm_chips_fini(m);
 	vm->path_vm[PATH_KVM] = NULL;
 	for (unsigned i = 0; i < VM_MAX_CPUS; i++)

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "engine/cpuid.h"
+#include "fastpath/kvm_int.h"
 #include "fastpath/ring3_int.h"
 
 #define HIDDEN_BYTES ((size_t)R3_PAGES * 4096)
@@ -161,28 +162,6 @@ static bool make_user_state(struct ring3 *r)
 	return true;
 }
 
-static bool set_cpuid(struct ring3 *r)
-{
-	const struct cpuid_table *t = &r->v->vm->cpuid;
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entry[CPUID_MAX_ENTRIES];
-	} all = {.head.nent = t->n};
-
-	for (unsigned i = 0; i < t->n; i++) {
-		const struct cpuid_entry *from = &t->entry[i];
-
-		all.entry[i] = (struct kvm_cpuid_entry2){.function = from->leaf,
-							 .index = from->subleaf,
-							 .flags = from->has_subleaf ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
-							 .eax = from->eax,
-							 .ebx = from->ebx,
-							 .ecx = from->ecx,
-							 .edx = from->edx};
-	}
-	return cpu_call(r, KVM_SET_CPUID2, &all) == 0;
-}
-
 /* SYSCALL lands with interrupts off, which tells it from a jump to the same place. */
 static bool set_msrs(struct ring3 *r)
 {
@@ -201,7 +180,7 @@ static bool make_state(struct ring3 *r)
 {
 	struct kvm_xcrs x = {.nr_xcrs = 1, .xcrs[0] = {.xcr = 0, .value = cpuid_xcr0_mask(r->v->vm)}};
 
-	return set_cpuid(r) && make_user_state(r) && cpu_call(r, KVM_SET_XCRS, &x) == 0 && set_msrs(r);
+	return kvm_cpuid_send(r->sys, r->fd, r->v) && make_user_state(r) && cpu_call(r, KVM_SET_XCRS, &x) == 0 && set_msrs(r);
 }
 
 enum status ring3_open(struct ring3 *r, struct error *e)

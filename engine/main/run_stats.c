@@ -65,10 +65,15 @@ static unsigned kernel_stats(struct vm *vm, struct kvm_kernel_stat *s)
 static void print_kernel(struct vm *vm, FILE *f)
 {
 	struct kvm_kernel_stat s[KERNEL_STATS];
-	const char *why, *chips = kvm_irqchip(vm, &why);
+	const char *why, *chips = kvm_irqchip(vm, &why), *tsc;
 
 	if (chips)
 		fprintf(f, "interrupt controllers of kvm: %s (%s)\n", chips, why);
+	if (kvm_doorbells(vm))
+		fprintf(f, "%16u  doorbells of devices in the kernel\n", kvm_doorbells(vm));
+	tsc = kvm_tsc(vm, &why);
+	if (tsc)
+		fprintf(f, "time stamp counter of kvm: %s (%s)\n", tsc, why);
 	for (unsigned i = 0, n = kernel_stats(vm, s); i < n; i++)
 		fprintf(f, "%16" PRIu64 "  KVM: %s%s\n", s[i].value, s[i].name, s[i].machine ? ", machine" : "");
 }
@@ -105,7 +110,7 @@ static json_t *json_kvm(struct vm *vm)
 {
 	json_t *all = json_object(), *exits = json_object(), *machine = json_object(), *cpus = json_object();
 	struct kvm_kernel_stat s[KERNEL_STATS];
-	const char *why, *chips = kvm_irqchip(vm, &why);
+	const char *why, *chips = kvm_irqchip(vm, &why), *tsc;
 	struct kvm_exit_count k;
 
 	json_object_set_new(all, "inside_s", json_real(seconds(kvm_inside_ns(vm))));
@@ -115,6 +120,10 @@ static json_t *json_kvm(struct vm *vm)
 	json_object_set_new(all, "exits", exits);
 	if (chips)
 		json_object_set_new(all, "irqchip", json_pack("{s:s,s:s}", "whose", chips, "why", why));
+	json_object_set_new(all, "doorbells", json_count(kvm_doorbells(vm)));
+	tsc = kvm_tsc(vm, &why);
+	if (tsc)
+		json_object_set_new(all, "tsc", json_pack("{s:s,s:s}", "how", tsc, "why", why));
 	for (unsigned i = 0, n = kernel_stats(vm, s); i < n; i++)
 		json_object_set_new(s[i].machine ? machine : cpus, s[i].name, json_count(s[i].value));
 	json_object_set_new(all, "kernel", json_pack("{s:o,s:o}", "machine", machine, "vcpus", cpus));

@@ -111,6 +111,12 @@ void pci_bar(struct pci_function *f, unsigned n, enum pci_bar_kind kind, uint64_
 	f->writable[PCI_COMMAND] |= kind == PCI_BAR_IO ? PCI_CMD_IO : PCI_CMD_MEMORY;
 }
 
+void pci_doorbell(struct pci_function *f, unsigned n, uint32_t off, int fd)
+{
+	BUG_ON(f->ndoorbells == PCI_DOORBELLS);
+	f->doorbell[f->ndoorbells++] = (struct pci_doorbell){n, off, fd};
+}
+
 unsigned pci_capability(struct pci_function *f, uint8_t id, unsigned bytes)
 {
 	unsigned at = f->cap_end;

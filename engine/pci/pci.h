@@ -56,6 +56,14 @@ struct pci_bar {
 	void *dev;
 };
 
+/* A place in a BAR that is a doorbell (engine/bus.h). */
+#define PCI_DOORBELLS 34u
+struct pci_doorbell {
+	unsigned bar;
+	uint32_t off;
+	int fd;
+};
+
 struct pci_ops {
 	/* The function's own registers after a write to configuration space. NULL: none. */
 	void (*config_written)(struct pci_function *f, unsigned off, unsigned size);
@@ -81,6 +89,8 @@ struct pci_function {
 	uint8_t initial[PCI_CONFIG_BYTES];
 	unsigned config_bytes; /* 256, or 4096 with a PCI Express capability */
 	struct pci_bar bar[PCI_BARS];
+	struct pci_doorbell doorbell[PCI_DOORBELLS];
+	unsigned ndoorbells;
 	unsigned cap_end, cap_last,
 		express;     /* where the next capability goes; the last one; the express one, 0: none */
 	_Atomic bool master; /* may access memory. Any thread reads */
@@ -109,6 +119,8 @@ struct pci_bus_config {
 	void (*intx)(void *ctx, unsigned n, bool level);
 	/* Somebody shall call pci_intx_update under the device lock soon. Any thread */
 	void (*intx_wake)(void *ctx);
+	/* These are the doorbells that can be reached, from now on. NULL: nobody asks */
+	void (*doorbells)(void *ctx, const struct doorbell *list, unsigned n);
 	/* What line n is called in the interrupt line register where a firmware has not written it */
 	uint8_t (*intx_name)(unsigned n);
 	void *ctx;
@@ -167,6 +179,8 @@ uint16_t pci_get16(const struct pci_function *f, unsigned off);
 uint32_t pci_get32(const struct pci_function *f, unsigned off);
 void pci_bar(struct pci_function *f, unsigned n, enum pci_bar_kind kind, uint64_t bytes, const struct io_ops *ops,
 	     void *dev);
+/* A store at off of BAR n, which is memory, does no more than a write to the eventfd would. */
+void pci_doorbell(struct pci_function *f, unsigned n, uint32_t off, int fd);
 /* A capability of so many bytes, the two of its header among them; returns its offset. */
 unsigned pci_capability(struct pci_function *f, uint8_t id, unsigned bytes);
 /* The function has INTA. */

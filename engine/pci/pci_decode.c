@@ -44,14 +44,6 @@ static void decode_bar(struct pci_bus *b, const struct pci_function *f, unsigned
 		(struct pci_window){.base = a, .end = last, .ops = bar->ops, .dev = bar->dev};
 }
 
-void pci_decode_update(struct pci_bus *b)
-{
-	b->nmem = b->nio = 0;
-	for (unsigned s = 0; s < PCI_SLOTS; s++)
-		for (unsigned n = 0; b->slot[s] && n < PCI_BARS; n++)
-			decode_bar(b, b->slot[s], n);
-}
-
 /* ---- accesses ---- */
 
 static const struct pci_window *window_at(const struct pci_window *w, unsigned n, uint64_t addr)
@@ -101,6 +93,40 @@ static bool ecam(const struct pci_bus *b, uint64_t addr, unsigned size)
 {
 	return b->ecam_base && addr >= b->ecam_base && addr - b->ecam_base < b->ecam_bytes &&
 	       b->ecam_bytes - (addr - b->ecam_base) >= size;
+}
+
+/* A doorbell rings where it is the one that a store reaches. */
+static bool rings(const struct pci_bus *b, const struct pci_function *f, const struct pci_doorbell *bell, uint64_t *at)
+{
+	const struct pci_bar *bar = &f->bar[bell->bar];
+	uint64_t base = pci_bar_address(f, bell->bar);
+	const struct pci_window *w = window_at(b->mem, b->nmem, base + bell->off);
+
+	*at = base + bell->off;
+	return w && w->base == base && w->dev == bar->dev && w->ops == bar->ops && !ecam(b, *at, 1);
+}
+
+static void find_doorbells(struct pci_bus *b)
+{
+	struct doorbell list[BUS_MAX_DOORBELLS];
+	unsigned n = 0;
+
+	for (unsigned s = 0; s < PCI_SLOTS; s++)
+		for (unsigned i = 0; b->slot[s] && i < b->slot[s]->ndoorbells && n < BUS_MAX_DOORBELLS; i++) {
+			list[n].fd = b->slot[s]->doorbell[i].fd;
+			n += rings(b, b->slot[s], &b->slot[s]->doorbell[i], &list[n].gpa);
+		}
+	b->cfg.doorbells(b->cfg.ctx, list, n);
+}
+
+void pci_decode_update(struct pci_bus *b)
+{
+	b->nmem = b->nio = 0;
+	for (unsigned s = 0; s < PCI_SLOTS; s++)
+		for (unsigned n = 0; b->slot[s] && n < PCI_BARS; n++)
+			decode_bar(b, b->slot[s], n);
+	if (b->cfg.doorbells)
+		find_doorbells(b);
 }
 
 static uint64_t pci_mem_read(void *dev, uint64_t off, unsigned size)

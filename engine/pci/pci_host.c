@@ -5,6 +5,7 @@
  * one would hide is always visible here.
  */
 #include "engine/pci/pci_host.h"
+#include "engine/pci/pci_int.h"
 
 #include <string.h>
 
@@ -24,6 +25,7 @@ static void ecam_update(struct pci_bus *b)
 
 	b->ecam_bytes = ECAM_BYTES >> (length < 3 ? length : 0);
 	b->ecam_base = reg & PCIEXBAR_ENABLE ? reg & ~(b->ecam_bytes - 1) : 0;
+	pci_decode_update(b);
 }
 
 static void host_written(struct pci_function *f, unsigned off, unsigned size)

@@ -43,6 +43,9 @@ struct virtio_ops {
 	void (*stop)(void *dev);
 	/* The driver has put something into queue q. Between start and stop; cheap: it runs on a vCPU's thread */
 	void (*notify)(void *dev, unsigned q);
+	/* An eventfd to which a write does what notify does, and nothing between stop and start; the same one as long as the
+	 * device lives. NULL: there is none */
+	int (*doorbell)(void *dev, unsigned q);
 	void (*free)(void *dev);
 };
 

@@ -152,6 +152,12 @@ static void balloon_notify(void *dev, unsigned q)
 	worker_kick(((struct virtio_balloon *)dev)->worker);
 }
 
+static int balloon_doorbell(void *dev, unsigned q)
+{
+	(void)q;
+	return worker_eventfd(((struct virtio_balloon *)dev)->worker);
+}
+
 static void balloon_free(void *dev)
 {
 	struct virtio_balloon *d = dev;
@@ -169,6 +175,7 @@ static const struct virtio_ops balloon_ops = {
 	.start = balloon_start,
 	.stop = balloon_stop,
 	.notify = balloon_notify,
+	.doorbell = balloon_doorbell,
 	.free = balloon_free,
 };
 

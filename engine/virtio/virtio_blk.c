@@ -380,6 +380,11 @@ static void blk_notify(void *dev, unsigned q)
 		worker_kick(d->queue[q].worker);
 }
 
+static int blk_doorbell(void *dev, unsigned q)
+{
+	return worker_eventfd(((struct virtio_blk *)dev)->queue[q].worker);
+}
+
 static void blk_free(void *dev)
 {
 	struct virtio_blk *d = dev;
@@ -401,6 +406,7 @@ static const struct virtio_ops blk_ops = {
 	.start = blk_start,
 	.stop = blk_stop,
 	.notify = blk_notify,
+	.doorbell = blk_doorbell,
 	.free = blk_free,
 };
 

@@ -312,6 +312,12 @@ static void console_notify(void *dev, unsigned q)
 	worker_kick(((struct virtio_console *)dev)->worker);
 }
 
+static int console_doorbell(void *dev, unsigned q)
+{
+	(void)q;
+	return worker_eventfd(((struct virtio_console *)dev)->worker);
+}
+
 static void console_free(void *dev)
 {
 	struct virtio_console *d = dev;
@@ -338,6 +344,7 @@ static const struct virtio_ops console_ops = {
 	.start = console_start,
 	.stop = console_stop,
 	.notify = console_notify,
+	.doorbell = console_doorbell,
 	.free = console_free,
 };
 

@@ -281,6 +281,12 @@ static void net_notify(void *dev, unsigned q)
 	worker_kick(((struct virtio_net *)dev)->worker);
 }
 
+static int net_doorbell(void *dev, unsigned q)
+{
+	(void)q;
+	return worker_eventfd(((struct virtio_net *)dev)->worker);
+}
+
 static void net_free(void *dev)
 {
 	struct virtio_net *d = dev;
@@ -299,6 +305,7 @@ static const struct virtio_ops net_dev_ops = {
 	.start = net_start,
 	.stop = net_stop,
 	.notify = net_notify,
+	.doorbell = net_doorbell,
 	.free = net_free,
 };
 

@@ -339,6 +339,9 @@ struct pci_function *virtio_pci_new(struct virtio *v)
 	pci_set16(f, PCI_SUBSYSTEM, (uint16_t)(SUBSYSTEM_BASE + v->ops->id));
 	pci_wants_intx(f);
 	pci_bar(f, BAR_REGS, PCI_BAR_MEM64, REGS_BYTES, &regs_ops, p);
+	_Static_assert(VIRTIO_QUEUES_MAX <= PCI_DOORBELLS, "a doorbell for each queue");
+	for (unsigned q = 0; q < v->nqueues && v->ops->doorbell; q++)
+		pci_doorbell(f, BAR_REGS, 3 * PAGE + q * NOTIFY_BYTES, v->ops->doorbell(v->dev, q));
 	pci_msix(f, BAR_MSIX, v->nqueues + 1);
 	add_cap(f, CAP_COMMON, 0, sizeof(struct common), 0);
 	add_cap(f, CAP_ISR, PAGE, 1, 0);

@@ -62,6 +62,12 @@ static void rng_notify(void *dev, unsigned q)
 	worker_kick(((struct virtio_rng *)dev)->worker);
 }
 
+static int rng_doorbell(void *dev, unsigned q)
+{
+	(void)q;
+	return worker_eventfd(((struct virtio_rng *)dev)->worker);
+}
+
 static void rng_free(void *dev)
 {
 	struct virtio_rng *d = dev;
@@ -77,6 +83,7 @@ static const struct virtio_ops rng_ops = {
 	.start = rng_start,
 	.stop = rng_stop,
 	.notify = rng_notify,
+	.doorbell = rng_doorbell,
 	.free = rng_free,
 };
 

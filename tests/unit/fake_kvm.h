@@ -49,6 +49,10 @@ struct fake_kvm {
 	struct kvm_irqchip chip[3];
 	uint64_t lines; /* levels, by GSI */
 	unsigned msis, stats_noise;
+	int tsc_khz; /* that it counts at; 0: it does not say */
+	unsigned bells; /* attached */
+	struct kvm_ioeventfd bell; /* the last */
+	int lacks;   /* this capability */
 	struct kvm_msi msi; /* the last */
 	struct kvm_userspace_memory_region slot[KVM_SLOTS_MAX];
 	_Atomic uint64_t stored_to; /* a page that the guest has written, until a slot's log has told; 0: none */
@@ -238,7 +242,14 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	case KVM_GET_API_VERSION:
 		return KVM_API_VERSION;
 	case KVM_CHECK_EXTENSION:
+		if (k->lacks && (uintptr_t)arg == (unsigned)k->lacks)
+			return 0;
 		return (uintptr_t)arg == KVM_CAP_SYNC_REGS ? KVM_SYNC_X86_VALID_FIELDS : 1;
+	case KVM_GET_TSC_KHZ:
+		return k->tsc_khz;
+	case KVM_SET_TSC_KHZ:
+		k->tsc_khz = (int)(uintptr_t)arg;
+		return 0;
 	case KVM_CREATE_VCPU:
 		if (k->created++) { /* one vCPU it is, and KVM never forgets it */
 			errno = EEXIST;
@@ -289,9 +300,14 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		k->lines = (k->lines & ~(1ull << l->irq)) | (uint64_t)!!l->level << l->irq;
 		return 0;
 	}
+	case KVM_IOEVENTFD:
+		k->bell = *(struct kvm_ioeventfd *)arg;
+		k->bells += k->bell.flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? -1u : 1;
+		return 0;
 	case KVM_SIGNAL_MSI:
 		k->msi = *(struct kvm_msi *)arg;
 		k->msis++;
+		k->lapic.regs[0x200 + (k->msi.data & 0xe0) / 2 + (k->msi.data & 0x1f) / 8] |= (char)(1 << k->msi.data % 8);
 		return 1;
 	case KVM_GET_MP_STATE:
 		if (k->init_waits) {
@@ -306,6 +322,8 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 		k->mp = *(const struct kvm_mp_state *)arg;
 		return 0;
 	FAKE_STATE(KVM_GET_LAPIC, KVM_SET_LAPIC, lapic);
+	FAKE_STATE(KVM_GET_REGS, KVM_SET_REGS, state.regs);
+	FAKE_STATE(KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, state.events);
 	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
 	FAKE_STATE(KVM_GET_XCRS, KVM_SET_XCRS, xcrs);
 	FAKE_STATE(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave);

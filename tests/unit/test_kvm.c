@@ -32,6 +32,9 @@ enum {
 	CHIPS = 16,   /* where the interrupt controllers are the kernel's */
 	IN_CHIPS = 32, /* by a device alone: test_chips_lent */
 	IN_LOG = 64,   /* by who asks for written pages alone: test_dirty.c */
+	OTHER_RATE = 256, /* where KVM counts at another rate than the host: test_tsc in test_kvm_chips.c */
+	IN_DOORBELL = 512, /* by a device that has one alone: test_doorbells in test_kvm_chips.c */
+	IN_STARTUP = 128, /* by a vCPU that leaves before what it was to begin with has gone in: test_kvm_startup.c */
 };
 
 /* Every request of fastpath/kvm_*.c: tests/e2e/style.sh compares. */
@@ -59,6 +62,8 @@ static const struct {
 	{KVM_SET_DEBUGREGS, "KVM_SET_DEBUGREGS", FALLS, 0},
 	{KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR", IS_FINE, 0},
 	{KVM_HAS_DEVICE_ATTR, "KVM_HAS_DEVICE_ATTR", IS_FINE, 0},
+	{KVM_GET_TSC_KHZ, "KVM_GET_TSC_KHZ", IS_FINE, 0},
+	{KVM_SET_TSC_KHZ, "KVM_SET_TSC_KHZ", IS_FINE, OTHER_RATE},
 	{KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", IS_FINE, IN_STALL},
 	{KVM_ENABLE_CAP, "KVM_ENABLE_CAP", AT_CREATE, ALWAYS},
 	{KVM_SET_SREGS, "KVM_SET_SREGS", FALLS, SOFTWARE},
@@ -77,9 +82,14 @@ static const struct {
 	{KVM_IRQ_LINE, "KVM_IRQ_LINE", AT_START, CHIPS},
 	{KVM_SET_LAPIC, "KVM_SET_LAPIC", AT_START, CHIPS},
 	{KVM_SET_MP_STATE, "KVM_SET_MP_STATE", AT_START, CHIPS},
-	{KVM_GET_MP_STATE, "KVM_GET_MP_STATE", LOSES, CHIPS},
+	{KVM_GET_MP_STATE, "KVM_GET_MP_STATE", AT_START, CHIPS},
+	{KVM_GET_REGS, "KVM_GET_REGS", LOSES, CHIPS},
+	{KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", LOSES, CHIPS},
+	{KVM_SET_REGS, "KVM_SET_REGS", IS_FINE, CHIPS | IN_STARTUP},
+	{KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", IS_FINE, CHIPS | IN_STARTUP},
 	{KVM_GET_LAPIC, "KVM_GET_LAPIC", LOSES, CHIPS},
 	{KVM_GET_IRQCHIP, "KVM_GET_IRQCHIP", LOSES, CHIPS},
+	{KVM_IOEVENTFD, "KVM_IOEVENTFD", IS_FINE, CHIPS | IN_DOORBELL},
 	{KVM_GET_STATS_FD, "KVM_GET_STATS_FD", IS_FINE, 0},
 	{KVM_SIGNAL_MSI, "KVM_SIGNAL_MSI", IS_FINE, IN_CHIPS},
 	{KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG", IS_FINE, IN_LOG},
@@ -134,7 +144,7 @@ static void test_requests(struct tally *t)
 		if (!ok)
 			printf("%s fails: outcome %d, \"%s\" \"%s\"\n", requests[i].name, s.outcome, s.text, s.e.msg);
 		TRUE(ok);
-		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG)) || atomic_load(&s.k.failed) > 0);
+		TRUE(requests[i].where == IS_FINE || (requests[i].how & (SOFTWARE | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE | IN_DOORBELL)) || atomic_load(&s.k.failed) > 0);
 		scene_end(&s, t);
 	}
 }
@@ -189,7 +199,7 @@ static void test_requests_later(struct tally *t)
 		scene_run(&s, PATH_BT, change_then_tell, 1000000);
 		ok = requests[i].where == LOSES ? s.outcome == VM_FAILED : went_on(&s);
 		TRUE(ok && s.vm && switch_count(s.vm) > 0);
-		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG)) || atomic_load(&s.k.failed) > 0;
+		made = (requests[i].how & (SOFTWARE | IN_STALL | IN_CHIPS | IN_LOG | IN_STARTUP | OTHER_RATE | IN_DOORBELL)) || atomic_load(&s.k.failed) > 0;
 		TRUE(made);
 		if (!ok || !made)
 			printf("%s fails later: outcome %d%s\n", requests[i].name, s.outcome, made ? "" : ", and was not made");
@@ -228,7 +238,7 @@ static void test_exits(struct tally *t)
 			s.k.arg = reason | noises[i] << 8;
 			s.k.run = run_reason;
 			if (reason == KVM_EXIT_HLT) { /* halted it is, for ever: that is what the host says */
-				scene_run(&s, PATH_KVM, end_it, 20000000);
+				scene_run(&s, PATH_KVM, end_it, 200000000);
 				TRUE(s.outcome == VM_STOPPED && s.vm->vcpu[0]->count.halts > 0);
 				scene_end(&s, t);
 				continue;
@@ -396,7 +406,7 @@ static void test_deaf(struct tally *t)
 
 	fake_kvm_init(&s.k);
 	s.k.run = run_deaf;
-	scene_run(&s, PATH_KVM, end_it, 20000000);
+	scene_run(&s, PATH_KVM, end_it, 200000000);
 	TRUE(s.outcome == VM_FAILED && s.vm && s.vm->lost);
 	TRUE(strstr(s.text, "vCPU 0 has not left guest code on kvm") != NULL);
 	__atomic_store_n(&s.k.arg, 1, __ATOMIC_SEQ_CST);

@@ -5,6 +5,9 @@
  */
 #include "tests/unit/kvm_scene.h"
 
+#include <sched.h>
+#include <sys/eventfd.h>
+
 #include "engine/board.h"
 #include "engine/ioapic.h"
 #include "engine/lapic.h"
@@ -206,6 +209,60 @@ static void test_chips_lent(struct tally *t)
 	scene_end(&s, t);
 }
 
+/* Devices send from threads of their own, also while the chips change hands: every message arrives, here or there. */
+#define MESSAGES_FROM 0x30u
+#define MESSAGES_TO 0xf0u
+
+static void *send_messages(void *vm)
+{
+	for (unsigned v = MESSAGES_FROM; v < MESSAGES_TO; v++) {
+		lapic_send(vm, (uint8_t)v, DELIVER_FIXED, false, 0, false, false);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void test_chips_messages(struct tally *t)
+{
+	struct scene s = {.chips = KVM_IRQCHIP_KERNEL};
+	uint8_t page[LAPIC_PAGE_BYTES] = {0};
+	unsigned lost = 0;
+	struct vm *vm;
+
+	fake_kvm_init(&s.k);
+	s.k.run = run_outs;
+	scene_run(&s, PATH_KVM, NULL, 0);
+	vm = s.vm;
+	TRUE(vm != NULL);
+	if (!vm)
+		return;
+	kvm_ops.world_leave(vm);
+	put_reg(page, 0xf0, 0x1ff);
+	for (unsigned round = 0; round < 50; round++) {
+		pthread_t thread;
+		uint8_t got[LAPIC_PAGE_BYTES];
+
+		pthread_mutex_lock(&vm->dev_lock);
+		lapic_load(vm->vcpu[0]->lapic, 0xfee00900, page, 0);
+		pthread_mutex_unlock(&vm->dev_lock);
+		if (pthread_create(&thread, NULL, send_messages, vm) != 0)
+			abort();
+		for (unsigned i = 0; i < 40; i++) {
+			EQ(kvm_ops.world_enter(vm, &s.e), ST_OK);
+			sched_yield();
+			kvm_ops.world_leave(vm);
+		}
+		pthread_join(thread, NULL);
+		pthread_mutex_lock(&vm->dev_lock);
+		lapic_save(vm->vcpu[0]->lapic, got);
+		pthread_mutex_unlock(&vm->dev_lock);
+		for (unsigned v = MESSAGES_FROM; v < MESSAGES_TO; v++)
+			lost += !(got[0x200 + (v & 0xe0) / 2 + (v & 0x1f) / 8] >> v % 8 & 1);
+	}
+	EQ(lost, 0);
+	scene_end(&s, t);
+}
+
 /* A vCPU that is halted in the kernel is no stall, and can be called away; it is halted elsewhere too. */
 static int run_halted(struct fake_kvm *k, struct kvm_run *r, unsigned n)
 {
@@ -227,18 +284,164 @@ static void test_halted(struct tally *t)
 }
 
 /* An INIT that nobody has taken when the vCPU leaves: the registers that arrive elsewhere are those behind it. */
+static int run_then_init(struct fake_kvm *k, struct kvm_run *r, unsigned n)
+{
+	k->init_waits = true;
+	return run_outs(k, r, n);
+}
+
 static void test_init_waits(struct tally *t)
 {
 	struct scene s = {.chips = KVM_IRQCHIP_KERNEL};
 
 	fake_kvm_init(&s.k);
-	s.k.run = run_outs;
-	s.k.init_waits = true;
+	s.k.run = run_then_init;
 	scene_run(&s, PATH_KVM, NULL, 0); /* its end pulls */
 	EQ(s.outcome, VM_DEBUG_EXIT);
 	TRUE(s.vm && !s.k.init_waits && s.vm->vcpu[0]->run_state == VCPU_WAIT_SIPI);
 	TRUE(s.vm && s.vm->vcpu[0]->regs.rip == 0xfff0 && s.vm->vcpu[0]->regs.cr0 == 0x60000010);
 	scene_end(&s, t);
+}
+
+/* ---- doorbells: in the kernel while the path is on and has the kernel's controllers, where the guest has put them ---- */
+
+static void bells_set(struct vm *vm, const struct doorbell *list, unsigned n)
+{
+	pthread_mutex_lock(&vm->dev_lock);
+	doorbells_set(&vm->doorbells, list, n);
+	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+static void test_doorbells(struct tally *t)
+{
+	static const struct doorbell bells[] = {{0xd0003000, 7}, {0xd0003004, 8}, {0xd0007000, 9}};
+
+	for (unsigned user = 0; user < 2; user++) {
+		struct scene s = {.chips = user ? KVM_IRQCHIP_USER : KVM_IRQCHIP_KERNEL};
+
+		fake_kvm_init(&s.k);
+		s.k.run = run_outs;
+		scene_run(&s, PATH_KVM, NULL, 0);
+		TRUE(s.vm != NULL);
+		if (!s.vm)
+			return;
+		bells_set(s.vm, bells, 2);
+		EQ(s.k.bells, user ? 0 : 2);
+		if (!user) {
+			EQ(s.k.bell.addr, bells[1].gpa);
+			EQ(s.k.bell.fd, 8);
+			EQ(s.k.bell.len, 0);
+			bells_set(s.vm, bells + 1, 2);
+			EQ(s.k.bells, 2);
+			EQ(fake_seen(&s.k, KVM_IOEVENTFD), 4); /* one of them has stayed */
+			EQ(kvm_doorbells(s.vm), 2);
+			EQ(kvm_ops.world_enter(s.vm, &s.e), ST_OK); /* as after a reset */
+			EQ(s.k.bells, 2);
+		}
+		kvm_ops.world_leave(s.vm);
+		EQ(s.k.bells, 0);
+		bells_set(s.vm, bells, 3);
+		EQ(s.k.bells, 0);
+		EQ(kvm_ops.world_enter(s.vm, &s.e), ST_OK);
+		EQ(s.k.bells, user ? 0 : 3);
+		/* one that the kernel does not take is left to the device, and not asked back */
+		kvm_ops.world_leave(s.vm);
+		s.k.fail = KVM_IOEVENTFD;
+		EQ(kvm_ops.world_enter(s.vm, &s.e), ST_OK);
+		EQ(s.k.bells, user ? 0 : 2);
+		atomic_store(&s.vm->outcome, VM_RUNNING);
+		bells_set(s.vm, bells + 1, 1); /* the first of them */
+		EQ(s.k.bells, 0);
+		EQ(atomic_load(&s.vm->outcome), VM_RUNNING);
+		/* one that it does not give back ends the machine */
+		bells_set(s.vm, bells + 2, 1);
+		atomic_store(&s.k.failed, 0);
+		bells_set(s.vm, NULL, 0);
+		TRUE(user || (atomic_load(&s.vm->outcome) == VM_FAILED && strstr(s.vm->end_text, "doorbell")));
+		s.k.fail = 0;
+		scene_end(&s, t);
+	}
+}
+
+/* A store to one on the host's own KVM, where it may be opened: by the kernel's hand, or the long way. */
+static void test_doorbell_here(struct tally *t)
+{
+	static const uint8_t code[] = {0xc7, 0x06, 0x00, 0x30, 0x34, 0x12, /* movw $0x1234, 0x3000: DS begins at 0xd0000000 */
+				       0xb0, GUEST_VALUE, 0xe6, 0xf4};
+	struct error e = {0};
+
+	if (kvm_ops.available(&e) != ST_OK) {
+		printf("SKIP a doorbell on the host's KVM: %s\n", e.msg);
+		return;
+	}
+	for (unsigned user = 0; user < 2; user++) {
+		struct vm_config cfg = {.path = PATH_KVM, .memory_bytes = 32ull << 20, .ncpus = 1, .debug_exit_port = 0xf4,
+					.flat_addr = FLAT_ADDR, .kvm_trust = true, .no_fallback = true,
+					.kvm_irqchip = user ? KVM_IRQCHIP_USER : KVM_IRQCHIP_KERNEL};
+		struct doorbell bell = {.gpa = 0xd0003000, .fd = eventfd(0, EFD_NONBLOCK)};
+		char file[] = "/tmp/steelyard-bell-XXXXXX";
+		int fd = mkstemp(file);
+		uint64_t rung = 0;
+		struct vm *vm;
+
+		if (fd < 0 || bell.fd < 0 || write(fd, code, sizeof(code)) != (ssize_t)sizeof(code))
+			abort();
+		close(fd);
+		cfg.flat = file;
+		if (vm_create(&vm, &cfg, &e) != ST_OK) {
+			printf("SKIP a doorbell on the host's KVM: %s\n", e.msg);
+		} else {
+			bells_set(vm, &bell, 1);
+			vm->vcpu[0]->regs.seg[SEG_DS].base = 0xd0000000;
+			EQ(vm_run(vm), VM_DEBUG_EXIT);
+			EQ(read(bell.fd, &rung, sizeof(rung)) == sizeof(rung), !user);
+			EQ(rung, !user);
+			EQ(vm->vcpu[0]->count.mmio_writes, user);
+			bells_set(vm, NULL, 0);
+			vm_destroy(vm);
+		}
+		close(bell.fd);
+		unlink(file);
+	}
+}
+
+/* ---- the time stamp counter: by offset; without that, or at another rate, by value; what cannot be done is said ---- */
+
+static void test_tsc(struct tally *t)
+{
+	static const struct {
+		int khz, lacks;
+		unsigned long fail;
+		const char *how;
+		bool by_offset;
+	} rows[] = {
+		{0, 0, 0, "offset", true},
+		{0, 0, KVM_HAS_DEVICE_ATTR, "value", false},
+		{1000, 0, 0, "scaled", false},
+		{1000, 0, KVM_SET_TSC_KHZ, "other-rate", false},
+		{1000, KVM_CAP_TSC_CONTROL, 0, "other-rate", false},
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene s = {0};
+		const char *how, *why = "";
+
+		fake_kvm_init(&s.k);
+		s.k.run = run_outs;
+		s.k.tsc_khz = rows[i].khz;
+		s.k.lacks = rows[i].lacks;
+		s.k.fail = rows[i].fail;
+		s.k.times = 1000;
+		scene_run(&s, PATH_KVM, NULL, 0);
+		EQ(s.outcome, VM_DEBUG_EXIT);
+		how = s.vm ? kvm_tsc(s.vm, &why) : NULL;
+		TRUE(how && !strcmp(how, rows[i].how) && *why);
+		EQ(fake_seen(&s.k, KVM_SET_DEVICE_ATTR) > 0, rows[i].by_offset);
+		TRUE(rows[i].by_offset || *fake_msr(&s.k, MSR_TSC) != 0);
+		if (how && !strcmp(how, "scaled"))
+			EQ((uint64_t)s.k.tsc_khz, s.vm->clock.tsc_khz);
+		scene_end(&s, t);
+	}
 }
 
 /* ---- the kernel's own figures ---- */
@@ -265,7 +468,7 @@ static void test_stats(struct tally *t)
 
 int main(void)
 {
-	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_halted, test_init_waits, test_stats};
+	void (*const tests[])(struct tally *) = {test_steady, test_chips_travel, test_chips_lent, test_chips_messages, test_halted, test_init_waits, test_doorbells, test_doorbell_here, test_tsc, test_stats};
 	struct tally tally = {0};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

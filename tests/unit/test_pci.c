@@ -10,7 +10,26 @@ struct wires {
 	unsigned msis, level[PCI_INTX_LINES], wakes;
 	uint64_t address;
 	uint32_t data;
+	struct doorbell bell[BUS_MAX_DOORBELLS];
+	unsigned nbells;
 };
+
+static void on_doorbells(void *ctx, const struct doorbell *list, unsigned n)
+{
+	struct wires *w = ctx;
+
+	memcpy(w->bell, list, n * sizeof(*list));
+	w->nbells = n;
+}
+
+/* Where does a store ring this eventfd? 0: nowhere. */
+static uint64_t rings(const struct wires *w, int fd)
+{
+	for (unsigned i = 0; i < w->nbells; i++)
+		if (w->bell[i].fd == fd)
+			return w->bell[i].gpa;
+	return 0;
+}
 
 static void on_msi(void *ctx, uint64_t address, uint32_t data)
 {
@@ -62,7 +81,7 @@ static const struct pci_ops plain = {0};
 static struct pci_bus *bus_new(struct wires *w)
 {
 	const struct pci_bus_config cfg = {
-		.msi = on_msi, .intx = on_intx, .intx_wake = on_wake, .intx_name = name_of, .ctx = w};
+		.msi = on_msi, .intx = on_intx, .intx_wake = on_wake, .intx_name = name_of, .doorbells = on_doorbells, .ctx = w};
 	struct pci_bus *b = calloc(1, sizeof(*b));
 	struct error e;
 
@@ -80,6 +99,7 @@ static struct pci_function *device(struct pci_bus *b, struct regs *mem, struct r
 
 	pci_bar(f, 0, PCI_BAR_IO, 32, &regs_ops, io);
 	pci_bar(f, 4, PCI_BAR_MEM64, 16384, &regs_ops, mem);
+	pci_doorbell(f, 4, 0x3000, 100 + (int)mem->tag);
 	pci_msix(f, 1, 3);
 	pci_wants_intx(f);
 	pci_express(f);
@@ -157,6 +177,33 @@ static void test_overlap(struct pci_bus *b)
 	CHECK(mem(b, 0xd0000000u) == 0x3000);
 	wr(b, 2, PCI_BAR(4), 4, 0);
 	CHECK(b->nmem == 0 || mem(b, 0) == 0xffffffffu);
+}
+
+/* A doorbell is where a store reaches it, and nowhere else. */
+static void test_doorbells(struct pci_bus *b, const struct wires *w)
+{
+	const int first = 100 + 0x1000, second = 100 + 0x3000;
+
+	wr(b, 1, PCI_BAR(5), 4, 0);
+	wr(b, 1, PCI_BAR(4), 4, 0xd0000000u);
+	wr(b, 1, PCI_COMMAND, 2, 0);
+	CHECK(!rings(w, first));
+	wr(b, 1, PCI_COMMAND, 2, PCI_CMD_MEMORY);
+	CHECK(rings(w, first) == 0xd0003000u);
+	wr(b, 1, PCI_BAR(5), 4, 3);
+	CHECK(rings(w, first) == 0x3d0003000u);
+	wr(b, 1, PCI_BAR(5), 4, 0);
+	wr(b, 2, PCI_BAR(4), 4, 0xd0000000u); /* behind the first: its own is hidden */
+	wr(b, 2, PCI_COMMAND, 2, PCI_CMD_MEMORY);
+	CHECK(rings(w, first) == 0xd0003000u && !rings(w, second));
+	wr(b, 1, PCI_COMMAND, 2, 0);
+	CHECK(!rings(w, first) && rings(w, second) == 0xd0003000u);
+	wr(b, 0, 0x60, 4, 0xd0000001u); /* configuration space comes before both */
+	CHECK(!rings(w, first) && !rings(w, second));
+	wr(b, 0, 0x60, 4, 0);
+	CHECK(rings(w, second) == 0xd0003000u);
+	pci_reset(b);
+	CHECK(!w->nbells);
 }
 
 static void test_ecam(struct pci_bus *b)
@@ -263,6 +310,7 @@ int main(void)
 	test_sizing(b);
 	test_decode(b);
 	test_overlap(b);
+	test_doorbells(b, &w);
 	test_ecam(b);
 	test_msix(b, &w);
 	test_intx(b, &w);
