@@ -145,7 +145,7 @@ static bool add_workload(struct eval_spec *s, const char *name, char *text, size
 		snprintf(text, n, "there may be %d workloads at most", SPEC_MAX_WORKLOADS);
 		return false;
 	}
-	s->workload[s->nworkloads++] = (struct spec_workload){known, workload_group(known), s->scale, s->slow_scale};
+	s->workload[s->nworkloads++] = (struct spec_workload){known, workload_group(known), s->scale, s->slow_scale, 0};
 	return true;
 }
 
@@ -157,6 +157,25 @@ bool spec_workloads(struct eval_spec *s, const char *list, char *text, size_t n)
 	s->nworkloads = 0;
 	for (char *w = copy ? strtok_r(copy, ",", &save) : NULL; w && fine; w = strtok_r(NULL, ",", &save))
 		fine = add_workload(s, w, text, n);
+	free(copy);
+	return fine;
+}
+
+bool spec_series(struct eval_spec *s, const char *list, unsigned iterations, char *text, size_t n)
+{
+	char *copy = strdup(list), *save = NULL;
+	bool fine = copy != NULL;
+
+	for (char *w = copy ? strtok_r(copy, ",", &save) : NULL; w && fine; w = strtok_r(NULL, ",", &save)) {
+		const char *known = known_workload(w);
+
+		if (!known)
+			snprintf(text, n, "\"%.40s\" is not a workload; steelyard eval list has them", w);
+		fine = known != NULL;
+		for (unsigned i = 0; i < s->nworkloads; i++)
+			if (s->workload[i].name == known)
+				s->workload[i].iterations = iterations;
+	}
 	free(copy);
 	return fine;
 }
@@ -234,7 +253,7 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 				.pilot_blocks = row->pilot_blocks,
 				.target = 2,
 				.together = row->together,
-				.iterations = 2,
+				.iterations = row->iterations ? row->iterations : 3,
 				.inject = 3,
 				.scale = row->scale,
 				.slow_scale = 1,
@@ -245,7 +264,8 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 	snprintf(s->name, sizeof(s->name), "%s", row->name);
 	if (row->workloads ? !spec_workloads(s, row->workloads, text, n) : !spec_groups(s, row->groups, text, n))
 		return false;
-	return spec_paths(s, row->paths, text, n);
+	return (!row->series || spec_series(s, row->series, row->series_iterations, text, n)) &&
+	       spec_paths(s, row->paths, text, n);
 }
 
 bool spec_is_macro(const struct eval_spec *s)
@@ -283,10 +303,15 @@ json_t *spec_json(const struct eval_spec *s)
 {
 	json_t *o = json_object(), *list = json_array(), *paths = json_array(), *phases = json_array();
 
-	for (unsigned i = 0; i < s->nworkloads; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i}", "name", s->workload[i].name, "group",
-						      s->workload[i].group->name, "scale", (int)s->workload[i].scale,
-						      "slow_scale", (int)s->workload[i].slow_scale));
+	for (unsigned i = 0; i < s->nworkloads; i++) {
+		const struct spec_workload *w = &s->workload[i];
+		json_t *one = json_pack("{s:s, s:s, s:i, s:i}", "name", w->name, "group", w->group->name, "scale",
+					(int)w->scale, "slow_scale", (int)w->slow_scale);
+
+		if (w->iterations)
+			json_object_set_new(one, "iterations", json_integer((json_int_t)w->iterations));
+		json_array_append_new(list, one);
+	}
 	for (unsigned i = 0; i < s->npaths; i++) {
 		const struct eval_path *row = s->path[i].row;
 		json_t *p = json_pack("{s:s, s:i, s:s}", "name", row->name, "cpus", (int)s->path[i].cpus, "peer",

@@ -29,6 +29,9 @@ struct eval_suite {
 	unsigned wait_s;    /* for a quiet host */
 	unsigned machine;   /* blocks with the machine micro-suite */
 	unsigned memory_mb; /* 0: 512 */
+	unsigned iterations; /* 0: 3 */
+	const char *series;  /* workloads that are executed more often, so that their warm-up can be classed; or NULL */
+	unsigned series_iterations;
 };
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);
