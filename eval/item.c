@@ -24,19 +24,21 @@ unsigned item_scale(const struct runner *r, const struct plan_item *it, unsigned
 	return it->slow && it->pass != PLAN_PASS_REFERENCE ? wl->slow_scale : wl->scale;
 }
 
-/* A series that is to show how a machine warms up is of the machine only: natively nothing is translated. */
+static const struct spec_path *path_of(const struct runner *r, const struct plan_item *it)
+{
+	return it->path < 0 ? NULL : &r->spec.path[it->path];
+}
+
+/* QEMU's work takes many times as long as ours, and its ratios are large: fewer will do. A series that is to show how a machine warms up is of the machine only: natively nothing is translated. */
 static unsigned iterations(const struct runner *r, const struct plan_item *it, unsigned w)
 {
 	unsigned more = r->spec.workload[it->workload[w]].iterations;
 
 	if (it->pass == PLAN_PASS_REFERENCE)
 		return 1;
+	if (it->path >= 0 && path_of(r, it)->row->peer == PEER_QEMU && r->spec.peer_iterations)
+		return r->spec.peer_iterations;
 	return it->path >= 0 && !it->slow && more > r->spec.iterations ? more : r->spec.iterations;
-}
-
-static const struct spec_path *path_of(const struct runner *r, const struct plan_item *it)
-{
-	return it->path < 0 ? NULL : &r->spec.path[it->path];
 }
 
 /* Is the w-th workload of the item to be run? */

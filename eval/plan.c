@@ -110,6 +110,8 @@ static unsigned hand_paths(const struct eval_spec *s, struct plan_item like, str
 	for (unsigned i = 0; i < s->npaths; i++) {
 		if (s->path[i].row->slow || s->path[i].row->boot_only)
 			continue;
+		if (s->path[i].row->peer == PEER_QEMU && s->peer_blocks && like.block >= s->peer_blocks)
+			continue;
 		like.path = (int)i;
 		like.cpus = s->path[i].cpus;
 		out[n++] = like;

@@ -34,6 +34,10 @@ static const struct number numbers[] = {
 	{"scale", "work in percent of the full workloads", N_UINT, AT(scale), 1, 10000},
 	{"slow_scale", "the same on slow paths", N_UINT, AT(slow_scale), 1, 10000},
 	{"machine", "blocks that have the machine micro-suite too", N_UINT, AT(machine), 0, SPEC_MAX_BLOCKS},
+	{"peer_blocks", "the first blocks only have QEMU's work; 0: all have it", N_UINT, AT(peer_blocks), 0,
+	 SPEC_MAX_BLOCKS},
+	{"peer_iterations", "executions of a workload in one machine of QEMU's; 0: as in the others", N_UINT,
+	 AT(peer_iterations), 0, 100},
 	{"memory_mb", "guest memory in MiB", N_UINT, AT(memory_mb), 64, 1u << 20},
 	{"cpus", "beside one processor, so many; 1: only one", N_UINT, AT(cpus), 1, 64},
 	{"seed", "for every order (default: from the clock; it is stored)", N_UINT64, AT(seed), 0, 9007199254740992.0},
@@ -255,6 +259,8 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 				.together = row->together,
 				.iterations = row->iterations ? row->iterations : 3,
 				.inject = 3,
+				.peer_blocks = row->peer_blocks,
+				.peer_iterations = row->peer_iterations,
 				.scale = row->scale,
 				.slow_scale = 1,
 				.memory_mb = row->memory_mb ? row->memory_mb : 512,
@@ -333,6 +339,8 @@ json_t *spec_json(const struct eval_spec *s)
 	json_object_set_new(o, "together", json_integer((json_int_t)s->together));
 	json_object_set_new(o, "machine", json_integer((json_int_t)s->machine));
 	json_object_set_new(o, "iterations", json_integer((json_int_t)s->iterations));
+	json_object_set_new(o, "peer_blocks", json_integer((json_int_t)s->peer_blocks));
+	json_object_set_new(o, "peer_iterations", json_integer((json_int_t)s->peer_iterations));
 	json_object_set_new(o, "inject", json_real(s->inject));
 	json_object_set_new(o, "seed", json_integer((json_int_t)s->seed));
 	json_object_set_new(o, "memory_mb", json_integer((json_int_t)s->memory_mb));

@@ -31,6 +31,7 @@ struct eval_spec {
 	} path[SPEC_MAX_PATHS];
 	unsigned npaths;
 	unsigned blocks, blocks_max, pilot_blocks, together, iterations, memory_mb, machine;
+	unsigned peer_blocks, peer_iterations; /* 0: as the others */
 	double target, inject; /* percent */
 	uint64_t seed;
 	struct spec_quiet {

@@ -32,6 +32,7 @@ struct eval_suite {
 	unsigned iterations; /* 0: 3 */
 	const char *series;  /* workloads that are executed more often, so that their warm-up can be classed; or NULL */
 	unsigned series_iterations;
+	unsigned peer_blocks, peer_iterations; /* of QEMU, whose work takes many times as long as ours; 0: as the others */
 };
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);

@@ -47,6 +47,17 @@ static double percent(double fraction)
 	return ceil(fraction * 1000 - 1e-6) / 10;
 }
 
+/* As many blocks would have an interval of the control that is as narrow as what is wanted, if they vary as these do. 0: too many. */
+static unsigned blocks_wanted(const struct stats_ratio *c)
+{
+	double spread = (log(c->hi) - log(c->lo)) / 2 / stats_t_quantile(0.975, c->n - 1) * sqrt(c->n);
+
+	for (unsigned n = c->n; n <= 200; n++)
+		if (stats_t_quantile(0.975, n - 1) * spread / sqrt(n) <= WANTED)
+			return n;
+	return 0;
+}
+
 static bool has_group(const struct results *r, const char *group)
 {
 	for (unsigned w = 0; w < r->nworkloads; w++)
@@ -73,6 +84,21 @@ static void add_coarser(const struct results *r, struct verdict *v)
 	}
 	if (*between == ',' && at < sizeof(v->text))
 		snprintf(v->text + at, sizeof(v->text) - at, ".");
+}
+
+static void add_blocks(struct verdict *v)
+{
+	size_t at = strlen(v->text);
+	unsigned n = blocks_wanted(&v->control.t);
+
+	if (v->resolution <= WANTED || n == v->control.t.n)
+		return;
+	if (n)
+		snprintf(v->text + at, sizeof(v->text) - at, " About %u such blocks would show %g %%.", n,
+			 WANTED * 100);
+	else
+		snprintf(v->text + at, sizeof(v->text) - at,
+			 " 200 such blocks would not show %g %%: the host is too busy for it.", WANTED * 100);
 }
 
 static void add_inject(const struct results *r, struct verdict *v)
@@ -125,6 +151,7 @@ struct verdict verdict_of(const struct results *r)
 		 v.resolution > WANTED ? "Resolution insufficient" : "Resolution", percent(v.resolution), c->ratio,
 		 c->lo, c->hi, strcmp(v.group, "all") ? "group " : "all workloads",
 		 strcmp(v.group, "all") ? v.group : "", c->n, percent(v.resolution));
+	add_blocks(&v);
 	add_inject(r, &v);
 	add_coarser(r, &v);
 	return v;

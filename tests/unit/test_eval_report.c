@@ -162,6 +162,16 @@ static void verdicts(void)
 	v = verdict_of(r);
 	CHECK(v.sufficient && v.inject_holds && strstr(v.text, "Coarser groups: os 5.0 %."));
 	results_free(r);
+	o = (struct order){.blocks = 4, .bt = 1.5, .inject = 1.03, .control = 1, .noise = 0.01};
+	r = run_of(&o);
+	v = verdict_of(r);
+	CHECK(!v.sufficient && strstr(v.text, " such blocks would show 1 %."));
+	results_free(r);
+	o.noise = 1;
+	r = run_of(&o);
+	v = verdict_of(r);
+	CHECK(!v.sufficient && strstr(v.text, "too busy"));
+	results_free(r);
 	o = (struct order){.blocks = 6, .bt = 1.5, .inject = 1, .control = 1}; /* a harness that is blind */
 	r = run_of(&o);
 	v = verdict_of(r);
