@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A resample draws as many blocks as there are, with replacement, and in each of them its iterations again; a block with a
- * single iteration has nothing to draw from. The interval is bias-corrected and accelerated: z0 from where the estimate lies
+ * A resample draws as many blocks as there are, with replacement, and in each of them its items again; a block with a
+ * single item has nothing to draw from. The interval is bias-corrected and accelerated: z0 from where the estimate lies
  * among the resamples, the acceleration from leaving out one block at a time (Efron & Tibshirani 1993, 14.3).
  */
 #include <math.h>

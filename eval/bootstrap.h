@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Bootstrap intervals for paired log ratios: the cross-check of Student's. Levels as they were sampled: blocks, then
- * iterations inside a block (Kalibera & Jones 2013, 6.3). The same seed gives the same interval.
+ * what stands beside each other in a block (Kalibera & Jones 2013, 6.3). The same seed gives the same interval.
  */
 #ifndef STEELYARD_EVAL_BOOTSTRAP_H
 #define STEELYARD_EVAL_BOOTSTRAP_H
@@ -20,7 +20,7 @@ double rng_uniform(struct rng *r);             /* 0 <= x < 1 */
 unsigned rng_below(struct rng *r, unsigned n); /* 0 .. n - 1, n >= 1 */
 double rng_normal(struct rng *r);
 
-/* Logarithms of one block: iterations on the path, iterations (and passes) natively. The caller's arrays; both not empty. */
+/* Logarithms of one block: of the path's items, of the native ones. The caller's arrays; both not empty. */
 struct boot_block {
 	const double *path, *native;
 	unsigned npath, nnative;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Every ratio is made the same way: the samples of both sides are collected by block; the block's value is the mean logarithm
- * of the one minus that of the other; blocks are the units of Student's interval, blocks and iterations those of the
- * bootstrap. Drift of the host is in both sides of a block and cancels.
+ * Every ratio is made the same way. Levels as they were sampled (Kalibera & Jones 2013): executions in an item of the plan, items in
+ * a block, blocks. An item - one machine, or one native pass - gives the median logarithm of its executions, so that one that a
+ * neighbour of the host fell upon has no say; a side of a block gives the mean of its items; the block's value is one side less the
+ * other. Medians, unlike means, of different numbers of executions differ where noise is skewed: items of both sides have as many.
+ * Blocks are the units of Student's interval, blocks and items those of the bootstrap. Drift of the host is in both sides
+ * of a block and cancels.
  *
  * The geometric mean of a group needs every one of its workloads: one that failed in any block disables it and is named
  * (Fleming & Wallace 1986; leaving failures out would reward them). A block in which one was merely too short to be timed is
@@ -55,17 +58,28 @@ static unsigned scale_of(const struct results *r, const struct effect_side *side
 	return 0;
 }
 
+/* The median of each item's executions. Samples of an item have one order, and stand together. */
 static unsigned take_side(const struct results *r, const struct effect_side *side, unsigned workload, unsigned scale,
 			  unsigned block, enum results_metric m, double *out)
 {
-	unsigned n = 0;
+	unsigned n = 0, from = 0, count = 0, order = 0;
 
+	/* out[from..] holds the executions of the item that is being read; out[0..n - 1] is done, and n <= from */
 	for (unsigned i = r->first[workload]; i < r->first[workload + 1]; i++) {
 		const struct results_sample *s = &r->sample[r->by_workload[i]];
 
-		if (s->block == block && s->scale == scale && on_side(s, side) && counts(s))
-			out[n++] = log(sample_value(s, m));
+		if (s->block != block || s->scale != scale || !on_side(s, side) || !counts(s))
+			continue;
+		if (count && s->order != order) {
+			out[n++] = stats_median(out + from, count);
+			from = n;
+			count = 0;
+		}
+		order = s->order;
+		out[from + count++] = log(sample_value(s, m));
 	}
+	if (count)
+		out[n++] = stats_median(out + from, count);
 	return n;
 }
 

@@ -59,14 +59,16 @@ double sample_value(const struct results_sample *s, enum results_metric m);
 /* What the run can show at all. */
 struct verdict {
 	enum results_metric metric; /* the ratios that lead: CPU time */
-	struct effect control;      /* of all workloads, steady where there is such a phase */
+	const char *group;          /* that is judged: "cpu" where the run has one, else "all" */
+	struct effect control;      /* of that group, steady where there is such a phase */
 	struct effect inject;
 	enum results_phase phase;
 	double resolution; /* fraction: the farthest end of the control's interval from 1, at least 0.01; 0: unknown */
-	bool sufficient;   /* the control lies within 1 %, and the slowdown was found */
-	bool inject_found;
+	bool sufficient;   /* the control lies within 1 %, and the slowdown was found as what it is */
+	bool inject_found; /* its interval excludes 1 */
+	bool inject_holds; /* and holds what was injected */
 	unsigned clock, unquiet, untimed, invalid; /* samples with these flaws */
-	char text[400];
+	char text[700];
 };
 struct verdict verdict_of(const struct results *r);
 /* The same by group: is the resolution of this group within 1 %? */

@@ -160,20 +160,25 @@ static json_t *guest_files_json(const struct runner *r)
 	return list;
 }
 
-static void kvm_modules(char *out, size_t n)
+static int is_kvm(const struct dirent *e)
 {
-	FILE *f = fopen("/proc/modules", "re");
-	char line[1024];
+	return !strncmp(e->d_name, "kvm", 3);
+}
+
+/* Not /proc/modules: a kernel without loadable modules has none, and shows those that it is built with here. */
+void environment_kvm(const char *folder, char *out, size_t n)
+{
+	struct dirent **list = NULL;
+	int count = scandir(folder, &list, is_kvm, alphasort);
 	size_t at = 0;
 
 	out[0] = 0;
-	while (f && fgets(line, sizeof(line), f)) {
-		line[strcspn(line, " \n")] = 0;
-		if (!strncmp(line, "kvm", 3) && at < n)
-			at += (size_t)snprintf(out + at, n - at, "%s%s", at ? " " : "", line);
+	for (int i = 0; i < count; i++) {
+		if (at < n)
+			at += (size_t)snprintf(out + at, n - at, "%s%s", at ? " " : "", list[i]->d_name);
+		free(list[i]);
 	}
-	if (f)
-		fclose(f);
+	free(list);
 }
 
 json_t *environment_object(const struct runner *r)
@@ -200,7 +205,7 @@ json_t *environment_object(const struct runner *r)
 	}
 	snprintf(value, sizeof(value), " %s ", json_string_value(json_object_get(env, "cpu_flags")));
 	json_object_set_new(env, "hypervisor", json_boolean(strstr(value, " hypervisor ")));
-	kvm_modules(value, sizeof(value));
+	environment_kvm("/sys/module", value, sizeof(value));
 	json_object_set_new(env, "kvm_module", text_json(value));
 	uname(&u);
 	snprintf(value, sizeof(value), "%s %s", u.release, u.version);

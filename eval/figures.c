@@ -354,9 +354,10 @@ json_t *figures_json(const struct figures *f, const struct results *r)
 		}
 		json_array_append_new(list, e);
 	}
-	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:{s:b, s:b, s:s}, s:o, s:o}", "schema", 2, "run", r->run, "spec",
-		      r->spec, "command", r->command, "started", r->started, "complete", r->complete, "verdict",
-		      "sufficient", f->verdict.sufficient, "inject_found", f->verdict.inject_found, "text",
-		      f->verdict.text, "failures", failures_json(r), "figures", list);
+	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:{s:b, s:b, s:b, s:s, s:s}, s:o, s:o}", "schema", 2, "run",
+		      r->run, "spec", r->spec, "command", r->command, "started", r->started, "complete", r->complete,
+		      "verdict", "sufficient", f->verdict.sufficient, "inject_found", f->verdict.inject_found,
+		      "inject_holds", f->verdict.inject_holds, "group", f->verdict.group, "text", f->verdict.text,
+		      "failures", failures_json(r), "figures", list);
 	return o;
 }

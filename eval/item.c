@@ -24,14 +24,21 @@ unsigned item_scale(const struct runner *r, const struct plan_item *it, unsigned
 	return it->slow && it->pass != PLAN_PASS_REFERENCE ? wl->slow_scale : wl->scale;
 }
 
-static unsigned iterations(const struct runner *r, const struct plan_item *it)
-{
-	return it->pass == PLAN_PASS_REFERENCE ? 1 : r->spec.iterations;
-}
-
 static const struct spec_path *path_of(const struct runner *r, const struct plan_item *it)
 {
 	return it->path < 0 ? NULL : &r->spec.path[it->path];
+}
+
+/* QEMU's work takes many times as long as ours, and its ratios are large: fewer will do. A series that is to show how a machine warms up is of the machine only: natively nothing is translated. */
+static unsigned iterations(const struct runner *r, const struct plan_item *it, unsigned w)
+{
+	unsigned more = r->spec.workload[it->workload[w]].iterations;
+
+	if (it->pass == PLAN_PASS_REFERENCE)
+		return 1;
+	if (it->path >= 0 && path_of(r, it)->row->peer == PEER_QEMU && r->spec.peer_iterations)
+		return r->spec.peer_iterations;
+	return it->path >= 0 && !it->slow && more > r->spec.iterations ? more : r->spec.iterations;
 }
 
 /* Is the w-th workload of the item to be run? */
@@ -41,7 +48,7 @@ static bool workload_pending(const struct runner *r, const struct plan_item *it,
 
 	if (it->path >= 0 && ledger_given_up(&r->ledger, path_of(r, it), wl->name))
 		return false;
-	for (unsigned i = 0; i < iterations(r, it); i++)
+	for (unsigned i = 0; i < iterations(r, it, w); i++)
 		if (!ledger_done(&r->ledger, it, wl->name, item_scale(r, it, w), i))
 			return true;
 	return it->pass == PLAN_PASS_REFERENCE && it->slow && !ledger_done(&r->ledger, it, wl->name, wl->slow_scale, 0);
@@ -283,7 +290,7 @@ static bool run_native(struct runner *r, const struct plan_item *it)
 		const struct spec_workload *wl = &r->spec.workload[it->workload[w]];
 		unsigned scale = item_scale(r, it, w);
 
-		for (unsigned i = 0; i < iterations(r, it); i++)
+		for (unsigned i = 0; i < iterations(r, it, w); i++)
 			if (!ledger_done(&r->ledger, it, wl->name, scale, i) && !native_one(r, it, wl->name, scale, i))
 				return false;
 		if (it->pass == PLAN_PASS_REFERENCE && it->slow && wl->slow_scale != scale &&
@@ -313,7 +320,7 @@ static bool deal(const struct runner *r, const struct plan_item *it, struct hand
 	h->words[0] = 0;
 	for (unsigned w = 0; w < it->nworkloads; w++) {
 		const struct spec_workload *wl = &r->spec.workload[it->workload[w]];
-		unsigned scale = item_scale(r, it, w);
+		unsigned scale = item_scale(r, it, w), times = iterations(r, it, w);
 		char key[80];
 		double native;
 
@@ -321,16 +328,16 @@ static bool deal(const struct runner *r, const struct plan_item *it, struct hand
 			continue;
 		snprintf(key, sizeof(key), "%s/%u", wl->name, scale);
 		native = json_real_value(json_object_get(r->ledger.native_s, key));
-		if (h->n + r->spec.iterations > ARRAY_LEN(h->run))
+		if (h->n + times > ARRAY_LEN(h->run))
 			return false;
-		for (unsigned i = 0; i < r->spec.iterations; i++) {
+		for (unsigned i = 0; i < times; i++) {
 			h->scale[h->n] = scale;
 			h->run[h->n++] = (struct observed_run){
 				.workload = wl->name, .iteration = i, .limit_s = 15 + native * row->slowdown};
 		}
 		at += (size_t)snprintf(h->words + at, sizeof(h->words) - at, "%s%s:%ux%u",
 				       at ? "," : "steelyard.exec=usleep+100000 steelyard.run=", wl->name, scale,
-				       r->spec.iterations);
+				       times);
 		if (at >= sizeof(h->words))
 			return false;
 	}

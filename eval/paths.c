@@ -22,7 +22,7 @@ static const struct eval_path paths[] = {
 	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .boot_s = 90, .slowdown = 300},
 	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .boot_s = 30, .slowdown = 100},
 	{"qemu-microvm", "QEMU's translator, tuned microvm, boot only", PEER_QEMU, "tcg", .machine = MICROVM,
-	 .boot_only = true, .boot_s = 60, .slowdown = 100},
+	 .boot_only = true, .boot_s = 30, .slowdown = 100},
 };
 
 const struct eval_path *eval_path_at(unsigned i)

@@ -5,9 +5,15 @@
  * A block has every workload once on every path and natively twice. One boot for each workload would pair best, and spend more
  * time in boots than in work; one boot for all workloads of a block puts minutes between a workload and its native twin, in
  * which a shared host changes. So the block's workloads, shuffled, are cut into hands of spec.together. A hand is booted once on each
- * path; with it go the two native passes and the one with the injected slowdown, all in shuffled order, and each of these
- * items has its own order of the hand's workloads. Slow paths, whose boot alone may take half a minute, get one boot for all
- * workloads in block 0, and a native pass of the same small work beside it.
+ * path, and with it go the two native passes and the one with the injected slowdown.
+ *
+ * Native passes are cheap, and everything is compared with them, so each comes twice: in shuffled order, and behind that in the
+ * same order backwards (A I B ... B I A). The middle of each pass is then the middle of the hand, and what changes steadily
+ * while a hand is played - a neighbour who comes or goes, a clock that falls - is in all of them alike. The paths, shuffled, are spread
+ * over the gaps. Each item has its own order of the hand's workloads.
+ *
+ * Slow paths, whose boot alone may take half a minute, get one boot for all workloads in block 0, and a native pass of the same
+ * small work beside it.
  *
  * The numbers come from the seed, the block's number and whether it is the pilot's, so that a block of a sweep is the same
  * wherever it runs. (splitmix64: Steele, Lea, Flood 2014; shuffle: Fisher & Yates.)
@@ -75,31 +81,67 @@ static struct plan_item with(const unsigned *workload, unsigned n, struct plan_i
 	return item;
 }
 
-/* The native passes for each number of processors, and the paths. */
-static bool add_hand(struct plan *p, const struct eval_spec *s, struct plan_item like, const unsigned *hand, unsigned n)
+/* One half of the hand's native passes: two for each number of processors, and the slower one. */
+static unsigned native_passes(const struct eval_spec *s, struct plan_item like, struct plan_item *out)
 {
-	bool want[65] = {[1] = true}, fine; /* inject is compared with one processor */
+	bool want[65] = {[1] = true}; /* inject is compared with one processor */
+	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->npaths; i++)
 		want[s->path[i].cpus] |= !s->path[i].row->slow && !s->path[i].row->boot_only;
 	like.path = -1;
 	like.cpus = 1;
 	like.pass = PLAN_PASS_INJECT;
-	fine = s->inject <= 0 || add_item(p, with(hand, n, like));
+	if (s->inject > 0)
+		out[n++] = like;
 	for (unsigned cpus = 1; cpus < ARRAY_LEN(want); cpus++)
-		for (unsigned k = 0; k < 2 && want[cpus] && fine; k++) {
+		for (unsigned k = 0; k < 2 && want[cpus]; k++) {
 			like.cpus = cpus;
 			like.pass = k ? PLAN_PASS_1 : PLAN_PASS_0;
-			fine = add_item(p, with(hand, n, like));
+			out[n++] = like;
 		}
-	like.pass = PLAN_PASS_NONE;
-	for (unsigned i = 0; i < s->npaths && fine; i++) {
+	return n;
+}
+
+static unsigned hand_paths(const struct eval_spec *s, struct plan_item like, struct plan_item *out)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->npaths; i++) {
 		if (s->path[i].row->slow || s->path[i].row->boot_only)
+			continue;
+		if (s->path[i].row->peer == PEER_QEMU && s->peer_blocks && like.block >= s->peer_blocks)
 			continue;
 		like.path = (int)i;
 		like.cpus = s->path[i].cpus;
-		fine = add_item(p, with(hand, n, like));
+		out[n++] = like;
 	}
+	return n;
+}
+
+/* There and back through the native passes, the paths between them. */
+static bool add_hand(struct plan *p, const struct eval_spec *s, struct plan_item like, const unsigned *hand, unsigned n,
+		     uint64_t *seed)
+{
+	struct plan_item *native = calloc(2 * SPEC_MAX_PATHS + 3 + SPEC_MAX_PATHS, sizeof(*native)), *path;
+	unsigned nnative, npaths, next = 0;
+	bool fine = native != NULL;
+
+	if (!fine)
+		return false;
+	like = with(hand, n, like);
+	nnative = native_passes(s, like, native);
+	path = native + nnative;
+	npaths = hand_paths(s, like, path);
+	shuffle_items(native, nnative, seed);
+	shuffle_items(path, npaths, seed);
+	for (unsigned i = 0; i < 2 * nnative && fine; i++) {
+		fine = add_item(p, native[i < nnative ? i : 2 * nnative - 1 - i]) != NULL;
+		/* the paths' middles on the gaps between the passes: a single path stands in the middle of the hand */
+		for (; fine && next < npaths && (2 * next + 1) * (2 * nnative - 1) < 2 * (i + 1) * npaths; next++)
+			fine = add_item(p, path[next]) != NULL;
+	}
+	free(native);
 	return fine;
 }
 
@@ -156,11 +198,10 @@ static bool add_block(struct plan *p, const struct eval_spec *s, bool pilot, uns
 	if (singles_first && !add_singles(p, s, like, order))
 		return false;
 	for (unsigned at = 0; at < s->nworkloads; at += s->together) {
-		unsigned n = s->nworkloads - at < s->together ? s->nworkloads - at : s->together, first = p->n;
+		unsigned n = s->nworkloads - at < s->together ? s->nworkloads - at : s->together;
 
-		if (!add_hand(p, s, like, order + at, n))
+		if (!add_hand(p, s, like, order + at, n, &seed))
 			return false;
-		shuffle_items(p->item + first, p->n - first, &seed);
 	}
 	if (!singles_first && !add_singles(p, s, like, order))
 		return false;

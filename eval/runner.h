@@ -152,6 +152,8 @@ void progress_end(struct runner *r);
 /* eval/environment.c: as in the run record. probe may be JSON null. */
 json_t *environment_object(const struct runner *r);
 json_t *environment_probe(const struct runner *r);
+/* The names in a folder like /sys/module that are KVM's, with spaces. */
+void environment_kvm(const char *folder, char *out, size_t n);
 
 /* eval/seal.c: SHA256SUMS and ro-crate-metadata.json of a folder. false with text. */
 bool seal_write(const char *dir, char *text, size_t n);

@@ -40,6 +40,8 @@ static const struct schema_field workload[] = {
 	F("group", STRING, REQUIRED, "", "its group there"),
 	F("scale", UINT, REQUIRED, "%", "how much of the full work"),
 	F("slow_scale", UINT, REQUIRED, "%", "the same on slow paths"),
+	F("iterations", UINT, OPTIONAL, "",
+	  "executions in one machine, more than the spec's: a series that shows how the machine warms up"),
 	{0},
 };
 static const struct schema_field spec_path[] = {
@@ -70,7 +72,10 @@ static const struct schema_field spec[] = {
 	F("together", UINT, REQUIRED, "", "workloads of one block that share a boot of a path"),
 	F("machine", UINT, OPTIONAL, "", "blocks that have the machine micro-suite too: cost records"),
 	F("iterations", UINT, REQUIRED, "",
-	  "executions of a workload in one machine: the first is cold, the others steady"),
+	  "executions of a workload in one machine, and in one native pass: the first is cold, the others steady"),
+	F("peer_blocks", UINT, OPTIONAL, "", "the first blocks only have QEMU's work; 0: all have it"),
+	F("peer_iterations", UINT, OPTIONAL, "",
+	  "executions of a workload in one machine of QEMU's; 0: as in the others"),
 	F("inject", REAL, REQUIRED, "%",
 	  "CPU time that the native pass `inject` spends more than its work took; 0: there is no such pass"),
 	F("seed", UINT, REQUIRED, "", "of every order"),

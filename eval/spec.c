@@ -34,6 +34,10 @@ static const struct number numbers[] = {
 	{"scale", "work in percent of the full workloads", N_UINT, AT(scale), 1, 10000},
 	{"slow_scale", "the same on slow paths", N_UINT, AT(slow_scale), 1, 10000},
 	{"machine", "blocks that have the machine micro-suite too", N_UINT, AT(machine), 0, SPEC_MAX_BLOCKS},
+	{"peer_blocks", "the first blocks only have QEMU's work; 0: all have it", N_UINT, AT(peer_blocks), 0,
+	 SPEC_MAX_BLOCKS},
+	{"peer_iterations", "executions of a workload in one machine of QEMU's; 0: as in the others", N_UINT,
+	 AT(peer_iterations), 0, 100},
 	{"memory_mb", "guest memory in MiB", N_UINT, AT(memory_mb), 64, 1u << 20},
 	{"cpus", "beside one processor, so many; 1: only one", N_UINT, AT(cpus), 1, 64},
 	{"seed", "for every order (default: from the clock; it is stored)", N_UINT64, AT(seed), 0, 9007199254740992.0},
@@ -145,7 +149,7 @@ static bool add_workload(struct eval_spec *s, const char *name, char *text, size
 		snprintf(text, n, "there may be %d workloads at most", SPEC_MAX_WORKLOADS);
 		return false;
 	}
-	s->workload[s->nworkloads++] = (struct spec_workload){known, workload_group(known), s->scale, s->slow_scale};
+	s->workload[s->nworkloads++] = (struct spec_workload){known, workload_group(known), s->scale, s->slow_scale, 0};
 	return true;
 }
 
@@ -157,6 +161,25 @@ bool spec_workloads(struct eval_spec *s, const char *list, char *text, size_t n)
 	s->nworkloads = 0;
 	for (char *w = copy ? strtok_r(copy, ",", &save) : NULL; w && fine; w = strtok_r(NULL, ",", &save))
 		fine = add_workload(s, w, text, n);
+	free(copy);
+	return fine;
+}
+
+bool spec_series(struct eval_spec *s, const char *list, unsigned iterations, char *text, size_t n)
+{
+	char *copy = strdup(list), *save = NULL;
+	bool fine = copy != NULL;
+
+	for (char *w = copy ? strtok_r(copy, ",", &save) : NULL; w && fine; w = strtok_r(NULL, ",", &save)) {
+		const char *known = known_workload(w);
+
+		if (!known)
+			snprintf(text, n, "\"%.40s\" is not a workload; steelyard eval list has them", w);
+		fine = known != NULL;
+		for (unsigned i = 0; i < s->nworkloads; i++)
+			if (s->workload[i].name == known)
+				s->workload[i].iterations = iterations;
+	}
 	free(copy);
 	return fine;
 }
@@ -234,8 +257,10 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 				.pilot_blocks = row->pilot_blocks,
 				.target = 2,
 				.together = row->together,
-				.iterations = 2,
+				.iterations = row->iterations ? row->iterations : 3,
 				.inject = 3,
+				.peer_blocks = row->peer_blocks,
+				.peer_iterations = row->peer_iterations,
 				.scale = row->scale,
 				.slow_scale = 1,
 				.memory_mb = row->memory_mb ? row->memory_mb : 512,
@@ -245,7 +270,8 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 	snprintf(s->name, sizeof(s->name), "%s", row->name);
 	if (row->workloads ? !spec_workloads(s, row->workloads, text, n) : !spec_groups(s, row->groups, text, n))
 		return false;
-	return spec_paths(s, row->paths, text, n);
+	return (!row->series || spec_series(s, row->series, row->series_iterations, text, n)) &&
+	       spec_paths(s, row->paths, text, n);
 }
 
 bool spec_is_macro(const struct eval_spec *s)
@@ -283,10 +309,15 @@ json_t *spec_json(const struct eval_spec *s)
 {
 	json_t *o = json_object(), *list = json_array(), *paths = json_array(), *phases = json_array();
 
-	for (unsigned i = 0; i < s->nworkloads; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i}", "name", s->workload[i].name, "group",
-						      s->workload[i].group->name, "scale", (int)s->workload[i].scale,
-						      "slow_scale", (int)s->workload[i].slow_scale));
+	for (unsigned i = 0; i < s->nworkloads; i++) {
+		const struct spec_workload *w = &s->workload[i];
+		json_t *one = json_pack("{s:s, s:s, s:i, s:i}", "name", w->name, "group", w->group->name, "scale",
+					(int)w->scale, "slow_scale", (int)w->slow_scale);
+
+		if (w->iterations)
+			json_object_set_new(one, "iterations", json_integer((json_int_t)w->iterations));
+		json_array_append_new(list, one);
+	}
 	for (unsigned i = 0; i < s->npaths; i++) {
 		const struct eval_path *row = s->path[i].row;
 		json_t *p = json_pack("{s:s, s:i, s:s}", "name", row->name, "cpus", (int)s->path[i].cpus, "peer",
@@ -308,6 +339,8 @@ json_t *spec_json(const struct eval_spec *s)
 	json_object_set_new(o, "together", json_integer((json_int_t)s->together));
 	json_object_set_new(o, "machine", json_integer((json_int_t)s->machine));
 	json_object_set_new(o, "iterations", json_integer((json_int_t)s->iterations));
+	json_object_set_new(o, "peer_blocks", json_integer((json_int_t)s->peer_blocks));
+	json_object_set_new(o, "peer_iterations", json_integer((json_int_t)s->peer_iterations));
 	json_object_set_new(o, "inject", json_real(s->inject));
 	json_object_set_new(o, "seed", json_integer((json_int_t)s->seed));
 	json_object_set_new(o, "memory_mb", json_integer((json_int_t)s->memory_mb));

@@ -22,6 +22,7 @@ struct eval_spec {
 		const char *name; /* of the table in suites.c */
 		const struct eval_group *group;
 		unsigned scale, slow_scale;
+		unsigned iterations; /* in one machine, where it is more than the spec's; else 0 */
 	} workload[SPEC_MAX_WORKLOADS];
 	unsigned nworkloads;
 	struct spec_path {
@@ -30,6 +31,7 @@ struct eval_spec {
 	} path[SPEC_MAX_PATHS];
 	unsigned npaths;
 	unsigned blocks, blocks_max, pilot_blocks, together, iterations, memory_mb, machine;
+	unsigned peer_blocks, peer_iterations; /* 0: as the others */
 	double target, inject; /* percent */
 	uint64_t seed;
 	struct spec_quiet {
@@ -47,6 +49,8 @@ bool spec_read(const char *file, struct eval_spec *spec, char *text, size_t n);
 bool spec_from_json(json_t *obj, struct eval_spec *spec, char *text, size_t n);
 /* Lists with commas, as options have them. A path may be NAME or NAME:CPUS. */
 bool spec_workloads(struct eval_spec *spec, const char *list, char *text, size_t n);
+/* More executions of those workloads of the list that are in the spec: their warm-up can be classed. */
+bool spec_series(struct eval_spec *spec, const char *list, unsigned iterations, char *text, size_t n);
 bool spec_groups(struct eval_spec *spec, const char *list, char *text, size_t n);
 bool spec_paths(struct eval_spec *spec, const char *list, char *text, size_t n);
 /* One of the numbers of the table in spec.c by the name that it has in files; options have - for _. */

@@ -41,14 +41,14 @@ static bool only_keys(json_t *o, const char *const *keys, const char *where, cha
 	return true;
 }
 
-static bool scale_of(json_t *o, const char *key, unsigned *out, char *text, size_t n)
+static bool number_of(json_t *o, const char *key, unsigned most, unsigned *out, char *text, size_t n)
 {
 	json_t *v = json_object_get(o, key);
 
 	if (!v)
 		return true;
-	if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 10000) {
-		snprintf(text, n, "workloads: %s must be a whole number from 1 to 10000", key);
+	if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > most) {
+		snprintf(text, n, "workloads: %s must be a whole number from 1 to %u", key, most);
 		return false;
 	}
 	*out = (unsigned)json_integer_value(v);
@@ -57,7 +57,7 @@ static bool scale_of(json_t *o, const char *key, unsigned *out, char *text, size
 
 static bool take_workloads(json_t *list, struct eval_spec *s, char *text, size_t n)
 {
-	static const char *const keys[] = {"name", "group", "scale", "slow_scale", NULL};
+	static const char *const keys[] = {"name", "group", "scale", "slow_scale", "iterations", NULL};
 	char names[SPEC_MAX_WORKLOADS * 40] = "";
 	size_t i;
 	json_t *v;
@@ -93,8 +93,9 @@ static bool take_workloads(json_t *list, struct eval_spec *s, char *text, size_t
 		list, i,
 		v) for (unsigned k = 0; json_is_object(v) && k < s->nworkloads;
 			k++) if (!strcmp(s->workload[k].name, json_string_value(json_object_get(v, "name"))) &&
-				 !(scale_of(v, "scale", &s->workload[k].scale, text, n) &&
-				   scale_of(v, "slow_scale", &s->workload[k].slow_scale, text, n))) return false;
+				 !(number_of(v, "scale", 10000, &s->workload[k].scale, text, n) &&
+				   number_of(v, "slow_scale", 10000, &s->workload[k].slow_scale, text, n) &&
+				   number_of(v, "iterations", 100, &s->workload[k].iterations, text, n))) return false;
 	return true;
 full:
 	snprintf(text, n, "workloads: a name that is none, or more than %d", SPEC_MAX_WORKLOADS);

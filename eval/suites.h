@@ -29,6 +29,10 @@ struct eval_suite {
 	unsigned wait_s;    /* for a quiet host */
 	unsigned machine;   /* blocks with the machine micro-suite */
 	unsigned memory_mb; /* 0: 512 */
+	unsigned iterations; /* 0: 3 */
+	const char *series;  /* workloads that are executed more often, so that their warm-up can be classed; or NULL */
+	unsigned series_iterations;
+	unsigned peer_blocks, peer_iterations; /* of QEMU, whose work takes many times as long as ours; 0: as the others */
 };
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);

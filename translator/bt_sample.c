@@ -5,7 +5,8 @@
  * stands for: time asleep weighs nothing, and looks that a busy host merged weigh as much as all of them. The counters of one
  * vCPU add up to its thread's CPU time.
  *
- * In translated code the block's marks know what an instruction of the host is for; C code says it in vcpu->doing. A thread that was in
+ * In translated code the block's marks know what an instruction of the host is for; C code says it in vcpu->doing, but that
+ * the host's REP instructions in the interpreter's functions do the guest's own work. A thread that was in
  * the kernel is seen behind its SYSCALL. A page fault of the host's counts for the instruction that met it.
  *
  * A kick that waits together with a sample is delivered first, and has turned the thread to bt_leave by then: the sample counts for
@@ -35,6 +36,21 @@ static bool behind_syscall(uint64_t pc)
 	return (pc & 0xfff) >= 2 && p[-2] == 0x0f && p[-1] == 0x05;
 }
 
+/* A REP instruction of the host's: in the interpreter's functions, the guest's own repetition on the guest's own bytes
+ * (int_string.c:host_movs()), which takes no longer there. */
+static bool at_repetition(uint64_t pc)
+{
+	const uint8_t *p = (const uint8_t *)pc;
+
+	if ((pc & 0xfff) > 0xffc)
+		return false;
+	p += *p == 0x66;
+	if (*p != 0xf2 && *p != 0xf3)
+		return false;
+	p += p[1] == 0x48 ? 2 : 1; /* REX.W */
+	return *p >= 0xa4 && *p <= 0xaf && *p != 0xa8 && *p != 0xa9;
+}
+
 static unsigned kind_of(struct vcpu *v, uint64_t pc)
 {
 	const struct bt_block *b;
@@ -48,6 +64,8 @@ static unsigned kind_of(struct vcpu *v, uint64_t pc)
 	}
 	if (pc >= (uint64_t)bt_refill && pc < (uint64_t)bt_refill_slow)
 		return SAMPLE_FILL;
+	if (v->doing == SAMPLE_INTERP && at_repetition(pc))
+		return vcpu_cpl(v) == 3 ? SAMPLE_COPY : SAMPLE_COPY_KERNEL;
 	return behind_syscall(pc) ? SAMPLE_KERNEL : v->doing;
 }
 

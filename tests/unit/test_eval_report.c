@@ -26,6 +26,7 @@ static char text[400];
 struct order {
 	unsigned blocks;
 	double bt, inject, control, noise; /* ratios; relative noise */
+	double coarse;                     /* of the second workload's control, where that is another */
 	bool wrong;                        /* bt's fib has another checksum in the last block */
 	bool sampled;
 };
@@ -94,8 +95,8 @@ static struct results *run_of(const struct order *o)
 				host = 1e8;
 			for (unsigned i = 0; i < 3; i++) {
 				sample(&w, "native", "0", b, workload[k], group[k], i, noisy(&w, o, host), true, "");
-				sample(&w, "native", "1", b, workload[k], group[k], i, noisy(&w, o, host * o->control),
-				       true, "");
+				sample(&w, "native", "1", b, workload[k], group[k], i,
+				       noisy(&w, o, host * (k && o->coarse ? o->coarse : o->control)), true, "");
 				sample(&w, "native", "inject", b, workload[k], group[k], i,
 				       noisy(&w, o, host * o->inject), true, "");
 				sample(&w, "bt", NULL, b, workload[k], group[k], i,
@@ -138,7 +139,7 @@ static void exact(void)
 	CHECK(effect_workload(r, 1, 0, PHASE_STEADY, METRIC_CPU).t.n == 0); /* interp did not run */
 	CHECK(effect_group(r, 1, "all", PHASE_STEADY, METRIC_CPU).nfailed == 0);
 	v = verdict_of(r);
-	CHECK(v.sufficient && v.inject_found && v.resolution == 0.01);
+	CHECK(v.sufficient && v.inject_found && v.inject_holds && v.resolution == 0.01);
 	results_free(r);
 }
 
@@ -149,6 +150,27 @@ static void verdicts(void)
 	struct verdict v = verdict_of(r);
 
 	CHECK(!v.sufficient && v.inject_found && strstr(v.text, "Resolution insufficient: 2.0 %"));
+	CHECK(!strcmp(v.group, "cpu")); /* sieve is in it, getpid is not */
+	results_free(r);
+	o = (struct order){.blocks = 6, .bt = 1.5, .inject = 1.1, .control = 1}; /* one that sees too much */
+	r = run_of(&o);
+	v = verdict_of(r);
+	CHECK(!v.sufficient && v.inject_found && !v.inject_holds && strstr(v.text, "not as large as it is"));
+	results_free(r);
+	o = (struct order){.blocks = 6, .bt = 1.5, .inject = 1.03, .control = 1, .coarse = 1.05};
+	r = run_of(&o);
+	v = verdict_of(r);
+	CHECK(v.sufficient && v.inject_holds && strstr(v.text, "Coarser groups: os 5.0 %."));
+	results_free(r);
+	o = (struct order){.blocks = 4, .bt = 1.5, .inject = 1.03, .control = 1, .noise = 0.01};
+	r = run_of(&o);
+	v = verdict_of(r);
+	CHECK(!v.sufficient && strstr(v.text, " such blocks would show 1 %."));
+	results_free(r);
+	o.noise = 1;
+	r = run_of(&o);
+	v = verdict_of(r);
+	CHECK(!v.sufficient && strstr(v.text, "too busy"));
 	results_free(r);
 	o = (struct order){.blocks = 6, .bt = 1.5, .inject = 1, .control = 1}; /* a harness that is blind */
 	r = run_of(&o);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/status.h"
 #include "eval/runner.h"
 #include "eval/schema.h"
 #include "tests/unit/check.h"
@@ -232,6 +233,53 @@ static void test_specs(void)
 	}
 }
 
+/* Some workloads are executed more often, and a run record says it again. */
+static void test_series(void)
+{
+	struct eval_spec s, again;
+	char text[200];
+	unsigned more = 0;
+	json_t *o;
+
+	CHECK(spec_builtin(suite_find("full"), &s, text, sizeof(text)));
+	o = spec_json(&s);
+	CHECK(spec_from_json(o, &again, text, sizeof(text)) && again.nworkloads == s.nworkloads);
+	for (unsigned i = 0; i < s.nworkloads; i++) {
+		CHECK(again.workload[i].iterations == s.workload[i].iterations);
+		more += s.workload[i].iterations >= 8; /* what changepoints need */
+	}
+	json_decref(o);
+	CHECK(more == 4);
+	CHECK(!spec_series(&s, "fib,nobody", 9, text, sizeof(text)) && strstr(text, "nobody"));
+	o = json_pack("{s:[{s:s, s:i}]}", "workloads", "name", "fib", "iterations", 101);
+	CHECK(!spec_from_json(o, &again, text, sizeof(text)) && strstr(text, "1 to 100"));
+	json_decref(o);
+}
+
+/* ---- the environment ---- */
+
+/* A kernel without /proc/modules has its modules here, built in or not. */
+static void test_kvm_names(void)
+{
+	static const char *const names[] = {"kvm_pvm", "loop", "kvm", "xkvm"};
+	char path[300], text[100], shorter[6];
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		CHECK(!mkdir(path, 0777));
+	}
+	environment_kvm(folder, text, sizeof(text));
+	CHECK(!strcmp(text, "kvm kvm_pvm"));
+	environment_kvm(folder, shorter, sizeof(shorter));
+	CHECK(!strcmp(shorter, "kvm k"));
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		CHECK(!rmdir(path));
+	}
+	environment_kvm("/nowhere/at/all", text, sizeof(text));
+	CHECK(!text[0]);
+}
+
 /* ---- the plan ---- */
 
 static bool same_item(const struct plan_item *a, const struct plan_item *b)
@@ -256,6 +304,34 @@ static unsigned times(const struct plan *p, unsigned b, int path, enum plan_pass
 	return n;
 }
 
+/* Natively a hand is the same backwards: drift is in all passes alike. A single path stands in the middle. */
+static void test_plan_mirror(void)
+{
+	enum plan_pass pass[6];
+	struct plan p = {0};
+	struct eval_spec s;
+	char text[200];
+
+	for (unsigned seed = 0; seed < 20; seed++) {
+		unsigned n = 0, before = 0;
+
+		CHECK(spec_builtin(suite_find("quick"), &s, text, sizeof(text)) &&
+		      spec_paths(&s, "bt", text, sizeof(text)));
+		s.seed = seed;
+		CHECK(plan_add_blocks(&p, &s, false, 0, 1) && p.n == 7);
+		for (unsigned i = 0; i < p.n; i++) {
+			if (p.item[i].path < 0 && n < 6)
+				pass[n++] = p.item[i].pass;
+			else
+				before = n;
+		}
+		CHECK(n == 6 && before == 3);
+		CHECK(pass[0] == pass[5] && pass[1] == pass[4] && pass[2] == pass[3]);
+		CHECK(pass[0] != pass[1] && pass[1] != pass[2] && pass[2] != pass[0]);
+		plan_free(&p);
+	}
+}
+
 static void test_plan_of(const struct eval_suite *row)
 {
 	struct plan a = {0}, b = {0}, other = {0}, one = {0};
@@ -265,17 +341,20 @@ static void test_plan_of(const struct eval_suite *row)
 
 	CHECK(spec_builtin(row, &s, text, sizeof(text)));
 	s.seed = 7;
+	if (s.peer_blocks)
+		s.peer_blocks = 2; /* so that the third has none */
 	CHECK(plan_add_blocks(&a, &s, false, 0, 3) && plan_add_blocks(&b, &s, false, 0, 3) && a.n == b.n);
 	for (unsigned i = 0; i < a.n; i++)
 		fine &= same_item(&a.item[i], &b.item[i]) && a.item[i].order == i;
 	CHECK(fine);
 	for (unsigned blk = 0; blk < 3; blk++)
 		for (unsigned w = 0; w < s.nworkloads; w++) {
-			CHECK(times(&a, blk, -1, PLAN_PASS_0, 1, w) == 1 && times(&a, blk, -1, PLAN_PASS_1, 1, w) == 1);
-			CHECK(times(&a, blk, -1, PLAN_PASS_INJECT, 1, w) == 1);
+			CHECK(times(&a, blk, -1, PLAN_PASS_0, 1, w) == 2 && times(&a, blk, -1, PLAN_PASS_1, 1, w) == 2);
+			CHECK(times(&a, blk, -1, PLAN_PASS_INJECT, 1, w) == 2);
 			for (unsigned p = 0; p < s.npaths; p++) {
 				const struct eval_path *path = s.path[p].row;
-				unsigned want = path->boot_only ? 0 : path->slow ? !blk : 1;
+				bool late = path->peer == PEER_QEMU && s.peer_blocks && blk >= s.peer_blocks;
+				unsigned want = path->boot_only || late ? 0 : path->slow ? !blk : 1;
 
 				CHECK(times(&a, blk, (int)p, PLAN_PASS_NONE, s.path[p].cpus, w) == want);
 			}
@@ -378,6 +457,9 @@ int main(void)
 	test_specs();
 	for (unsigned i = 0; suite_at(i); i++)
 		test_plan_of(suite_at(i));
+	test_plan_mirror();
+	test_series();
+	test_kvm_names();
 	test_pilot();
 	for (unsigned i = 0; i < 3; i++) {
 		static const char *const names[] = {"/results.jsonl", "/.lock", "", "/.."};
