@@ -16,6 +16,7 @@
 #include "engine/acpi_pm.h"
 #include "engine/board_map.h"
 #include "engine/board_pci.h"
+#include "engine/boot.h"
 #include "engine/debugport.h"
 #include "engine/fwcfg.h"
 #include "engine/i8042.h"
@@ -138,6 +139,13 @@ static void on_debug_exit(void *ctx, uint32_t value)
 	vm_end(b->vm, VM_DEBUG_EXIT, (int)value, NULL);
 }
 
+static void on_selected(void *ctx, const char *name)
+{
+	struct board *b = ctx;
+
+	bios_selected(b->vm, name);
+}
+
 static void on_ram_written(void *ctx, uint64_t gpa, uint64_t len)
 {
 	struct board *b = ctx;
@@ -176,7 +184,7 @@ static bool make_devices(struct board *b)
 	b->pm = acpi_pm_new(&vm->clock, isa_line(b, BOARD_IRQ_SCI), &pm);
 	b->com1 = uart_new(&vm->clock, isa_line(b, BOARD_IRQ_COM1));
 	if (vm->cfg.bios) {
-		struct fwcfg_config fwcfg = {.mem = &vm->mem, .ram_written = on_ram_written, .ctx = b};
+		struct fwcfg_config fwcfg = {.mem = &vm->mem, .ram_written = on_ram_written, .selected = on_selected, .ctx = b};
 
 		b->fwcfg = fwcfg_new(&fwcfg);
 		b->vga = vga_new(&vm->clock, &vm->mem);
@@ -394,6 +402,11 @@ void board_isa_irq(struct vm *vm, unsigned irq, bool level)
 struct fwcfg *board_fwcfg(struct vm *vm)
 {
 	return vm->board->fwcfg;
+}
+
+uint64_t board_ecam(struct vm *vm)
+{
+	return vm->board->pci.bus.ecam_base;
 }
 
 struct vga *board_vga(struct vm *vm)

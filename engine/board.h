@@ -9,6 +9,7 @@
 #define STEELYARD_BOARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "engine/status.h"
 
@@ -52,6 +53,8 @@ void board_isa_irq(struct vm *vm, unsigned irq, bool level);
 /* Both are there under --bios, else NULL. */
 struct fwcfg *board_fwcfg(struct vm *vm);
 struct vga *board_vga(struct vm *vm);
+/* Where configuration space is in memory now; 0: nowhere. Device lock held, or no vCPU runs. */
+uint64_t board_ecam(struct vm *vm);
 /* Serial output that waits for its flush timer goes out now. Device lock held. */
 void board_flush(struct vm *vm);
 

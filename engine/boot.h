@@ -32,6 +32,9 @@ enum status bios_find(const char *name, char *path, size_t bytes, struct error *
  * ST_DENIED, ST_BAD_FILE. Before a machine exists. */
 enum status boot_check(const struct vm_config *cfg, struct error *e);
 
+/* The guest's firmware selects a file of fw_cfg: tables that depend on where it has put things follow. Device lock held. */
+void bios_selected(struct vm *vm, const char *name);
+
 /* Writes guest memory and vCPU 0's registers. The message says what to do about a failure. */
 enum status boot_load(struct vm *vm, struct error *e);
 

@@ -52,6 +52,7 @@ enum status bios_find(const char *name, char *path, size_t bytes, struct error *
 
 #define ACPI_FILE "etc/acpi/tables"
 #define RSDP_FILE "etc/acpi/rsdp"
+#define SCRIPT_FILE "etc/table-loader"
 
 enum loader_command { LOADER_ALLOCATE = 1, LOADER_POINTER = 2, LOADER_CHECKSUM = 3 };
 enum loader_zone { ZONE_HIGH = 1, ZONE_FSEG = 2 };
@@ -131,8 +132,10 @@ static void write_script(struct script *s, const struct acpi_image *t)
 	checksum(s, RSDP_FILE, 32, 0, ACPI_RSDP_BYTES);
 }
 
+/* Again whenever firmware selects one of them: by then it has programmed the host bridge. */
 static enum status add_acpi(struct vm *vm, struct fwcfg *f, struct error *e)
 {
+	struct acpi_place place = acpi_place(vm, board_ecam(vm));
 	struct {
 		struct acpi_image image;
 		struct script script;
@@ -141,13 +144,13 @@ static enum status add_acpi(struct vm *vm, struct fwcfg *f, struct error *e)
 
 	if (!t)
 		return error_set(e, ST_NO_MEMORY, "no host memory for the ACPI tables");
-	acpi_build(vm, &t->image, 0);
+	acpi_build(vm, &t->image, 0, &place);
 	write_script(&t->script, &t->image);
 	st = fwcfg_add_file(f, ACPI_FILE, t->image.bytes, t->image.used, e);
 	if (st == ST_OK)
 		st = fwcfg_add_file(f, RSDP_FILE, t->image.rsdp, ACPI_RSDP_BYTES, e);
 	if (st == ST_OK)
-		st = fwcfg_add_file(f, "etc/table-loader", t->script.row,
+		st = fwcfg_add_file(f, SCRIPT_FILE, t->script.row,
 				    t->script.n * (uint32_t)sizeof(struct loader_row), e);
 	free(t);
 	return st;
@@ -215,6 +218,15 @@ static enum status add_numbers(struct vm *vm, struct fwcfg *f, struct error *e)
 	    (st = fwcfg_add_key(f, FWCFG_MAX_CPUS, &cpus, sizeof(cpus), e)) != ST_OK)
 		return st;
 	return vm->cfg.serial ? fwcfg_add_file(f, "etc/sercon-port", &com1, sizeof(com1), e) : ST_OK;
+}
+
+void bios_selected(struct vm *vm, const char *name)
+{
+	struct error e;
+
+	/* Without host memory for it the tables of power-on stay. */
+	if (!strcmp(name, ACPI_FILE) || !strcmp(name, RSDP_FILE) || !strcmp(name, SCRIPT_FILE))
+		add_acpi(vm, board_fwcfg(vm), &e);
 }
 
 enum status load_bios(struct vm *vm, struct error *e)
