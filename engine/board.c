@@ -161,6 +161,7 @@ static bool make_devices(struct board *b)
 	struct i8042_config kbc = {
 		.kbd = isa_line(b, BOARD_IRQ_KBD),
 		.aux = isa_line(b, BOARD_IRQ_AUX),
+		.clock = &vm->clock,
 		.a20 = &b->a20,
 		.reset = on_reset,
 		.ctx = b,
@@ -407,6 +408,11 @@ struct fwcfg *board_fwcfg(struct vm *vm)
 uint64_t board_ecam(struct vm *vm)
 {
 	return vm->board->pci.bus.ecam_base;
+}
+
+struct i8042 *board_keyboard(struct vm *vm)
+{
+	return vm->board->kbc;
 }
 
 struct vga *board_vga(struct vm *vm)

@@ -16,6 +16,7 @@
 struct vm;
 struct board;
 struct fwcfg;
+struct i8042;
 struct ioapic;
 struct pic;
 struct vga;
@@ -50,6 +51,8 @@ int board_pic_ack(struct vm *vm);
 bool board_power_button(struct vm *vm);
 /* Drives ISA line irq (0-15): 8259 and I/O APIC. Device lock held. */
 void board_isa_irq(struct vm *vm, unsigned irq, bool level);
+/* What somebody may type on. Device lock held. */
+struct i8042 *board_keyboard(struct vm *vm);
 /* Both are there under --bios, else NULL. */
 struct fwcfg *board_fwcfg(struct vm *vm);
 struct vga *board_vga(struct vm *vm);
