@@ -347,8 +347,8 @@ static void write_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
 	put32(p + ACPI_RSDP_RSDT, rsdt);
 	put32(p + 20, ACPI_RSDP_BYTES);
 	put64(p + ACPI_RSDP_XSDT, xsdt);
-	p[8] = checksum(p, 20);
-	p[32] = checksum(p, ACPI_RSDP_BYTES);
+	p[ACPI_RSDP_SUM] = checksum(p, ACPI_RSDP_OLD_BYTES);
+	p[ACPI_RSDP_SUM_ALL] = checksum(p, ACPI_RSDP_BYTES);
 }
 
 struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam)

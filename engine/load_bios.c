@@ -115,8 +115,9 @@ static void checksum(struct script *s, const char *file, uint32_t at, uint32_t s
 	r->checksum.len = len;
 }
 
-/* Pointers first: a checksum covers them. */
-static void write_script(struct script *s, const struct acpi_image *t)
+/* Pointers first: a checksum covers them. The bytes that checksums go to are zero in the files: whoever carries out the script may add
+ * to them (SeaBIOS) or overwrite them with the sum of all bytes (EDK II). */
+static void write_script(struct script *s, struct acpi_image *t)
 {
 	allocate(s, RSDP_FILE, 16, ZONE_FSEG);
 	allocate(s, ACPI_FILE, 64, ZONE_HIGH);
@@ -126,10 +127,13 @@ static void write_script(struct script *s, const struct acpi_image *t)
 	pointer(s, RSDP_FILE, ACPI_RSDP_RSDT, 4);
 	pointer(s, RSDP_FILE, ACPI_RSDP_XSDT, 8);
 	for (unsigned i = 0; i < t->nfixes; i++)
-		if (t->fix[i].kind == ACPI_FIX_CHECKSUM)
+		if (t->fix[i].kind == ACPI_FIX_CHECKSUM) {
 			checksum(s, ACPI_FILE, t->fix[i].at, t->fix[i].start, t->fix[i].len);
-	checksum(s, RSDP_FILE, 8, 0, 20);
-	checksum(s, RSDP_FILE, 32, 0, ACPI_RSDP_BYTES);
+			t->bytes[t->fix[i].at] = 0;
+		}
+	checksum(s, RSDP_FILE, ACPI_RSDP_SUM, 0, ACPI_RSDP_OLD_BYTES);
+	checksum(s, RSDP_FILE, ACPI_RSDP_SUM_ALL, 0, ACPI_RSDP_BYTES);
+	t->rsdp[ACPI_RSDP_SUM] = t->rsdp[ACPI_RSDP_SUM_ALL] = 0;
 }
 
 /* Again whenever firmware selects one of them: by then it has programmed the host bridge. */

@@ -164,6 +164,9 @@ struct acpi_fix {
 };
 #define ACPI_MAX_FIXES 64
 #define ACPI_RSDP_BYTES 36
+#define ACPI_RSDP_OLD_BYTES 20 /* those of ACPI 1.0, which have a checksum of their own */
+#define ACPI_RSDP_SUM 8
+#define ACPI_RSDP_SUM_ALL 32
 #define ACPI_RSDP_RSDT 16
 #define ACPI_RSDP_XSDT 24
 struct acpi_image {
