@@ -159,6 +159,7 @@ static void write_pci_root(struct aml *a, const struct acpi_place *place)
 	aml_crs_io_window(&root, 0, BOARD_PCI_ADDR_PORT - 1);
 	aml_crs_io_window(&root, BOARD_PCI_ADDR_PORT + 8, 0xffff);
 	write_windows(&root, place->pci_start, place->ecam);
+	aml_crs_mem64_window(&root, place->high_start, place->high_last);
 	aml_name_crs(a, &root);
 	write_routes(a, "PRTA", true);
 	write_routes(a, "PRTP", false);
@@ -351,9 +352,22 @@ static void write_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
 	p[ACPI_RSDP_SUM_ALL] = checksum(p, ACPI_RSDP_BYTES);
 }
 
-struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam)
+#define GIB (1ull << 30)
+#define HIGH_BYTES (32 * GIB) /* of the window above 4 GiB while no BAR is there */
+
+struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam, uint64_t bars, uint64_t bars_last)
 {
 	struct acpi_place p = {.pci_start = (uint32_t)vm->mem.hole_start, .ecam = BOARD_ECAM_GPA};
+	uint64_t gpa, len, end = MEM_HOLE_END;
+
+	for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
+		end = gpa + len > end ? gpa + len : end;
+	p.high_start = (end + GIB - 1) & ~(GIB - 1);
+	p.high_last = p.high_start + HIGH_BYTES - 1;
+	if (bars >= p.high_start && bars <= bars_last) {
+		p.high_start = bars & ~(GIB - 1);
+		p.high_last = bars_last | (GIB - 1);
+	}
 
 	/* Firmware may put it anywhere; what is not in the hole is no place of this board's. */
 	if (ecam >= p.pci_start && ecam + BOARD_ECAM_BYTES < BOARD_PCI_MEM_END)
@@ -377,7 +391,7 @@ void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin, cons
 
 enum status acpi_write_tables(struct vm *vm, struct error *e)
 {
-	struct acpi_place place = acpi_place(vm, BOARD_ECAM_GPA);
+	struct acpi_place place = acpi_place(vm, BOARD_ECAM_GPA, 0, 0);
 	struct acpi_image *t = malloc(sizeof(*t));
 
 	if (!t)

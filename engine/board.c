@@ -405,9 +405,17 @@ struct fwcfg *board_fwcfg(struct vm *vm)
 	return vm->board->fwcfg;
 }
 
-uint64_t board_ecam(struct vm *vm)
+uint16_t board_pci_class(struct vm *vm, unsigned slot)
 {
-	return vm->board->pci.bus.ecam_base;
+	return (uint16_t)pci_config_read(&vm->board->pci.bus, 0, slot << 3, PCI_CLASS + 1, 2);
+}
+
+uint64_t board_pci_map(struct vm *vm, uint64_t *first, uint64_t *last)
+{
+	struct pci_bus *b = &vm->board->pci.bus;
+
+	pci_high_span(b, MEM_HOLE_END, first, last);
+	return b->ecam_base;
 }
 
 struct i8042 *board_keyboard(struct vm *vm)

@@ -56,8 +56,11 @@ struct i8042 *board_keyboard(struct vm *vm);
 /* Both are there under --bios, else NULL. */
 struct fwcfg *board_fwcfg(struct vm *vm);
 struct vga *board_vga(struct vm *vm);
-/* Where configuration space is in memory now; 0: nowhere. Device lock held, or no vCPU runs. */
-uint64_t board_ecam(struct vm *vm);
+/* Class and subclass of the function in a PCI slot; 0xffff: nobody is there. No vCPU runs, or the device lock held. */
+uint16_t board_pci_class(struct vm *vm, unsigned slot);
+/* Where configuration space is in memory now; 0: nowhere. What the BARs above 4 GiB span: from *first to *last, 0 and 0: there are
+ * none. Device lock held, or no vCPU runs. */
+uint64_t board_pci_map(struct vm *vm, uint64_t *first, uint64_t *last);
 /* Serial output that waits for its flush timer goes out now. Device lock held. */
 void board_flush(struct vm *vm);
 

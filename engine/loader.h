@@ -180,9 +180,11 @@ struct acpi_image {
 /* Where the tables say that BARs may go, and where configuration space is. */
 struct acpi_place {
 	uint32_t pci_start, ecam;
+	uint64_t high_start, high_last; /* BARs above 4 GiB */
 };
-/* ecam: what the host bridge decodes, 0 for nothing yet. */
-struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam);
+/* What firmware has programmed. ecam: what the host bridge decodes, 0 for nothing yet. [bars, bars_last]: what BARs above 4 GiB
+ * span, all zero for none. */
+struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam, uint64_t bars, uint64_t bars_last);
 /* Builds all tables for origin. The machine's tables always fit: a failure is our own bug. Their length does not depend on the
  * place. */
 void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin, const struct acpi_place *place);

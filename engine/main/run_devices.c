@@ -220,8 +220,12 @@ static int net_word(struct net_config *c, const struct word *w)
 		c->ifname = w->value;
 	else if (!strcmp(w->key, "path") && c->kind == NET_SOCKET)
 		c->path = w->value;
+	else if (!strcmp(w->key, "tftp") && c->kind == NET_USER)
+		c->tftp = w->value;
+	else if (!strcmp(w->key, "bootfile") && c->kind == NET_USER)
+		c->bootfile = w->value;
 	else
-		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd; tap: ifname; socket: path",
+		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd, tftp, bootfile; tap: ifname; socket: path",
 				  w->key);
 	return EXIT_OK;
 }

@@ -52,6 +52,19 @@ void pci_decode_update(struct pci_bus *b)
 			decode_bar(b, b->slot[s], n);
 }
 
+void pci_high_span(const struct pci_bus *b, uint64_t from, uint64_t *first, uint64_t *last)
+{
+	*first = *last = 0;
+	for (unsigned i = 0; i < b->nmem; i++) {
+		const struct pci_window *w = &b->mem[i];
+
+		if (w->base < from)
+			continue;
+		*first = *first && *first < w->base ? *first : w->base;
+		*last = w->end > *last ? w->end : *last;
+	}
+}
+
 /* ---- accesses ---- */
 
 static const struct pci_window *window_at(const struct pci_window *w, unsigned n, uint64_t addr)

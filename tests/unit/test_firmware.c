@@ -199,11 +199,17 @@ static void move(struct acpi_image *t, uint32_t to)
 /* MCFG names it, and the windows of the host bridge leave it out. */
 static void check_place(const struct acpi_image *t, uint32_t ecam)
 {
-	unsigned windows = 0;
+	unsigned windows = 0, high = 0;
 
 	for (uint32_t i = 0; i + 60 <= t->used; i++) {
 		if (!memcmp(t->bytes + i, "MCFG", 4))
 			CHECK(get64(t->bytes + i + 44) == ecam);
+		if (t->bytes[i] == 0x8a && t->bytes[i + 1] == 43 && !t->bytes[i + 2] && !t->bytes[i + 3]) {
+			uint64_t first = get64(t->bytes + i + 14), last = get64(t->bytes + i + 22);
+
+			high++;
+			CHECK(first >= 1ull << 32 && first % (1 << 30) == 0 && get64(t->bytes + i + 38) == last - first + 1);
+		}
 		/* DWORD memory range: tag, length 23, type 0 */
 		if (t->bytes[i] == 0x87 && t->bytes[i + 1] == 23 && !t->bytes[i + 2] && !t->bytes[i + 3]) {
 			uint32_t first = get32(t->bytes + i + 10), last = get32(t->bytes + i + 14);
@@ -214,7 +220,7 @@ static void check_place(const struct acpi_image *t, uint32_t ecam)
 			CHECK(get32(t->bytes + i + 22) == last - first + 1);
 		}
 	}
-	CHECK(windows == 2);
+	CHECK(windows == 2 && high == 1);
 }
 
 static void test_acpi(void)
@@ -229,7 +235,7 @@ static void test_acpi(void)
 
 	vm->mem.hole_start = 0x80000000;
 	for (unsigned ncpus = 1; ncpus <= VM_MAX_CPUS; ncpus += 21) {
-		struct acpi_place place = acpi_place(vm, 0);
+		struct acpi_place place = acpi_place(vm, 0, 0, 0);
 		uint32_t used;
 
 		vm->ncpus = ncpus;
@@ -242,7 +248,7 @@ static void test_acpi(void)
 		walk(t);
 		/* where SeaBIOS puts it, right behind RAM, and where it cannot be: the tables keep their length */
 		for (unsigned i = 0; i < ARRAY_LEN(ecam); i++) {
-			place = acpi_place(vm, ecam[i].gpa);
+			place = acpi_place(vm, ecam[i].gpa, i % 2 ? 0x380000000000 : 0, i % 2 ? 0x380000003fff : 0);
 			acpi_build(vm, t, LOW_ACPI, &place);
 			walk(t);
 			check_place(t, ecam[i].told);
