@@ -51,6 +51,7 @@ enum option_id {
 	OPT_BIOS,
 	OPT_BOOT,
 	OPT_DISK,
+	OPT_CDROM,
 	OPT_SNAPSHOT,
 	OPT_NET,
 	OPT_RNG,
@@ -100,6 +101,7 @@ static const struct option_row rows[] = {
 	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it; ovmf,vars=F keeps its variables in F", OPT_BIOS},
 	{"boot", "order=O,menu", "what --bios starts from: c disks, d CDs, n networks, in this order; menu: it asks", OPT_BOOT},
 	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"cdrom", "F", "a CD, from which firmware boots: an ISO image", OPT_CDROM},
 	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
 	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
 	{"rng", NULL, "a source of random numbers", OPT_RNG},
@@ -351,6 +353,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return run_boot_option(&r->firmware, &r->cfg, arg);
 	case OPT_DISK:
 		return run_disk_option(&r->devices, arg);
+	case OPT_CDROM:
+		return run_cdrom_option(&r->devices, arg);
 	case OPT_NET:
 		return run_net_option(&r->devices, arg);
 	case OPT_RNG:

@@ -147,6 +147,19 @@ int run_disk_option(struct run_devices *d, const char *arg)
 	return st;
 }
 
+int run_cdrom_option(struct run_devices *d, const char *arg)
+{
+	char *copy = strdup(arg);
+
+	if (!copy || d->ntexts == RUN_DEVICES_TEXTS || d->n == DEVICES_MAX) {
+		free(copy);
+		return verb_usage("--cdrom %s: %u devices are the most", arg, DEVICES_MAX);
+	}
+	d->text[d->ntexts++] = copy;
+	d->list[d->n++] = (struct device_config){.kind = DEVICE_CDROM, .disk.image = {.file = copy, .readonly = true}};
+	return EXIT_OK;
+}
+
 /* ---- --net ---- */
 
 static bool parse_mac(const char *s, uint8_t mac[6])

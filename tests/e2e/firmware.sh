@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Firmware as a person sees it: SeaBIOS and OVMF start GRUB from a disk, GRUB starts Debian's kernel; boot menus, the shells of iPXE
-# and OVMF, memtest86+, the Debian installer from a network. The tests read the screen, type, and look at what Linux logs of
+# and OVMF, memtest86+, CDs with ISOLINUX and GRUB, PXE by user networking and from dnsmasq, the Debian installer. The tests read the screen, type, and look at what Linux logs of
 # the machine that the firmware has left.
 . "$(dirname "$0")/lib.sh"
 export XDG_RUNTIME_DIR=$work/run
@@ -126,6 +126,36 @@ if have "SeaBIOS" /usr/share/seabios/bios-256k.bin && [ "$grub" ]; then
 	fi
 fi
 
+# ---- CDs ----
+if have "CDs" /usr/share/seabios/bios-256k.bin xorriso /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$GUEST/amd64/vmlinuz"; then
+	mkdir -p "$work/cd/isolinux" "$work/cd/boot"
+	cp "$GUEST/amd64/vmlinuz" "$GUEST/amd64/initrd" "$work/cd/boot/"
+	cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/cd/isolinux/"
+	cat >"$work/cd/isolinux/isolinux.cfg" <<'CFG'
+SAY A disc of the tests
+PROMPT 1
+TIMEOUT 3000
+DEFAULT one
+LABEL one
+ KERNEL /boot/vmlinuz
+ APPEND initrd=/boot/initrd console=ttyS0 panic=-1 isolinux steelyard.poweroff
+CFG
+	xorriso -as mkisofs -o "$work/cd.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table \
+		-isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin "$work/cd" >"$work/mkisofs" 2>&1
+	for path in bt interp; do
+		start cd-$path --bios seabios --path $path --boot order=d --cdrom "$work/cd.iso" || { fail "$path: a CD"; continue; }
+		check "$path: SeaBIOS starts ISOLINUX from a CD" shows cd-$path 'A disc of the tests'
+		type_in cd-$path 'one<enter>'
+		check "$path: ISOLINUX starts Debian's kernel, which powers off" ended cd-$path
+		check "$path: with the words of the label" serial_has cd-$path 'Command line: .* isolinux'
+		check "$path: Linux complains of nothing" sound cd-$path
+	done
+	if start cd-disk --bios seabios --path bt --disk "file=$work/cd.iso,readonly"; then
+		check "the same image as a disk" shows cd-disk 'A disc of the tests'
+		stop cd-disk
+	fi
+fi
+
 # ---- boot menu, network ----
 if have "SeaBIOS's menu" /usr/share/seabios/bios-256k.bin /usr/lib/ipxe/qemu/pxe-virtio.rom; then
 	if start me --bios seabios --path bt --boot order=n,menu --net user; then
@@ -148,6 +178,35 @@ if have "SeaBIOS's menu" /usr/share/seabios/bios-256k.bin /usr/lib/ipxe/qemu/pxe
 	fi
 fi
 
+netboot=/usr/lib/debian-installer/images/12/amd64/text
+if have "PXE from dnsmasq" ip dnsmasq $netboot/pxelinux.0 /usr/lib/ipxe/qemu/pxe-virtio.rom; then
+	cat >"$work/ns" <<NS
+ip tuntap add tap0 mode tap && ip addr add 10.8.0.1/24 dev tap0 && ip link set tap0 up && ip link set lo up || exit 77
+dnsmasq --no-daemon --conf-file=/dev/null --port=0 --interface=tap0 --bind-interfaces --user=$(id -un) --dhcp-range=10.8.0.10,10.8.0.20 \\
+	--dhcp-leasefile=$work/leases --dhcp-boot=pxelinux.0 --enable-tftp --tftp-root=$netboot >$work/dnsmasq 2>&1 &
+server=\$!
+"\$@"
+status=\$?
+kill \$server
+exit \$status
+NS
+	if ! unshare -n true 2>/dev/null || ! unshare -n ip tuntap add tap0 mode tap 2>/dev/null; then
+		skip "PXE from dnsmasq: this host makes no network namespace with a tap interface"
+	else
+		in_ns="unshare -n sh $work/ns"
+		if start pd --bios seabios --path bt --boot order=n --memory 1200M --net "tap,ifname=tap0"; then
+			check "PXE from dnsmasq: pxelinux shows the installer's menu" shows pd 'installer menu'
+			type_in pd '<esc>'
+			shows pd 'boot:'
+			type_in pd 'install vga=normal console=ttyS0 TERM=vt100<enter>'
+			check "PXE from dnsmasq: the Debian installer's first menu" says pd 'Select a language'
+			check "PXE from dnsmasq: nothing is wrong in its log" eval "! grep -aqE '$bad' '$work/pd.raw'"
+			stop pd
+		fi
+		in_ns=
+	fi
+fi
+
 # ---- OVMF ----
 if have "OVMF" /usr/share/OVMF/OVMF_CODE_4M.fd; then
 	if start os --bios ovmf --path bt; then
@@ -162,6 +221,12 @@ if have "OVMF" /usr/share/OVMF/OVMF_CODE_4M.fd; then
 		check "GRUB starts Debian's kernel by EFI, which powers off" ended og
 		check "it is EFI" serial_has og 'efi: EFI v'
 		check "Linux complains of nothing" sound og
+	fi
+	if [ "$grub" ] && start oc --bios ovmf --path bt --boot order=d --cdrom "$grub"; then
+		check "OVMF starts GRUB from a CD" says oc 'First entry'
+		type_in oc '<enter>'
+		check "and GRUB the kernel" ended oc
+		check "which complains of nothing" sound oc
 	fi
 fi
 
