@@ -124,15 +124,27 @@ static void write_routes(struct aml *a, const char name[4], bool apic)
 	for (uint32_t slot = 0; slot < PCI_SLOTS; slot++)
 		for (uint32_t pin = 0; pin < 4; pin++) {
 			uint32_t line = pci_intx_line(slot, pin);
-			uint32_t irq = line % 2 ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN;
-			const uint32_t route[4] = {slot << 16 | 0xffff, pin, 0, apic ? BOARD_PCI_GSI + line : irq};
+			const uint32_t route[4] = {slot << 16 | 0xffff, pin, 0, apic ? BOARD_PCI_GSI + line : BOARD_PCI_IRQ(line)};
 
 			aml_package(a, route, ARRAY_LEN(route));
 		}
 	aml_close(a, list);
 }
 
-static void write_pci_root(struct aml *a)
+/* What the host bridge hands on to BARs: two windows around ECAM, always two, so that the tables keep their length when firmware moves
+ * ECAM. An ECAM that leaves no room below it has all of its windows behind it. */
+static void write_windows(struct aml_crs *crs, uint32_t start, uint32_t ecam)
+{
+	uint32_t behind = ecam + BOARD_ECAM_BYTES, half = behind + (BOARD_PCI_MEM_END - behind) / 2;
+
+	if (ecam > start)
+		aml_crs_mem_window(crs, start, ecam - 1);
+	else
+		aml_crs_mem_window(crs, behind, half - 1);
+	aml_crs_mem_window(crs, ecam > start ? behind : half, BOARD_PCI_MEM_END - 1);
+}
+
+static void write_pci_root(struct aml *a, const struct acpi_place *place)
 {
 	struct aml_crs root = {0}, ecam = {0};
 	struct aml_pkg dev = aml_device(a, "PCI0"), m, cond;
@@ -146,8 +158,8 @@ static void write_pci_root(struct aml *a)
 	aml_crs_io(&root, BOARD_PCI_ADDR_PORT, 8);
 	aml_crs_io_window(&root, 0, BOARD_PCI_ADDR_PORT - 1);
 	aml_crs_io_window(&root, BOARD_PCI_ADDR_PORT + 8, 0xffff);
-	aml_crs_mem_window(&root, BOARD_PCI_MEM_GPA, BOARD_PCI_MEM_GPA + (BOARD_PCI_MEM_BYTES - 1));
-	aml_crs_mem_window(&root, BOARD_PCI_MEM2_GPA, BOARD_PCI_MEM2_GPA + (BOARD_PCI_MEM2_BYTES - 1));
+	write_windows(&root, place->pci_start, place->ecam);
+	aml_crs_mem64_window(&root, place->high_start, place->high_last);
 	aml_name_crs(a, &root);
 	write_routes(a, "PRTA", true);
 	write_routes(a, "PRTP", false);
@@ -158,11 +170,11 @@ static void write_pci_root(struct aml *a)
 	aml_return(a, "PRTP");
 	aml_close(a, m);
 	aml_close(a, dev);
-	aml_crs_mem(&ecam, BOARD_ECAM_GPA, BOARD_ECAM_BYTES);
+	aml_crs_mem(&ecam, place->ecam, BOARD_ECAM_BYTES);
 	device(a, "MRES", "PNP0C02", &ecam, 1);
 }
 
-static uint32_t write_dsdt(struct acpi_image *t)
+static uint32_t write_dsdt(struct acpi_image *t, const struct acpi_place *place)
 {
 	const uint32_t s5[4] = {BOARD_SLP_TYP_S5, BOARD_SLP_TYP_S5, 0, 0};
 	struct aml_crs com1 = {0}, kbd = {0}, mouse = {0}, rtc = {0};
@@ -184,7 +196,7 @@ static uint32_t write_dsdt(struct acpi_image *t)
 	aml_name_package(&a, "_S5_", s5, ARRAY_LEN(s5));
 	write_pic_method(&a);
 	sb = aml_scope(&a, "_SB_");
-	write_pci_root(&a);
+	write_pci_root(&a, place);
 	device(&a, "COM1", "PNP0501", &com1, 1);
 	device(&a, "PS2K", "PNP0303", &kbd, -1);
 	device(&a, "PS2M", "PNP0F13", &mouse, -1);
@@ -304,12 +316,12 @@ static uint32_t write_madt(struct acpi_image *t, unsigned ncpus)
 }
 
 /* Where configuration space is in memory (PCI Firmware Specification 3.2, 4.1.2). */
-static uint32_t write_mcfg(struct acpi_image *t)
+static uint32_t write_mcfg(struct acpi_image *t, uint32_t ecam)
 {
 	uint32_t gpa, bytes = HEADER_BYTES + 8 + 16;
 	uint8_t *p = table_alloc(t, bytes, 16, &gpa);
 
-	put64(p + HEADER_BYTES + 8, BOARD_ECAM_GPA);
+	put64(p + HEADER_BYTES + 8, ecam);
 	p[HEADER_BYTES + 8 + 11] = 255; /* the last bus */
 	table_finish(t, p, "MCFG", 1, bytes);
 	return gpa;
@@ -336,19 +348,42 @@ static void write_rsdp(uint8_t *p, uint32_t rsdt, uint32_t xsdt)
 	put32(p + ACPI_RSDP_RSDT, rsdt);
 	put32(p + 20, ACPI_RSDP_BYTES);
 	put64(p + ACPI_RSDP_XSDT, xsdt);
-	p[8] = checksum(p, 20);
-	p[32] = checksum(p, ACPI_RSDP_BYTES);
+	p[ACPI_RSDP_SUM] = checksum(p, ACPI_RSDP_OLD_BYTES);
+	p[ACPI_RSDP_SUM_ALL] = checksum(p, ACPI_RSDP_BYTES);
 }
 
-void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin)
+#define GIB (1ull << 30)
+#define HIGH_BYTES (32 * GIB) /* of the window above 4 GiB while no BAR is there */
+
+struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam, uint64_t bars, uint64_t bars_last)
+{
+	struct acpi_place p = {.pci_start = (uint32_t)vm->mem.hole_start, .ecam = BOARD_ECAM_GPA};
+	uint64_t gpa, len, end = MEM_HOLE_END;
+
+	for (unsigned i = 0; mem_ram_piece(&vm->mem, i, &gpa, &len); i++)
+		end = gpa + len > end ? gpa + len : end;
+	p.high_start = (end + GIB - 1) & ~(GIB - 1);
+	p.high_last = p.high_start + HIGH_BYTES - 1;
+	if (bars >= p.high_start && bars <= bars_last) {
+		p.high_start = bars & ~(GIB - 1);
+		p.high_last = bars_last | (GIB - 1);
+	}
+
+	/* Firmware may put it anywhere; what is not in the hole is no place of this board's. */
+	if (ecam >= p.pci_start && ecam + BOARD_ECAM_BYTES < BOARD_PCI_MEM_END)
+		p.ecam = (uint32_t)ecam;
+	return p;
+}
+
+void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin, const struct acpi_place *place)
 {
 	uint32_t table[3], rsdt, xsdt;
 
 	*t = (struct acpi_image){.origin = origin};
 	table[0] = write_facs(t);
-	table[0] = write_fadt(t, table[0], write_dsdt(t), vm->cfg.bios != NULL);
+	table[0] = write_fadt(t, table[0], write_dsdt(t, place), vm->cfg.bios != NULL);
 	table[1] = write_madt(t, vm->ncpus);
-	table[2] = write_mcfg(t);
+	table[2] = write_mcfg(t, place->ecam);
 	rsdt = write_root(t, "RSDT", table, ARRAY_LEN(table), 4);
 	xsdt = write_root(t, "XSDT", table, ARRAY_LEN(table), 8);
 	write_rsdp(t->rsdp, rsdt, xsdt);
@@ -356,11 +391,12 @@ void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin)
 
 enum status acpi_write_tables(struct vm *vm, struct error *e)
 {
+	struct acpi_place place = acpi_place(vm, BOARD_ECAM_GPA, 0, 0);
 	struct acpi_image *t = malloc(sizeof(*t));
 
 	if (!t)
 		return error_set(e, ST_NO_MEMORY, "no host memory for the ACPI tables");
-	acpi_build(vm, t, LOW_ACPI);
+	acpi_build(vm, t, LOW_ACPI, &place);
 	mem_write(&vm->mem, LOW_ACPI, t->bytes, LOW_ACPI_BYTES);
 	mem_write(&vm->mem, LOW_RSDP, t->rsdp, sizeof(t->rsdp));
 	free(t);

@@ -267,6 +267,24 @@ void aml_crs_mem_window(struct aml_crs *c, uint32_t first, uint32_t last)
 	crs_word(c, last - first + 1);
 }
 
+static void crs_qword(struct aml_crs *c, uint64_t val)
+{
+	crs_word(c, (uint32_t)val);
+	crs_word(c, (uint32_t)(val >> 32));
+}
+
+void aml_crs_mem64_window(struct aml_crs *c, uint64_t first, uint64_t last)
+{
+	const uint8_t d[6] = {0x8a, 43, 0, SPACE_MEMORY, ENDS_FIXED, 1 /* read and write */};
+
+	crs_bytes(c, d, sizeof(d));
+	crs_qword(c, 0);
+	crs_qword(c, first);
+	crs_qword(c, last);
+	crs_qword(c, 0);
+	crs_qword(c, last - first + 1);
+}
+
 void aml_crs_mem(struct aml_crs *c, uint32_t gpa, uint32_t bytes)
 {
 	const uint8_t d[4] = {0x86, 9, 0, 1 /* read and write */};

@@ -54,6 +54,7 @@ void aml_crs_irq(struct aml_crs *c, unsigned irq);
 void aml_crs_bus(struct aml_crs *c, uint16_t first, uint16_t last);
 void aml_crs_io_window(struct aml_crs *c, uint16_t first, uint16_t last);
 void aml_crs_mem_window(struct aml_crs *c, uint32_t first, uint32_t last);
+void aml_crs_mem64_window(struct aml_crs *c, uint64_t first, uint64_t last);
 void aml_crs_mem(struct aml_crs *c, uint32_t gpa, uint32_t bytes);
 void aml_name_crs(struct aml *a, struct aml_crs *c);
 

@@ -16,6 +16,7 @@
 #include "engine/acpi_pm.h"
 #include "engine/board_map.h"
 #include "engine/board_pci.h"
+#include "engine/boot.h"
 #include "engine/debugport.h"
 #include "engine/fwcfg.h"
 #include "engine/i8042.h"
@@ -138,6 +139,13 @@ static void on_debug_exit(void *ctx, uint32_t value)
 	vm_end(b->vm, VM_DEBUG_EXIT, (int)value, NULL);
 }
 
+static void on_selected(void *ctx, const char *name)
+{
+	struct board *b = ctx;
+
+	bios_selected(b->vm, name);
+}
+
 static void on_ram_written(void *ctx, uint64_t gpa, uint64_t len)
 {
 	struct board *b = ctx;
@@ -153,6 +161,7 @@ static bool make_devices(struct board *b)
 	struct i8042_config kbc = {
 		.kbd = isa_line(b, BOARD_IRQ_KBD),
 		.aux = isa_line(b, BOARD_IRQ_AUX),
+		.clock = &vm->clock,
 		.a20 = &b->a20,
 		.reset = on_reset,
 		.ctx = b,
@@ -176,7 +185,7 @@ static bool make_devices(struct board *b)
 	b->pm = acpi_pm_new(&vm->clock, isa_line(b, BOARD_IRQ_SCI), &pm);
 	b->com1 = uart_new(&vm->clock, isa_line(b, BOARD_IRQ_COM1));
 	if (vm->cfg.bios) {
-		struct fwcfg_config fwcfg = {.mem = &vm->mem, .ram_written = on_ram_written, .ctx = b};
+		struct fwcfg_config fwcfg = {.mem = &vm->mem, .ram_written = on_ram_written, .selected = on_selected, .ctx = b};
 
 		b->fwcfg = fwcfg_new(&fwcfg);
 		b->vga = vga_new(&vm->clock, &vm->mem);
@@ -394,6 +403,24 @@ void board_isa_irq(struct vm *vm, unsigned irq, bool level)
 struct fwcfg *board_fwcfg(struct vm *vm)
 {
 	return vm->board->fwcfg;
+}
+
+uint16_t board_pci_class(struct vm *vm, unsigned slot)
+{
+	return (uint16_t)pci_config_read(&vm->board->pci.bus, 0, slot << 3, PCI_CLASS + 1, 2);
+}
+
+uint64_t board_pci_map(struct vm *vm, uint64_t *first, uint64_t *last)
+{
+	struct pci_bus *b = &vm->board->pci.bus;
+
+	pci_high_span(b, MEM_HOLE_END, first, last);
+	return b->ecam_base;
+}
+
+struct i8042 *board_keyboard(struct vm *vm)
+{
+	return vm->board->kbc;
 }
 
 struct vga *board_vga(struct vm *vm)

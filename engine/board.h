@@ -9,12 +9,14 @@
 #define STEELYARD_BOARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "engine/status.h"
 
 struct vm;
 struct board;
 struct fwcfg;
+struct i8042;
 struct ioapic;
 struct pic;
 struct vga;
@@ -49,9 +51,16 @@ int board_pic_ack(struct vm *vm);
 bool board_power_button(struct vm *vm);
 /* Drives ISA line irq (0-15): 8259 and I/O APIC. Device lock held. */
 void board_isa_irq(struct vm *vm, unsigned irq, bool level);
+/* What somebody may type on. Device lock held. */
+struct i8042 *board_keyboard(struct vm *vm);
 /* Both are there under --bios, else NULL. */
 struct fwcfg *board_fwcfg(struct vm *vm);
 struct vga *board_vga(struct vm *vm);
+/* Class and subclass of the function in a PCI slot; 0xffff: nobody is there. No vCPU runs, or the device lock held. */
+uint16_t board_pci_class(struct vm *vm, unsigned slot);
+/* Where configuration space is in memory now; 0: nowhere. What the BARs above 4 GiB span: from *first to *last, 0 and 0: there are
+ * none. Device lock held, or no vCPU runs. */
+uint64_t board_pci_map(struct vm *vm, uint64_t *first, uint64_t *last);
 /* Serial output that waits for its flush timer goes out now. Device lock held. */
 void board_flush(struct vm *vm);
 

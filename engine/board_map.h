@@ -75,17 +75,19 @@
 #define BOARD_IRQ_AUX 12
 #define BOARD_ISA_IRQS 16
 
-/* PCI: slot S's INTA is line S % 8; line n is I/O APIC pin 16 + n, and one of two level-triggered 8259 inputs */
+/* PCI: slot S's INTA is line S % 8; line n is I/O APIC pin 16 + n, and one of two level-triggered 8259 inputs: two lines to the
+ * one, two to the other, and again (what SeaBIOS programs in the interrupt line registers of a Q35) */
 #define BOARD_PCI_GSI 16u
 #define BOARD_PCI_LINES 8u
-#define BOARD_PCI_IRQ_EVEN 10u
-#define BOARD_PCI_IRQ_ODD 11u
-#define BOARD_ECAM_GPA 0xe0000000u /* 256 buses */
+#define BOARD_PCI_IRQ(line) (10u + ((line) >> 1 & 1u))
+#define BOARD_PCI_IRQ_FIRST 10u
+#define BOARD_PCI_IRQS 2u
+#define BOARD_ECAM_GPA 0xe0000000u /* 256 buses; firmware puts them where it likes: board_ecam() */
 #define BOARD_ECAM_BYTES 0x10000000u
-#define BOARD_PCI_MEM_GPA 0xc0000000u /* where BARs go: from the end of low RAM to ECAM, and behind it */
+#define BOARD_PCI_MEM_GPA 0xc0000000u /* where BARs go without firmware: from the end of low RAM to ECAM */
 #define BOARD_PCI_MEM_BYTES 0x20000000u
-#define BOARD_PCI_MEM2_GPA 0xf0000000u
-#define BOARD_PCI_MEM2_BYTES 0x0ec00000u
+#define BOARD_PCI_MEM_END 0xfec00000u	  /* behind ECAM they may go up to here */
+#define BOARD_FIRMWARE_HOLE 0x80000000ull /* RAM ends here with firmware, which wants ECAM and BARs below 3 GiB (Q35) */
 #define BOARD_PCI_IO_PORT 0xc000u
 #define BOARD_PCI_IO_LEN 0x4000u
 

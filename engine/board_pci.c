@@ -6,7 +6,6 @@
  */
 #include "engine/board_pci.h"
 
-#include "engine/board_map.h"
 #include "engine/devices.h"
 #include "engine/dirty.h"
 #include "engine/io.h"
@@ -50,12 +49,12 @@ static void on_wrote(void *ctx, uint64_t gpa, uint64_t len)
 static void set_line(void *ctx, unsigned n, bool level)
 {
 	struct board_pci *p = ctx;
-	unsigned odd = n % 2;
+	unsigned irq = BOARD_PCI_IRQ(n), *count = &p->pic_count[irq - BOARD_PCI_IRQ_FIRST];
 
 	ioapic_set_pin(p->ioapic, BOARD_PCI_GSI + n, level);
-	p->pic_count[odd] += level ? 1 : -1u;
-	if (p->pic_count[odd] == level)
-		pic_set_line(p->pic, odd ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN, level);
+	*count += level ? 1 : -1u;
+	if (*count == level)
+		pic_set_line(p->pic, irq, level);
 }
 
 /* RAM and the board's own devices come before what is on PCI. */
@@ -73,7 +72,7 @@ static void set_doorbells(void *ctx, const struct doorbell *list, unsigned n)
 
 static uint8_t line_name(unsigned n)
 {
-	return n % 2 ? BOARD_PCI_IRQ_ODD : BOARD_PCI_IRQ_EVEN;
+	return BOARD_PCI_IRQ(n);
 }
 
 static void wake(void *ctx)
@@ -134,7 +133,6 @@ void board_pci_reset(struct board_pci *p)
 
 void board_pci_place(struct board_pci *p)
 {
-	static const uint8_t irqs[2] = {BOARD_PCI_IRQ_EVEN, BOARD_PCI_IRQ_ODD};
 	const struct pci_ranges ranges = {
 		.mem_base = BOARD_PCI_MEM_GPA,
 		.mem_end = BOARD_PCI_MEM_GPA + (uint64_t)BOARD_PCI_MEM_BYTES,
@@ -144,9 +142,10 @@ void board_pci_place(struct board_pci *p)
 
 	pci_host_set_ecam(&p->bus, BOARD_ECAM_GPA);
 	pci_place(&p->bus, &ranges);
-	for (unsigned i = 0; i < ARRAY_LEN(irqs); i++) {
-		uint8_t elcr = (uint8_t)pic_elcr_ops.read(p->pic, irqs[i] / 8, 1);
+	for (unsigned i = 0; i < BOARD_PCI_IRQS; i++) {
+		unsigned irq = BOARD_PCI_IRQ_FIRST + i;
+		uint8_t elcr = (uint8_t)pic_elcr_ops.read(p->pic, irq / 8, 1);
 
-		pic_elcr_ops.write(p->pic, irqs[i] / 8, 1, elcr | 1u << irqs[i] % 8);
+		pic_elcr_ops.write(p->pic, irq / 8, 1, elcr | 1u << irq % 8);
 	}
 }

@@ -5,6 +5,7 @@
 #ifndef STEELYARD_BOARD_PCI_H
 #define STEELYARD_BOARD_PCI_H
 
+#include "engine/board_map.h"
 #include "engine/dma.h"
 #include "engine/pci/pci.h"
 
@@ -17,7 +18,7 @@ struct board_pci {
 	struct dma dma;
 	struct ioapic *ioapic;
 	struct pic *pic;
-	unsigned pic_count[2]; /* lines that hold the even and the odd 8259 input up */
+	unsigned pic_count[BOARD_PCI_IRQS]; /* lines that hold each 8259 input up */
 };
 
 /* The bus with its bridge, what the rest of both buses is. */

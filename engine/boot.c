@@ -135,7 +135,7 @@ enum status boot_file_to_ram(struct vm *vm, const char *name, const char *what, 
 
 uint64_t boot_low_ram_end(const struct vm *vm)
 {
-	return vm->mem.ram_bytes < MEM_HOLE_START ? vm->mem.ram_bytes : MEM_HOLE_START;
+	return vm->mem.ram_bytes < vm->mem.hole_start ? vm->mem.ram_bytes : vm->mem.hole_start;
 }
 
 static void map_add(struct boot_map *m, uint64_t base, uint64_t end, uint32_t type)
@@ -155,8 +155,8 @@ void boot_map_build(const struct vm *vm, struct boot_map *m)
 	map_add(m, LOW_ACPI, LOW_TOP, MAP_RESERVED);
 	map_add(m, LOW_TOP, boot_low_ram_end(vm), MAP_RAM);
 	map_add(m, BOARD_ECAM_GPA, BOARD_ECAM_GPA + (uint64_t)BOARD_ECAM_BYTES, MAP_RESERVED);
-	if (vm->mem.ram_bytes > MEM_HOLE_START)
-		map_add(m, MEM_HOLE_END, MEM_HOLE_END + vm->mem.ram_bytes - MEM_HOLE_START, MAP_RAM);
+	if (vm->mem.ram_bytes > vm->mem.hole_start)
+		map_add(m, MEM_HOLE_END, MEM_HOLE_END + vm->mem.ram_bytes - vm->mem.hole_start, MAP_RAM);
 }
 
 enum status boot_put(struct vm *vm, uint64_t gpa, const void *data, uint64_t len, const char *what, struct error *e)

@@ -28,9 +28,15 @@ struct vm_config;
  * that has it; ST_INVALID: longer than bytes. Any thread. */
 enum status bios_find(const char *name, char *path, size_t bytes, struct error *e);
 
+/* What the flash for its variables holds at first: a file, or NULL for firmware that has none. */
+const char *bios_vars(const char *name);
+
 /* Is exactly one loader given, with what belongs to it, and are the files there? ST_INVALID (usage), ST_NOT_FOUND,
  * ST_DENIED, ST_BAD_FILE. Before a machine exists. */
 enum status boot_check(const struct vm_config *cfg, struct error *e);
+
+/* The guest's firmware selects a file of fw_cfg: tables that depend on where it has put things follow. Device lock held. */
+void bios_selected(struct vm *vm, const char *name);
 
 /* Writes guest memory and vCPU 0's registers. The message says what to do about a failure. */
 enum status boot_load(struct vm *vm, struct error *e);

@@ -14,8 +14,10 @@
 
 #include "engine/board.h"
 #include "engine/control_int.h"
+#include "engine/i8042.h"
 #include "engine/lapic.h"
 #include "engine/switch.h"
+#include "engine/vga.h"
 #include "engine/vm.h"
 #include "engine/walk.h"
 
@@ -259,6 +261,48 @@ static enum control_code do_walk(struct control *c, struct control_client *cl, s
 	return CONTROL_OK;
 }
 
+static enum control_code do_screen(struct control *c, struct control_client *cl, struct control_request *rq, json_t *ok)
+{
+	char *text = malloc(VGA_TEXT_BYTES);
+	struct vga *vga = board_vga(c->vm);
+	struct vga_screen s;
+
+	(void)cl;
+	if (!vga || !text) {
+		free(text);
+		return vga ? fail(rq, CONTROL_FAILED, "no host memory for the screen's text")
+			   : fail(rq, CONTROL_UNSUPPORTED, "this machine has no screen: only --bios gives it one");
+	}
+	pthread_mutex_lock(&c->vm->dev_lock);
+	vga_screen(vga, &s, text);
+	pthread_mutex_unlock(&c->vm->dev_lock);
+	json_object_set_new(ok, "graphics", json_boolean(!s.text));
+	json_object_set_new(ok, "columns", count(s.columns));
+	json_object_set_new(ok, "rows", count(s.rows));
+	json_object_set_new(ok, "cursor_column", count(s.cursor_column));
+	json_object_set_new(ok, "cursor_row", count(s.cursor_row));
+	json_object_set_new(ok, "text", json_string(text));
+	free(text);
+	return CONTROL_OK;
+}
+
+static enum control_code do_type(struct control *c, struct control_client *cl, struct control_request *rq, json_t *ok)
+{
+	const char *text = json_string_value(json_object_get(rq->args, "text"));
+	struct error e = {0};
+	unsigned moves = 0;
+	enum status st;
+
+	(void)cl;
+	pthread_mutex_lock(&c->vm->dev_lock);
+	st = i8042_type(board_keyboard(c->vm), text, &moves, &e);
+	pthread_mutex_unlock(&c->vm->dev_lock);
+	if (st != ST_OK)
+		return fail(rq, code_of(st), e.msg);
+	json_object_set_new(ok, "moves", count(moves));
+	return CONTROL_OK;
+}
+
 static enum control_code do_subscribe(struct control *c, struct control_client *cl, struct control_request *rq,
 				      json_t *ok)
 {
@@ -297,7 +341,8 @@ static serve_fn *const serve[CV_COUNT] = {
 	[CV_RESUME] = do_resume,       [CV_STOP] = do_stop,
 	[CV_RESET] = do_reset,         [CV_NMI] = do_nmi,
 	[CV_STATS] = do_stats,         [CV_SWITCH] = do_switch,
-	[CV_WALK] = do_walk,
+	[CV_WALK] = do_walk,           [CV_SCREEN] = do_screen,
+	[CV_TYPE] = do_type,
 	[CV_SUBSCRIBE] = do_subscribe, [CV_UNSUBSCRIBE] = do_unsubscribe,
 };
 

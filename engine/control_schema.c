@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "engine/exec.h"
+#include "engine/keyboard.h"
+#include "engine/vga.h"
 
 const struct control_code_row control_codes[CONTROL_CODES_COUNT] = {
 #define X(name, word, exit, what) [CONTROL_##name] = {word, what, CONTROL_EXIT_##exit},
@@ -65,6 +67,16 @@ const struct control_verb control_verbs[CV_COUNT] = {
 		.arg = {{"address", CT_STRING, SET_NONE, true, 18, "the linear address in hexadecimal, as 0xffffffff81000000"},
 			{"vcpu", CT_UINT, SET_NONE, false, 63, "with this vCPU's tables; without it, those of vCPU 0"}},
 		.result = {{"walk", CT_OBJECT, SET_NONE, true, 0, "what `docs/explain.md` describes"}}},
+	[CV_SCREEN] = {"screen", "what the screen of a machine with firmware shows, as text", ALIVE, true,
+		.result = {{"graphics", CT_BOOL, SET_NONE, true, 0, "a graphics mode, or no mode yet: there is no text"},
+			   UINT("columns", VGA_MAX_COLUMNS, "characters in a row"),
+			   UINT("rows", VGA_MAX_ROWS, "rows"),
+			   UINT("cursor_column", UINT32_MAX, "where the cursor is, from 0"),
+			   UINT("cursor_row", UINT32_MAX, "from 0; `rows` and more: nowhere"),
+			   TEXT("text", VGA_TEXT_BYTES, "the rows as lines of UTF-8 without trailing blanks")}},
+	[CV_TYPE] = {"type", "type on the keyboard", ALIVE, true,
+		.arg = {{"text", CT_STRING, SET_NONE, true, KEYBOARD_TEXT_MAX, "ASCII (a newline is Enter), and names of keys as `<enter>`, `<f12>`, `<ctrl-alt-delete>`; `<lt>` is the character itself"}},
+		.result = {UINT("moves", KEYBOARD_EVENTS_MAX, "how often a key goes down or up; the guest takes them in its own time")}},
 	[CV_SUBSCRIBE] = {"subscribe", "send events to this client from now on", ALWAYS, false,
 		.arg = {{"events", CT_WORDS, SET_EVENTS, false, CE_COUNT, "these alone; without it, all"}},
 		.result = {{"events", CT_WORDS, SET_EVENTS, true, 0, "what is sent from now on"}}},

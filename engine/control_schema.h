@@ -115,6 +115,8 @@ enum control_verb_id {
 	CV_STATS,
 	CV_SWITCH,
 	CV_WALK,
+	CV_SCREEN,
+	CV_TYPE,
 	CV_SUBSCRIBE,
 	CV_UNSUBSCRIBE,
 	CV_COUNT

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "engine/ahci/ahci.h"
 #include "engine/pci/pci.h"
 #include "engine/virtio/virtio_balloon.h"
 #include "engine/virtio/virtio_blk.h"
@@ -71,6 +72,18 @@ static enum status make_net(const struct making *m, const struct device_config *
 	return st == ST_OK ? on_pci(virtio_net_new(n, mac, m->dma, e), f, e) : st;
 }
 
+static enum status make_cdrom(const struct making *m, const struct device_config *d, struct pci_function **f,
+			      struct error *e)
+{
+	struct blk_image *img = NULL;
+	enum status st = blk_image_open(&d->disk.image, &img, e);
+
+	if (st != ST_OK)
+		return st;
+	*f = ahci_new(img, m->dma, e);
+	return *f ? ST_OK : ST_NO_MEMORY;
+}
+
 static enum status make_rng(const struct making *m, const struct device_config *d, struct pci_function **f,
 			    struct error *e)
 {
@@ -93,7 +106,8 @@ static enum status make_console(const struct making *m, const struct device_conf
 
 static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,
 					       struct pci_function **f, struct error *e) = {
-	[DEVICE_DISK] = make_disk,       [DEVICE_NET] = make_net,         [DEVICE_RNG] = make_rng,
+	[DEVICE_DISK] = make_disk,       [DEVICE_CDROM] = make_cdrom,
+	[DEVICE_NET] = make_net,         [DEVICE_RNG] = make_rng,
 	[DEVICE_BALLOON] = make_balloon, [DEVICE_CONSOLE] = make_console,
 };
 

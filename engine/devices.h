@@ -15,7 +15,7 @@ struct pci_bus;
 
 #define DEVICES_MAX 30u
 
-enum device_kind { DEVICE_DISK, DEVICE_NET, DEVICE_RNG, DEVICE_BALLOON, DEVICE_CONSOLE, DEVICE_KINDS };
+enum device_kind { DEVICE_DISK, DEVICE_CDROM, DEVICE_NET, DEVICE_RNG, DEVICE_BALLOON, DEVICE_CONSOLE, DEVICE_KINDS };
 enum disk_bus { DISK_VIRTIO };
 
 struct device_disk {
@@ -33,7 +33,7 @@ struct device_console {
 struct device_config {
 	enum device_kind kind;
 	union {
-		struct device_disk disk;
+		struct device_disk disk; /* of a CD the image alone, read-only */
 		struct net_config net;
 		struct device_console console;
 	};

@@ -32,7 +32,7 @@ static inline void dma_wrote(const struct dma *d, const void *hva, uint64_t len)
 	uint64_t off = (uint64_t)((const uint8_t *)hva - d->mem->ram_hva);
 
 	if (d->wrote && len)
-		d->wrote(d->ctx, off < MEM_HOLE_START ? off : off + (MEM_HOLE_END - MEM_HOLE_START), len);
+		d->wrote(d->ctx, mem_ram_gpa(d->mem, off), len);
 }
 
 #endif

@@ -157,6 +157,8 @@ static void select_blob(struct fwcfg *f, uint16_t key)
 	/* An item of the architecture is another one of the same number, and there is none. */
 	f->selected = key & 0x8000u ? 0xffff : key & KEY_MASK;
 	f->offset = 0;
+	if (f->cfg.selected && f->selected >= FILE_FIRST && f->selected - FILE_FIRST < (int)f->nfiles)
+		f->cfg.selected(f->cfg.ctx, f->file[f->selected - FILE_FIRST].name);
 }
 
 /* ---- DMA ---- */

@@ -32,6 +32,8 @@ enum fwcfg_key {
 struct fwcfg_config {
 	struct mem *mem;
 	void (*ram_written)(void *ctx, uint64_t gpa, uint64_t len);
+	/* The guest selects a file: the last moment to add it anew, in the same length. May be NULL. */
+	void (*selected)(void *ctx, const char *name);
 	void *ctx;
 };
 

@@ -5,12 +5,16 @@
  *
  * Three queues lead to the one output buffer: the controller's own answers, the keyboard's and the mouse's bytes. The
  * head of the first non-empty, enabled queue moves into the buffer when it is free; the interrupt line of its source
- * follows the buffer being full. The keyboard and the mouse answer their commands at once and never send anything else,
- * so a guest's driver finds them without a timeout.
+ * follows the buffer being full. The keyboard and the mouse answer their commands at once, so a guest's driver finds them without a
+ * timeout. The mouse never sends anything else; the keyboard sends what is typed, a key at a time, each some
+ * milliseconds after the one before and only when that has been read: firmware keeps no more than fifteen keys.
  */
 #include "engine/i8042.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "engine/keyboard.h"
 
 /* Status, port 0x64 */
 #define ST_OBF 0x01u
@@ -85,6 +89,13 @@ struct queue {
 	unsigned head, n;
 };
 
+#define KEY_NS 12000000ull
+struct typing {
+	struct key_event ev[KEYBOARD_EVENTS_MAX];
+	unsigned next, n;
+	struct timer timer;
+};
+
 struct i8042 {
 	uint8_t ram[32];    /* byte 0: the configuration */
 	uint8_t status_cmd; /* ST_CMD: the last write went to port 0x64 */
@@ -94,10 +105,12 @@ struct i8042 {
 	struct queue ctl, kbd, aux;
 	uint8_t kbd_pending; /* keyboard command that waits for its parameter */
 	uint8_t scanset;
+	bool scanning; /* the keyboard reports its keys */
 	uint8_t mouse_pending;
 	uint8_t mouse_rate, mouse_resolution;
 	bool mouse_enabled, mouse_scale2, mouse_remote, mouse_wrap;
 	struct i8042_config cfg;
+	struct typing *typing; /* outlives a reset */
 };
 
 static void queue_put(struct queue *q, uint8_t b, bool aux)
@@ -181,6 +194,7 @@ static void kbd_write(struct i8042 *k, uint8_t b)
 	case PS2_RESET:
 		k->kbd.n = 0;
 		k->scanset = 2;
+		k->scanning = true;
 		kbd_send(k, PS2_ACK);
 		kbd_send(k, PS2_TEST_OK);
 		break;
@@ -201,9 +215,13 @@ static void kbd_write(struct i8042 *k, uint8_t b)
 	case PS2_DEFAULTS:
 	case PS2_DISABLE:
 		k->scanset = 2;
+		k->scanning = b == PS2_DEFAULTS;
 		kbd_send(k, PS2_ACK);
 		break;
 	case PS2_ENABLE:
+		k->scanning = true;
+		kbd_send(k, PS2_ACK);
+		break;
 	case 0xf7: /* set all keys: typematic, make/break, ... */
 	case 0xf8:
 	case 0xf9:
@@ -215,6 +233,47 @@ static void kbd_write(struct i8042 *k, uint8_t b)
 		break;
 	}
 }
+
+/* ---- typing ---- */
+
+static void type_next(void *ctx)
+{
+	struct i8042 *k = ctx;
+	struct typing *t = k->typing;
+	uint8_t code[3];
+	unsigned n;
+
+	if (t->next == t->n) {
+		t->next = t->n = 0;
+		return;
+	}
+	if (k->scanning && !(k->ram[0] & CFG_KBD_OFF) && !k->obf && !k->kbd.n) {
+		n = keyboard_codes(t->ev[t->next++], k->ram[0] & CFG_XLATE ? 1 : k->scanset, code);
+		for (unsigned i = 0; i < n; i++)
+			queue_put(&k->kbd, code[i], false);
+		kbc_pump(k);
+	}
+	timer_arm(&t->timer, clock_ns(k->cfg.clock) + KEY_NS);
+}
+
+enum status i8042_type(struct i8042 *k, const char *text, unsigned *moves, struct error *e)
+{
+	struct key_event ev[KEYBOARD_EVENTS_MAX];
+	struct typing *t = k->typing;
+	enum status st = keyboard_parse(text, ev, moves, e);
+
+	if (st != ST_OK)
+		return st;
+	if (*moves > KEYBOARD_EVENTS_MAX - t->n)
+		return error_set(e, ST_BUSY, "the guest has not yet taken %u moves of keys: wait", t->n - t->next);
+	memcpy(t->ev + t->n, ev, *moves * sizeof(ev[0]));
+	t->n += *moves;
+	if (!timer_armed(&t->timer))
+		timer_arm(&t->timer, clock_ns(k->cfg.clock));
+	return ST_OK;
+}
+
+/* ---- mouse ---- */
 
 static void mouse_defaults(struct i8042 *k)
 {
@@ -470,8 +529,11 @@ const struct io_ops i8042_cmd_ops = {"i8042 command", cmd_read, cmd_write};
 void i8042_reset(struct i8042 *k)
 {
 	struct i8042_config cfg = k->cfg;
+	struct typing *typing = k->typing;
 
-	*k = (struct i8042){.cfg = cfg, .scanset = 2};
+	timer_cancel(&typing->timer);
+	typing->next = typing->n = 0;
+	*k = (struct i8042){.cfg = cfg, .scanset = 2, .scanning = true, .typing = typing};
 	/* As PC firmware leaves it: self test done, keyboard on with translation, mouse off. */
 	k->ram[0] = CFG_SYS | CFG_KBD_INT | CFG_AUX_OFF | CFG_XLATE;
 	mouse_defaults(k);
@@ -484,12 +546,22 @@ struct i8042 *i8042_new(const struct i8042_config *cfg)
 
 	if (!k)
 		return NULL;
+	k->typing = calloc(1, sizeof(*k->typing));
+	if (!k->typing) {
+		free(k);
+		return NULL;
+	}
 	k->cfg = *cfg;
+	timer_init(&k->typing->timer, cfg->clock, type_next, k);
 	i8042_reset(k);
 	return k;
 }
 
 void i8042_free(struct i8042 *k)
 {
+	if (!k)
+		return;
+	timer_cancel(&k->typing->timer);
+	free(k->typing);
 	free(k);
 }

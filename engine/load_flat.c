@@ -18,7 +18,7 @@ enum status load_flat(struct vm *vm, struct error *e)
 
 	if (s != ST_OK)
 		return s;
-	if (addr >= MEM_HOLE_START)
+	if (addr >= vm->mem.hole_start)
 		return error_set(e, ST_INVALID,
 				 "a flat program at 0x%llx cannot be entered: give an address below 0xc0000000",
 				 (unsigned long long)addr);

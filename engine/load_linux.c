@@ -163,7 +163,7 @@ static enum status load_packed(struct vm *vm, struct linux_image *k, uint64_t *e
 	if (k->version >= 0x020a) {
 		uint64_t pref = get64(d + HDR_PREF_ADDRESS), init = get32(d + HDR_INIT_SIZE);
 
-		if (pref < MEM_HOLE_START && pref + init > k->reserve_end)
+		if (pref < vm->mem.hole_start && pref + init > k->reserve_end)
 			k->reserve_end = pref + init;
 	}
 	if (k->reserve_end > boot_low_ram_end(vm))

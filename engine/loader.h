@@ -93,7 +93,7 @@ struct boot_map {
 	} e[BOOT_MAP_MAX];
 };
 void boot_map_build(const struct vm *vm, struct boot_map *m);
-/* End of RAM below the hole at 3 GiB. */
+/* End of RAM below the hole. */
 uint64_t boot_low_ram_end(const struct vm *vm);
 /* Copies into RAM; ST_TOO_BIG when the range is not all RAM. */
 enum status boot_put(struct vm *vm, uint64_t gpa, const void *data, uint64_t len, const char *what, struct error *e);
@@ -165,6 +165,9 @@ struct acpi_fix {
 };
 #define ACPI_MAX_FIXES 64
 #define ACPI_RSDP_BYTES 36
+#define ACPI_RSDP_OLD_BYTES 20 /* those of ACPI 1.0, which have a checksum of their own */
+#define ACPI_RSDP_SUM 8
+#define ACPI_RSDP_SUM_ALL 32
 #define ACPI_RSDP_RSDT 16
 #define ACPI_RSDP_XSDT 24
 struct acpi_image {
@@ -175,8 +178,17 @@ struct acpi_image {
 	struct acpi_fix fix[ACPI_MAX_FIXES];
 	unsigned nfixes;
 };
-/* Builds all tables for origin. The machine's tables always fit: a failure is our own bug. */
-void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin);
+/* Where the tables say that BARs may go, and where configuration space is. */
+struct acpi_place {
+	uint32_t pci_start, ecam;
+	uint64_t high_start, high_last; /* BARs above 4 GiB */
+};
+/* What firmware has programmed. ecam: what the host bridge decodes, 0 for nothing yet. [bars, bars_last]: what BARs above 4 GiB
+ * span, all zero for none. */
+struct acpi_place acpi_place(const struct vm *vm, uint64_t ecam, uint64_t bars, uint64_t bars_last);
+/* Builds all tables for origin. The machine's tables always fit: a failure is our own bug. Their length does not depend on the
+ * place. */
+void acpi_build(const struct vm *vm, struct acpi_image *t, uint32_t origin, const struct acpi_place *place);
 /* Writes them to LOW_ACPI and the RSDP to LOW_RSDP, as firmware would have left them. */
 enum status acpi_write_tables(struct vm *vm, struct error *e);
 

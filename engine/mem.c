@@ -51,7 +51,7 @@ enum status mem_init(struct mem *m, uint64_t bytes, struct error *e)
 	uint64_t host = host_bytes(), rom_start = (bytes + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
 	enum status st;
 
-	*m = (struct mem){.memfd = -1};
+	*m = (struct mem){.memfd = -1, .hole_start = MEM_HOLE_START};
 	if (bytes % MEM_PAGE || bytes < MEM_MIN_BYTES)
 		return error_set(e, ST_INVALID, "memory of %llu bytes: give a multiple of 4K, at least %lluM",
 				 (unsigned long long)bytes, MEM_MIN_BYTES >> 20);
@@ -86,6 +86,12 @@ void mem_fini(struct mem *m)
 	if (m->memfd >= 0)
 		close(m->memfd);
 	*m = (struct mem){.memfd = -1};
+}
+
+void mem_set_hole(struct mem *m, uint64_t start)
+{
+	BUG_ON(start % HUGE_BYTES || start >= MEM_HOLE_END);
+	m->hole_start = start;
 }
 
 enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t len, struct error *e)
@@ -127,8 +133,8 @@ void mem_bank(const struct mem *m, uint64_t offset, uint64_t *lo, uint64_t *hi)
 			*hi = *lo + m->rom[i].len;
 			return;
 		}
-	*lo = offset < MEM_HOLE_START ? 0 : MEM_HOLE_START;
-	*hi = offset < MEM_HOLE_START && m->ram_bytes > MEM_HOLE_START ? MEM_HOLE_START : m->ram_bytes;
+	*lo = offset < m->hole_start ? 0 : m->hole_start;
+	*hi = offset < m->hole_start && m->ram_bytes > m->hole_start ? m->hole_start : m->ram_bytes;
 }
 
 const void *mem_rom(const struct mem *m, uint64_t gpa, uint64_t len)
@@ -162,7 +168,7 @@ static uint8_t *piece(const struct mem *m, uint64_t gpa, uint64_t *len, bool *ro
 	*rom = false;
 	if (off == UINT64_MAX)
 		return NULL;
-	room = gpa < MEM_HOLE_START ? MEM_HOLE_START - gpa : UINT64_MAX;
+	room = gpa < m->hole_start ? m->hole_start - gpa : UINT64_MAX;
 	room = room < m->ram_bytes - off ? room : m->ram_bytes - off;
 	*len = *len < room ? *len : room;
 	return m->ram_hva + off;
@@ -225,7 +231,7 @@ bool mem_write(struct mem *m, uint64_t gpa, const void *buf, uint64_t len)
 
 bool mem_ram_piece(const struct mem *m, unsigned i, uint64_t *gpa, uint64_t *len)
 {
-	uint64_t low = m->ram_bytes < MEM_HOLE_START ? m->ram_bytes : MEM_HOLE_START;
+	uint64_t low = m->ram_bytes < m->hole_start ? m->ram_bytes : m->hole_start;
 
 	*gpa = i == 0 ? 0 : MEM_HOLE_END;
 	*len = i == 0 ? low : m->ram_bytes - low;

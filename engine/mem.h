@@ -2,9 +2,9 @@
 /*
  * Guest-physical memory: RAM in one shared memfd, ROMs, and the holes that belong to devices.
  *
- * RAM below 3 GiB is at its own address; the rest starts at 4 GiB (the hole holds PCI, the APICs and the ROM).
- * The host mapping is contiguous: hva = ram_hva + gpa below the hole, ram_hva + gpa - 1 GiB above it. Behind RAM, from the next
- * multiple of 2 MiB on, are the ROMs: "offset" is the index into all of it.
+ * RAM below the hole is at its own address; the rest starts at 4 GiB. The hole, from 3 GiB on or where the board wants it, holds
+ * PCI, the APICs and the ROM. The host mapping is contiguous: hva = ram_hva + gpa below the hole, and less by the hole's size above
+ * it. Behind RAM, from the next multiple of 2 MiB on, are the ROMs: "offset" is the index into all of it.
  *
  * Threads: the map is fixed before the first vCPU starts; contents belong to whoever the guest lets write.
  */
@@ -13,7 +13,7 @@
 
 #include "engine/status.h"
 
-#define MEM_HOLE_START (3ull << 30)
+#define MEM_HOLE_START (3ull << 30) /* unless mem_set_hole says otherwise */
 #define MEM_HOLE_END (4ull << 30)
 #define MEM_MIN_BYTES (16ull << 20)
 #define MEM_MAX_BYTES (1ull << 40)
@@ -27,7 +27,7 @@ struct mem_rom {
 
 struct mem {
 	int memfd;
-	uint64_t ram_bytes;
+	uint64_t ram_bytes, hole_start;
 	uint8_t *ram_hva;
 	struct mem_rom rom[MEM_MAX_ROMS];
 	unsigned nroms;
@@ -36,6 +36,8 @@ struct mem {
 /* bytes: a multiple of 4096 between MEM_MIN_BYTES and MEM_MAX_BYTES; more than the host has is ST_NO_MEMORY. */
 enum status mem_init(struct mem *m, uint64_t bytes, struct error *e);
 void mem_fini(struct mem *m);
+/* Where the hole below 4 GiB starts, a multiple of 2 MiB. After mem_init, before anybody asks for an address. */
+void mem_set_hole(struct mem *m, uint64_t start);
 
 /* Adds read-only memory: guest writes to it are ignored. data is copied. gpa and len page-aligned. ST_TOO_BIG: more than
  * MEM_MAX_ROMS, or than MEM_ROM_ROOM bytes together. */
@@ -44,8 +46,14 @@ enum status mem_add_rom(struct mem *m, uint64_t gpa, const void *data, uint64_t 
 /* RAM offset of a guest-physical address (the index into ram_hva), or UINT64_MAX where there is no RAM. */
 static inline uint64_t mem_ram_offset(const struct mem *m, uint64_t gpa)
 {
-	uint64_t off = gpa < MEM_HOLE_START ? gpa : gpa >= MEM_HOLE_END ? gpa - (MEM_HOLE_END - MEM_HOLE_START) : UINT64_MAX;
-	return off < m->ram_bytes && (gpa < MEM_HOLE_START || m->ram_bytes > MEM_HOLE_START) ? off : UINT64_MAX;
+	uint64_t hole = m->hole_start;
+	uint64_t off = gpa < hole ? gpa : gpa >= MEM_HOLE_END ? gpa - (MEM_HOLE_END - hole) : UINT64_MAX;
+	return off < m->ram_bytes && (gpa < hole || m->ram_bytes > hole) ? off : UINT64_MAX;
+}
+/* The guest-physical address of an offset in RAM. */
+static inline uint64_t mem_ram_gpa(const struct mem *m, uint64_t off)
+{
+	return off < m->hole_start ? off : off + (MEM_HOLE_END - m->hole_start);
 }
 /* Host address of [gpa, gpa+len) when all of it is RAM, else NULL. */
 static inline void *mem_ram(const struct mem *m, uint64_t gpa, uint64_t len)
@@ -53,7 +61,7 @@ static inline void *mem_ram(const struct mem *m, uint64_t gpa, uint64_t len)
 	uint64_t off = mem_ram_offset(m, gpa);
 	if (off == UINT64_MAX || len > m->ram_bytes - off)
 		return NULL;
-	if (gpa < MEM_HOLE_START && len > MEM_HOLE_START - gpa)
+	if (gpa < m->hole_start && len > m->hole_start - gpa)
 		return NULL;
 	return m->ram_hva + off;
 }

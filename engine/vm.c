@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "engine/board.h"
+#include "engine/board_map.h"
 #include "engine/boot.h"
 #include "engine/chardev_host.h"
 #include "engine/dirty.h"
@@ -62,6 +63,8 @@ static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct er
 
 	if ((st = mem_init(&vm->mem, vm->cfg.memory_bytes, e)) != ST_OK)
 		return st;
+	if (vm->cfg.bios)
+		mem_set_hole(&vm->mem, BOARD_FIRMWARE_HOLE);
 	clock_init(&vm->clock);
 	if (vm->cfg.virtual_time)
 		clock_make_virtual(&vm->clock);

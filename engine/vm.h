@@ -57,6 +57,9 @@ struct vm_config {
 	uint64_t flat_addr;
 	const char *rom;
 	const char *bios; /* a ROM that is the firmware of a PC: fw_cfg and a VGA are there */
+	const char *bios_vars_template, *bios_vars; /* flash for its variables: its first contents, and the file that keeps it; NULL: none */
+	const char *boot_order; /* letters for --bios: c disks, d CDs, n networks; NULL: as it likes */
+	bool boot_menu;		/* it asks */
 	unsigned bt_cold;    /* bt interprets a block so often before it translates it (0-255) */
 	bool no_reboot;	     /* a reset request ends the run */
 	bool virtual_time;   /* clock_make_virtual: no I/O thread, somebody drives the machine by hand (lockstep) */

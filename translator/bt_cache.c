@@ -427,12 +427,10 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 
 	pthread_mutex_lock(&bt->lock);
 	for (uint64_t page = off >> 12; page <= (off + len - 1) >> 12 && page < bt->npages; page++) {
-		uint64_t gpa = page << 12;
+		uint64_t gpa = mem_ram_gpa(&bt->vm->mem, page << 12);
 
 		if (!codemap_test(bt->vm->codemap, page))
 			continue;
-		if (gpa >= MEM_HOLE_START)
-			gpa += MEM_HOLE_END - MEM_HOLE_START;
 		/* compare in guest-physical terms: RAM above the hole is shifted */
 		uint64_t from = page == off >> 12 ? gpa | (off & 0xfff) : gpa;
 		uint64_t to = page == (off + len - 1) >> 12 ? (gpa | ((off + len - 1) & 0xfff)) + 1 : gpa + 4096;

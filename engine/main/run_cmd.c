@@ -20,6 +20,7 @@
 #include "engine/main/lockstep.h"
 #include "engine/main/run_control.h"
 #include "engine/main/run_devices.h"
+#include "engine/main/run_firmware.h"
 #include "engine/main/run_marks.h"
 #include "engine/main/run_stats.h"
 #include "engine/main/run_switch.h"
@@ -48,7 +49,9 @@ enum option_id {
 	OPT_FLAT,
 	OPT_ROM,
 	OPT_BIOS,
+	OPT_BOOT,
 	OPT_DISK,
+	OPT_CDROM,
 	OPT_SNAPSHOT,
 	OPT_NET,
 	OPT_RNG,
@@ -95,8 +98,10 @@ static const struct option_row rows[] = {
 	{"module", "F", "module for --multiboot; may be given several times", OPT_MODULE},
 	{"flat", "F@ADDR", "flat binary, loaded and entered at ADDR (below 1 MiB: real mode; else 32-bit)", OPT_FLAT},
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
-	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it", OPT_BIOS},
+	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it; ovmf,vars=F keeps its variables in F", OPT_BIOS},
+	{"boot", "order=O,menu", "what --bios starts from: c disks, d CDs, n networks, in this order; menu: it asks", OPT_BOOT},
 	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"cdrom", "F", "a CD, from which firmware boots: an ISO image", OPT_CDROM},
 	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
 	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
 	{"rng", NULL, "a source of random numbers", OPT_RNG},
@@ -141,7 +146,7 @@ struct run_cmd {
 	bool stats, json, help, lockstep, path_auto;
 	uint64_t lockstep_insns;
 	char *flat; /* owned copy of F in F@ADDR */
-	char bios[4096]; /* file of the firmware */
+	struct run_firmware firmware;
 	struct vm *vm;
 	struct chardev *serial_dev, *debugcon_dev;
 	FILE *rows_file, *hot_file; /* of insn_rows, hot_blocks */
@@ -180,16 +185,6 @@ static void help(FILE *f)
 	fputs("\nExit status: 0 power-off, (value << 1) | 1 debug exit, 4 triple fault, 124 timeout, 2 usage,\n"
 	      "1 host failure, 3 lockstep found a difference, 128 + N ended by signal N.\n",
 	      f);
-}
-
-static int parse_bios(struct run_cmd *r, const char *arg)
-{
-	struct error e = {0};
-
-	if (bios_find(arg, r->bios, sizeof(r->bios), &e) != ST_OK)
-		return verb_fail(&e);
-	r->cfg.bios = r->bios;
-	return EXIT_OK;
 }
 
 /* A number with nothing behind it but what the caller allows; false when it is none. */
@@ -353,9 +348,13 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		r->cfg.rom = arg;
 		return EXIT_OK;
 	case OPT_BIOS:
-		return parse_bios(r, arg);
+		return run_bios_option(&r->firmware, &r->cfg, arg);
+	case OPT_BOOT:
+		return run_boot_option(&r->firmware, &r->cfg, arg);
 	case OPT_DISK:
 		return run_disk_option(&r->devices, arg);
+	case OPT_CDROM:
+		return run_cdrom_option(&r->devices, arg);
 	case OPT_NET:
 		return run_net_option(&r->devices, arg);
 	case OPT_RNG:

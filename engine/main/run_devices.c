@@ -147,6 +147,19 @@ int run_disk_option(struct run_devices *d, const char *arg)
 	return st;
 }
 
+int run_cdrom_option(struct run_devices *d, const char *arg)
+{
+	char *copy = strdup(arg);
+
+	if (!copy || d->ntexts == RUN_DEVICES_TEXTS || d->n == DEVICES_MAX) {
+		free(copy);
+		return verb_usage("--cdrom %s: %u devices are the most", arg, DEVICES_MAX);
+	}
+	d->text[d->ntexts++] = copy;
+	d->list[d->n++] = (struct device_config){.kind = DEVICE_CDROM, .disk.image = {.file = copy, .readonly = true}};
+	return EXIT_OK;
+}
+
 /* ---- --net ---- */
 
 static bool parse_mac(const char *s, uint8_t mac[6])
@@ -220,8 +233,12 @@ static int net_word(struct net_config *c, const struct word *w)
 		c->ifname = w->value;
 	else if (!strcmp(w->key, "path") && c->kind == NET_SOCKET)
 		c->path = w->value;
+	else if (!strcmp(w->key, "tftp") && c->kind == NET_USER)
+		c->tftp = w->value;
+	else if (!strcmp(w->key, "bootfile") && c->kind == NET_USER)
+		c->bootfile = w->value;
 	else
-		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd; tap: ifname; socket: path",
+		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd, tftp, bootfile; tap: ifname; socket: path",
 				  w->key);
 	return EXIT_OK;
 }

@@ -17,6 +17,7 @@ struct run_devices {
 
 /* EXIT_OK, or what verb_usage returns after its message. */
 int run_disk_option(struct run_devices *d, const char *arg);
+int run_cdrom_option(struct run_devices *d, const char *arg);
 int run_net_option(struct run_devices *d, const char *arg);
 /* A device without words: --rng, --balloon. */
 int run_plain_option(struct run_devices *d, const char *option, enum device_kind kind);

@@ -199,6 +199,8 @@ static enum control_exit show(struct vm_cmd *cmd, enum control_verb_id verb, jso
 
 	if (cmd->output == VM_OUT_JSON)
 		vm_print_json(verb == CV_STATS && stats ? stats : ok, stdout);
+	else if (verb == CV_SCREEN) /* as a person in front of it sees it */
+		fputs(json_string_value(json_object_get(ok, "text")), stdout);
 	else if (cmd->output == VM_OUT_TABLE)
 		vm_print_fields(control_verbs[verb].result, ok, stdout);
 	json_decref(ok);

@@ -33,6 +33,7 @@ struct net_config {
 	unsigned nforwards;
 	const char *ifname; /* tap */
 	const char *path;   /* socket */
+	const char *tftp, *bootfile; /* user: a folder that guests read by TFTP, and what DHCP tells them to boot */
 };
 
 struct net;

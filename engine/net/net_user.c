@@ -219,6 +219,8 @@ enum status net_user_open(struct net *n, const struct net_config *cfg, struct er
 		.in6_enabled = true,
 		.vprefix_len = 64,
 		.vhostname = "steelyard",
+		.tftp_path = cfg->tftp,
+		.bootfile = cfg->bootfile,
 	};
 	struct user *u = calloc(1, sizeof(*u));
 

@@ -153,6 +153,8 @@ struct pci_ranges {
 	uint64_t mem_base, mem_end, io_base, io_end; /* end exclusive */
 };
 void pci_place(struct pci_bus *b, const struct pci_ranges *r);
+/* From the first to the last byte of what BARs decode at or above `from`; 0 and 0: nothing. */
+void pci_high_span(const struct pci_bus *b, uint64_t from, uint64_t *first, uint64_t *last);
 /* Accesses that nobody else claimed: dev is the bus, off the address. */
 extern const struct io_ops pci_mem_ops, pci_io_ops;
 /* Configuration cycles. Functions that there are not read as ones. off + size within 4096 and not across a 32-bit word. */

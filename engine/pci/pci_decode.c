@@ -44,6 +44,19 @@ static void decode_bar(struct pci_bus *b, const struct pci_function *f, unsigned
 		(struct pci_window){.base = a, .end = last, .ops = bar->ops, .dev = bar->dev};
 }
 
+void pci_high_span(const struct pci_bus *b, uint64_t from, uint64_t *first, uint64_t *last)
+{
+	*first = *last = 0;
+	for (unsigned i = 0; i < b->nmem; i++) {
+		const struct pci_window *w = &b->mem[i];
+
+		if (w->base < from)
+			continue;
+		*first = *first && *first < w->base ? *first : w->base;
+		*last = w->end > *last ? w->end : *last;
+	}
+}
+
 /* ---- accesses ---- */
 
 static const struct pci_window *window_at(const struct pci_window *w, unsigned n, uint64_t addr)

@@ -82,7 +82,7 @@ static void report(struct virtio_balloon *d)
 		const struct iovec *v = &d->chain.iov[d->chain.nout + i];
 		uint64_t off = (uint64_t)((uint8_t *)v->iov_base - mem->ram_hva);
 
-		give_back(d, off < MEM_HOLE_START ? off : off + (MEM_HOLE_END - MEM_HOLE_START), v->iov_len);
+		give_back(d, mem_ram_gpa(mem, off), v->iov_len);
 	}
 }
 

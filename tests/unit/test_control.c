@@ -232,6 +232,10 @@ static void test_verbs(void)
 	while (atomic_load(&r.fake.wakes) == 0)
 		pause_ms(1);
 	CHECK(atomic_load(&r.vm->vcpu[1]->nmi_pending));
+	/* no screen without firmware; a keyboard is there */
+	CHECK(try(&a, CV_SCREEN, NULL) == CONTROL_EXIT_FAILED);
+	CHECK(try(&a, CV_TYPE, json_pack("{s:s}", "text", "ls<enter>")) == CONTROL_EXIT_OK);
+	CHECK(try(&a, CV_TYPE, json_pack("{s:s}", "text", "<no>")) == CONTROL_EXIT_USAGE);
 	/* the guest has not asked for power-button events */
 	CHECK(try(&a, CV_STOP, NULL) == CONTROL_EXIT_WRONG_STATE && state_is(&a, CONTROL_STATE_RUNNING));
 	pthread_mutex_lock(&r.vm->dev_lock);

@@ -528,12 +528,78 @@ static void aux_send(struct i8042 *k, uint8_t b)
 	out8(&i8042_data_ops, k, 0, b);
 }
 
+static void pass_ms(struct clock *c, unsigned ms)
+{
+	while (ms--) {
+		atomic_store(&c->stopped_at_ns, clock_ns(c) + 1000000);
+		clock_run_timers(c);
+	}
+}
+
+/* The next byte that is typed, or 0 when none comes. */
+static uint8_t typed(struct clock *c, struct i8042 *k)
+{
+	for (unsigned ms = 0; ms < 40; ms++) {
+		if (in8(&i8042_cmd_ops, k, 0) & 1)
+			return in8(&i8042_data_ops, k, 0);
+		pass_ms(c, 1);
+	}
+	return 0;
+}
+
+static void typed_is(struct tally *t, struct clock *c, struct i8042 *k, const char *codes)
+{
+	for (; *codes; codes++)
+		EQ(typed(c, k), (uint8_t)*codes);
+	EQ(typed(c, k), 0);
+}
+
+/* With translation on, as test_i8042 has left it. */
+static void typing(struct tally *t, struct clock *c, struct i8042 *k)
+{
+	struct error e;
+	unsigned moves;
+	char most[513];
+
+	TRUE(i8042_type(k, "aB<f12>\n", &moves, &e) == ST_OK);
+	EQ(moves, 10);
+	typed_is(t, c, k, "\x1e\x9e" "\x2a\x30\xb0\xaa" "\x58\xd8" "\x1c\x9c");
+	TRUE(i8042_type(k, "<alt-ctrl-delete><lt><shift-a><,>", &moves, &e) == ST_OK);
+	typed_is(t, c, k, "\x1d\x38\xe0\x53\xe0\xd3\xb8\x9d" "\x2a\x33\xb3\xaa" "\x2a\x1e\x9e\xaa" "\x33\xb3");
+	/* no key, or too many */
+	TRUE(i8042_type(k, "<nokey>", &moves, &e) == ST_INVALID);
+	TRUE(i8042_type(k, "<ctrl-ctrl-a>", &moves, &e) == ST_INVALID);
+	TRUE(i8042_type(k, "<ctrl-", &moves, &e) == ST_INVALID);
+	TRUE(i8042_type(k, "<>", &moves, &e) == ST_INVALID);
+	TRUE(i8042_type(k, "\xc3\xa4", &moves, &e) == ST_INVALID);
+	memset(most, 'A', sizeof(most));
+	most[512] = 0;
+	for (unsigned i = 0; i < 2; i++)
+		TRUE(i8042_type(k, most, &moves, &e) == ST_OK);
+	TRUE(i8042_type(k, "x", &moves, &e) == ST_BUSY);
+	/* the keyboard says nothing while it is off, and forgets nothing */
+	out8(&i8042_cmd_ops, k, 0, 0xad);
+	EQ(typed(c, k), 0);
+	out8(&i8042_cmd_ops, k, 0, 0xae);
+	EQ(typed(c, k), 0x2a);
+	EQ(typed(c, k), 0x1e);
+	/* without translation it is set 2 */
+	out8(&i8042_cmd_ops, k, 0, 0x60);
+	out8(&i8042_data_ops, k, 0, 0x07);
+	EQ(typed(c, k), 0xf0);
+	EQ(typed(c, k), 0x1c);
+	/* a reset ends it */
+	i8042_reset(k);
+	EQ(typed(c, k), 0);
+}
+
 static void test_i8042(struct tally *t)
 {
 	struct wire kbd = {0}, aux = {0};
 	unsigned resets = 0;
 	bool a20 = true;
-	struct i8042_config cfg = {line_to(&kbd), line_to(&aux), &a20, count_call, &resets};
+	struct clock *c = fake_clock();
+	struct i8042_config cfg = {line_to(&kbd), line_to(&aux), c, &a20, count_call, &resets};
 	struct i8042 *k = i8042_new(&cfg);
 	uint8_t ctr;
 
@@ -604,6 +670,7 @@ static void test_i8042(struct tally *t)
 	EQ(kbc_take(t, k, 0x21), 0);
 	EQ(kbc_take(t, k, 0x21), 2);
 	EQ(kbc_take(t, k, 0x21), 200);
+	typing(t, c, k);
 	/* A20, output port, reset */
 	out8(&i8042_cmd_ops, k, 0, 0xd1);
 	out8(&i8042_data_ops, k, 0, 0xdd);

@@ -196,18 +196,64 @@ static void move(struct acpi_image *t, uint32_t to)
 	t->origin = to;
 }
 
+/* MCFG names it, and the windows of the host bridge leave it out. */
+static void check_place(const struct acpi_image *t, uint32_t ecam)
+{
+	unsigned windows = 0, high = 0;
+
+	for (uint32_t i = 0; i + 60 <= t->used; i++) {
+		if (!memcmp(t->bytes + i, "MCFG", 4))
+			CHECK(get64(t->bytes + i + 44) == ecam);
+		if (t->bytes[i] == 0x8a && t->bytes[i + 1] == 43 && !t->bytes[i + 2] && !t->bytes[i + 3]) {
+			uint64_t first = get64(t->bytes + i + 14), last = get64(t->bytes + i + 22);
+
+			high++;
+			CHECK(first >= 1ull << 32 && first % (1 << 30) == 0 && get64(t->bytes + i + 38) == last - first + 1);
+		}
+		/* DWORD memory range: tag, length 23, type 0 */
+		if (t->bytes[i] == 0x87 && t->bytes[i + 1] == 23 && !t->bytes[i + 2] && !t->bytes[i + 3]) {
+			uint32_t first = get32(t->bytes + i + 10), last = get32(t->bytes + i + 14);
+
+			windows++;
+			CHECK(first < last && first >= 0x80000000 && last < 0xfec00000);
+			CHECK(last < ecam || first >= ecam + 0x10000000);
+			CHECK(get32(t->bytes + i + 22) == last - first + 1);
+		}
+	}
+	CHECK(windows == 2 && high == 1);
+}
+
 static void test_acpi(void)
 {
+	static const struct {
+		uint64_t gpa;
+		uint32_t told;
+	} ecam[] = {{0xb0000000, 0xb0000000}, {0x80000000, 0x80000000}, {0xe0000000, 0xe0000000},
+		    {0x10000000, 0xe0000000}, {0xf0000000, 0xe0000000}, {1ull << 40, 0xe0000000}};
 	struct acpi_image *t = malloc(sizeof(*t));
 	struct vm *vm = calloc(1, sizeof(*vm));
 
+	vm->mem.hole_start = 0x80000000;
 	for (unsigned ncpus = 1; ncpus <= VM_MAX_CPUS; ncpus += 21) {
+		struct acpi_place place = acpi_place(vm, 0, 0, 0);
+		uint32_t used;
+
 		vm->ncpus = ncpus;
-		acpi_build(vm, t, LOW_ACPI);
+		acpi_build(vm, t, LOW_ACPI, &place);
 		walk(t);
-		acpi_build(vm, t, 0);
+		check_place(t, 0xe0000000);
+		used = t->used;
+		acpi_build(vm, t, 0, &place);
 		move(t, 0x1fff8000);
 		walk(t);
+		/* where SeaBIOS puts it, right behind RAM, and where it cannot be: the tables keep their length */
+		for (unsigned i = 0; i < ARRAY_LEN(ecam); i++) {
+			place = acpi_place(vm, ecam[i].gpa, i % 2 ? 0x380000000000 : 0, i % 2 ? 0x380000003fff : 0);
+			acpi_build(vm, t, LOW_ACPI, &place);
+			walk(t);
+			check_place(t, ecam[i].told);
+			CHECK(t->used == used);
+		}
 	}
 	free(vm);
 	free(t);

@@ -203,7 +203,7 @@ static void test_garbage(struct tally *t)
 	unsigned calls = 0;
 	bool a20 = true;
 	uint64_t seed = 2;
-	struct i8042_config kcfg = {line_to(&w), line_to(&w), &a20, count_call, &calls};
+	struct i8042_config kcfg = {line_to(&w), line_to(&w), c, &a20, count_call, &calls};
 	struct acpi_pm_config acfg = {.smi_enable = 0xf1, .smi_disable = 0xf0, .power_off = count_call, .ctx = &calls};
 	struct port92 p92;
 	struct pciconf pci;
