@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "engine/nvme/nvme.h"
 #include "engine/pci/pci.h"
 #include "engine/virtio/virtio_balloon.h"
 #include "engine/virtio/virtio_blk.h"
@@ -33,18 +34,22 @@ static enum status on_pci(struct virtio *v, struct pci_function **f, struct erro
 static enum status make_disk(const struct making *m, const struct device_config *d, struct pci_function **f,
 			     struct error *e)
 {
-	char serial[VIRTIO_BLK_SERIAL + 1];
-	struct virtio_blk_config cfg = {
-		.serial = d->disk.serial ? d->disk.serial : serial,
-		.queues = d->disk.queues               ? d->disk.queues
-			  : m->ncpus < DISK_QUEUES_MAX ? m->ncpus
-						       : DISK_QUEUES_MAX,
-	};
-	enum status st;
+	unsigned queues = m->ncpus < DISK_QUEUES_MAX ? m->ncpus : DISK_QUEUES_MAX;
+	const char *serial = d->disk.serial;
+	struct virtio_blk_config blk = {.queues = d->disk.queues ? d->disk.queues : queues};
+	struct nvme_config nvme = {.index = m->index, .queues = blk.queues};
+	char made[32];
+	enum status st = blk_image_open(&d->disk.image, &blk.image, e);
 
-	snprintf(serial, sizeof(serial), "steelyard-%u", m->index);
-	st = blk_image_open(&d->disk.image, &cfg.image, e);
-	return st == ST_OK ? on_pci(virtio_blk_new(&cfg, m->dma, e), f, e) : st;
+	if (st != ST_OK)
+		return st;
+	snprintf(made, sizeof(made), "steelyard-%u", m->index);
+	blk.serial = nvme.serial = serial ? serial : made;
+	nvme.image = blk.image;
+	if (d->disk.bus == DISK_VIRTIO)
+		return on_pci(virtio_blk_new(&blk, m->dma, e), f, e);
+	*f = nvme_new(&nvme, m->dma, e);
+	return *f ? ST_OK : e ? e->status : ST_NO_MEMORY;
 }
 
 /* User networks are worlds of their own, where every machine may have the same address; wires are shared. */

@@ -16,7 +16,7 @@ struct pci_bus;
 #define DEVICES_MAX 30u
 
 enum device_kind { DEVICE_DISK, DEVICE_NET, DEVICE_RNG, DEVICE_BALLOON, DEVICE_CONSOLE, DEVICE_KINDS };
-enum disk_bus { DISK_VIRTIO };
+enum disk_bus { DISK_VIRTIO, DISK_NVME };
 
 struct device_disk {
 	struct blk_config image;

@@ -93,6 +93,18 @@ static int disk_cache(struct device_disk *k, const char *v)
 	return verb_usage("--disk: cache=%s: give writeback, none or writethrough", v);
 }
 
+static int disk_bus(struct device_disk *k, const char *v)
+{
+	static const char *const name[] = {[DISK_VIRTIO] = "virtio", [DISK_NVME] = "nvme"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(name); i++)
+		if (!strcmp(v, name[i])) {
+			k->bus = (enum disk_bus)i;
+			return EXIT_OK;
+		}
+	return verb_usage("--disk: if=%s: give virtio or nvme", v);
+}
+
 static int disk_word(struct device_disk *k, const struct word *w)
 {
 	bool flag = !strcmp(w->key, "readonly") || !strcmp(w->key, "snapshot");
@@ -118,7 +130,7 @@ static int disk_word(struct device_disk *k, const struct word *w)
 		return !strcmp(w->value, "raw") ? EXIT_OK
 						: verb_usage("--disk: format=%s: only raw images are known", w->value);
 	else if (!strcmp(w->key, "if"))
-		return !strcmp(w->value, "virtio") ? EXIT_OK : verb_usage("--disk: if=%s: give virtio", w->value);
+		return disk_bus(k, w->value);
 	else if (!strcmp(w->key, "aio"))
 		k->image.threads = !strcmp(w->value, "threads");
 	else
