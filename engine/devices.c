@@ -96,10 +96,16 @@ static enum status make_console(const struct making *m, const struct device_conf
 	return on_pci(virtio_console_new(d->console.port, d->console.nports, m->dma, e), f, e);
 }
 
+static enum status make_vsock(const struct making *m, const struct device_config *d, struct pci_function **f,
+			      struct error *e)
+{
+	return on_pci(virtio_vsock_new(&d->vsock, m->dma, e), f, e);
+}
+
 static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,
 					       struct pci_function **f, struct error *e) = {
 	[DEVICE_DISK] = make_disk,       [DEVICE_NET] = make_net,         [DEVICE_RNG] = make_rng,
-	[DEVICE_BALLOON] = make_balloon, [DEVICE_CONSOLE] = make_console,
+	[DEVICE_BALLOON] = make_balloon, [DEVICE_CONSOLE] = make_console, [DEVICE_VSOCK] = make_vsock,
 };
 
 enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,

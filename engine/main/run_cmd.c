@@ -54,6 +54,7 @@ enum option_id {
 	OPT_RNG,
 	OPT_BALLOON,
 	OPT_CONSOLE,
+	OPT_VSOCK,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -102,6 +103,7 @@ static const struct option_row rows[] = {
 	{"rng", NULL, "a source of random numbers", OPT_RNG},
 	{"balloon", NULL, "memory that the guest does not use goes back to the host", OPT_BALLOON},
 	{"console", "S", "a virtio serial port: file:F or unix:F, [,name=N]; may be given several times, the first is hvc0", OPT_CONSOLE},
+	{"vsock", "cid=N,uds=F", "sockets between guest and host: clients connect to F and say CONNECT PORT, the guest reaches F_PORT", OPT_VSOCK},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -364,6 +366,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return run_plain_option(&r->devices, "--balloon", DEVICE_BALLOON);
 	case OPT_CONSOLE:
 		return run_console_option(&r->devices, arg);
+	case OPT_VSOCK:
+		return run_vsock_option(&r->devices, arg);
 	case OPT_SNAPSHOT:
 		r->devices.snapshot = true;
 		return EXIT_OK;

@@ -312,6 +312,35 @@ int run_console_option(struct run_devices *d, const char *arg)
 	return EXIT_OK;
 }
 
+/* ---- --vsock ---- */
+
+int run_vsock_option(struct run_devices *d, const char *arg)
+{
+	struct word w[WORDS_MAX];
+	struct device_config *c = NULL;
+	unsigned n;
+	int st;
+
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->list[i].kind == DEVICE_VSOCK)
+			return verb_usage("--vsock: one is enough");
+	st = next_device(d, "--vsock", arg, w, &n, &c);
+	if (st != EXIT_OK)
+		return st;
+	*c = (struct device_config){.kind = DEVICE_VSOCK};
+	for (unsigned i = 0; i < n; i++) {
+		if (need_value("--vsock", &w[i], true) != EXIT_OK)
+			return EXIT_USAGE;
+		if (!strcmp(w[i].key, "uds"))
+			c->vsock.path = w[i].value;
+		else if (strcmp(w[i].key, "cid"))
+			return verb_usage("--vsock: what is %s? Known: cid, uds", w[i].key);
+		else if (!small_number(w[i].value, VSOCK_CID_MIN, VSOCK_CID_MAX, &c->vsock.cid))
+			return verb_usage("--vsock: cid=%s: give %u to %u", w[i].value, VSOCK_CID_MIN, VSOCK_CID_MAX);
+	}
+	return c->vsock.cid && c->vsock.path ? EXIT_OK : verb_usage("--vsock %s: give cid=N and uds=PATH", arg);
+}
+
 /* ---- all ---- */
 
 void run_devices_finish(struct run_devices *d)
