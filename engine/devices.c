@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "engine/ahci/ahci.h"
+#include "engine/nvme/nvme.h"
 #include "engine/pci/pci.h"
 #include "engine/virtio/virtio_balloon.h"
 #include "engine/virtio/virtio_blk.h"
@@ -34,18 +35,22 @@ static enum status on_pci(struct virtio *v, struct pci_function **f, struct erro
 static enum status make_disk(const struct making *m, const struct device_config *d, struct pci_function **f,
 			     struct error *e)
 {
-	char serial[VIRTIO_BLK_SERIAL + 1];
-	struct virtio_blk_config cfg = {
-		.serial = d->disk.serial ? d->disk.serial : serial,
-		.queues = d->disk.queues               ? d->disk.queues
-			  : m->ncpus < DISK_QUEUES_MAX ? m->ncpus
-						       : DISK_QUEUES_MAX,
-	};
-	enum status st;
+	unsigned queues = m->ncpus < DISK_QUEUES_MAX ? m->ncpus : DISK_QUEUES_MAX;
+	const char *serial = d->disk.serial;
+	struct virtio_blk_config blk = {.queues = d->disk.queues ? d->disk.queues : queues};
+	struct nvme_config nvme = {.index = m->index, .queues = blk.queues};
+	char made[32];
+	enum status st = blk_image_open(&d->disk.image, &blk.image, e);
 
-	snprintf(serial, sizeof(serial), "steelyard-%u", m->index);
-	st = blk_image_open(&d->disk.image, &cfg.image, e);
-	return st == ST_OK ? on_pci(virtio_blk_new(&cfg, m->dma, e), f, e) : st;
+	if (st != ST_OK)
+		return st;
+	snprintf(made, sizeof(made), "steelyard-%u", m->index);
+	blk.serial = nvme.serial = serial ? serial : made;
+	nvme.image = blk.image;
+	if (d->disk.bus == DISK_VIRTIO)
+		return on_pci(virtio_blk_new(&blk, m->dma, e), f, e);
+	*f = nvme_new(&nvme, m->dma, e);
+	return *f ? ST_OK : e ? e->status : ST_NO_MEMORY;
 }
 
 /* User networks are worlds of their own, where every machine may have the same address; wires are shared. */
@@ -104,11 +109,18 @@ static enum status make_console(const struct making *m, const struct device_conf
 	return on_pci(virtio_console_new(d->console.port, d->console.nports, m->dma, e), f, e);
 }
 
+static enum status make_vsock(const struct making *m, const struct device_config *d, struct pci_function **f,
+			      struct error *e)
+{
+	return on_pci(virtio_vsock_new(&d->vsock, m->dma, e), f, e);
+}
+
 static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,
 					       struct pci_function **f, struct error *e) = {
 	[DEVICE_DISK] = make_disk,       [DEVICE_CDROM] = make_cdrom,
 	[DEVICE_NET] = make_net,         [DEVICE_RNG] = make_rng,
 	[DEVICE_BALLOON] = make_balloon, [DEVICE_CONSOLE] = make_console,
+	[DEVICE_VSOCK] = make_vsock,
 };
 
 enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,

@@ -9,14 +9,15 @@
 #include "engine/block/block.h"
 #include "engine/net/net.h"
 #include "engine/virtio/virtio_console.h"
+#include "engine/virtio/virtio_vsock.h"
 
 struct dma;
 struct pci_bus;
 
 #define DEVICES_MAX 30u
 
-enum device_kind { DEVICE_DISK, DEVICE_CDROM, DEVICE_NET, DEVICE_RNG, DEVICE_BALLOON, DEVICE_CONSOLE, DEVICE_KINDS };
-enum disk_bus { DISK_VIRTIO };
+enum device_kind { DEVICE_DISK, DEVICE_CDROM, DEVICE_NET, DEVICE_RNG, DEVICE_BALLOON, DEVICE_CONSOLE, DEVICE_VSOCK, DEVICE_KINDS };
+enum disk_bus { DISK_VIRTIO, DISK_NVME };
 
 struct device_disk {
 	struct blk_config image;
@@ -36,6 +37,7 @@ struct device_config {
 		struct device_disk disk; /* of a CD the image alone, read-only */
 		struct net_config net;
 		struct device_console console;
+		struct virtio_vsock_config vsock;
 	};
 };
 

@@ -264,13 +264,14 @@ unsigned blk_reap(struct blk_queue *q, bool wait)
 			next = list->next;
 			append(&q->now_end, list);
 		}
-	list = q->now;
-	q->now = NULL;
-	q->now_end = &q->now;
-	for (; list; list = next) {
-		next = list->next;
-		q->under_way--;
-		list->done(list, list->err);
+	while ((list = q->now)) { /* done may submit what is then done at once */
+		q->now = NULL;
+		q->now_end = &q->now;
+		for (; list; list = next) {
+			next = list->next;
+			q->under_way--;
+			list->done(list, list->err);
+		}
 	}
 	return q->under_way;
 }

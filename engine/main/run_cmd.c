@@ -57,6 +57,7 @@ enum option_id {
 	OPT_RNG,
 	OPT_BALLOON,
 	OPT_CONSOLE,
+	OPT_VSOCK,
 	OPT_SERIAL,
 	OPT_DEBUGCON,
 	OPT_DEBUG_EXIT,
@@ -100,13 +101,14 @@ static const struct option_row rows[] = {
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
 	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it; ovmf,vars=F keeps its variables in F", OPT_BIOS},
 	{"boot", "order=O,menu", "what --bios starts from: c disks, d CDs, n networks, in this order; menu: it asks", OPT_BOOT},
-	{"disk", "F,...", "a disk: file=F[,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"disk", "F,...", "a disk: file=F[,if=virtio|nvme][,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
 	{"cdrom", "F", "a CD, from which firmware boots: an ISO image", OPT_CDROM},
 	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
 	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
 	{"rng", NULL, "a source of random numbers", OPT_RNG},
 	{"balloon", NULL, "memory that the guest does not use goes back to the host", OPT_BALLOON},
 	{"console", "S", "a virtio serial port: file:F or unix:F, [,name=N]; may be given several times, the first is hvc0", OPT_CONSOLE},
+	{"vsock", "cid=N,uds=F", "sockets between guest and host: clients connect to F and say CONNECT PORT, the guest reaches F_PORT", OPT_VSOCK},
 	{"serial", "S", "COM1: stdio (default; Ctrl-A h helps), file:F, unix:F (a server) or none", OPT_SERIAL},
 	{"debugcon", "S", "port 0xe9: serial (default: where COM1 goes), file:F, unix:F or none", OPT_DEBUGCON},
 	{"debug-exit", "P", "port that ends the run with status (value << 1) | 1 (default 0xf4), or none",
@@ -363,6 +365,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 		return run_plain_option(&r->devices, "--balloon", DEVICE_BALLOON);
 	case OPT_CONSOLE:
 		return run_console_option(&r->devices, arg);
+	case OPT_VSOCK:
+		return run_vsock_option(&r->devices, arg);
 	case OPT_SNAPSHOT:
 		r->devices.snapshot = true;
 		return EXIT_OK;

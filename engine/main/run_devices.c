@@ -93,6 +93,18 @@ static int disk_cache(struct device_disk *k, const char *v)
 	return verb_usage("--disk: cache=%s: give writeback, none or writethrough", v);
 }
 
+static int disk_bus(struct device_disk *k, const char *v)
+{
+	static const char *const name[] = {[DISK_VIRTIO] = "virtio", [DISK_NVME] = "nvme"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(name); i++)
+		if (!strcmp(v, name[i])) {
+			k->bus = (enum disk_bus)i;
+			return EXIT_OK;
+		}
+	return verb_usage("--disk: if=%s: give virtio or nvme", v);
+}
+
 static int disk_word(struct device_disk *k, const struct word *w)
 {
 	bool flag = !strcmp(w->key, "readonly") || !strcmp(w->key, "snapshot");
@@ -118,7 +130,7 @@ static int disk_word(struct device_disk *k, const struct word *w)
 		return !strcmp(w->value, "raw") ? EXIT_OK
 						: verb_usage("--disk: format=%s: only raw images are known", w->value);
 	else if (!strcmp(w->key, "if"))
-		return !strcmp(w->value, "virtio") ? EXIT_OK : verb_usage("--disk: if=%s: give virtio", w->value);
+		return disk_bus(k, w->value);
 	else if (!strcmp(w->key, "aio"))
 		k->image.threads = !strcmp(w->value, "threads");
 	else
@@ -315,6 +327,35 @@ int run_console_option(struct run_devices *d, const char *arg)
 		p->name = w[i].value;
 	}
 	return EXIT_OK;
+}
+
+/* ---- --vsock ---- */
+
+int run_vsock_option(struct run_devices *d, const char *arg)
+{
+	struct word w[WORDS_MAX];
+	struct device_config *c = NULL;
+	unsigned n;
+	int st;
+
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->list[i].kind == DEVICE_VSOCK)
+			return verb_usage("--vsock: one is enough");
+	st = next_device(d, "--vsock", arg, w, &n, &c);
+	if (st != EXIT_OK)
+		return st;
+	*c = (struct device_config){.kind = DEVICE_VSOCK};
+	for (unsigned i = 0; i < n; i++) {
+		if (need_value("--vsock", &w[i], true) != EXIT_OK)
+			return EXIT_USAGE;
+		if (!strcmp(w[i].key, "uds"))
+			c->vsock.path = w[i].value;
+		else if (strcmp(w[i].key, "cid"))
+			return verb_usage("--vsock: what is %s? Known: cid, uds", w[i].key);
+		else if (!small_number(w[i].value, VSOCK_CID_MIN, VSOCK_CID_MAX, &c->vsock.cid))
+			return verb_usage("--vsock: cid=%s: give %u to %u", w[i].value, VSOCK_CID_MIN, VSOCK_CID_MAX);
+	}
+	return c->vsock.cid && c->vsock.path ? EXIT_OK : verb_usage("--vsock %s: give cid=N and uds=PATH", arg);
 }
 
 /* ---- all ---- */

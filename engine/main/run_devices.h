@@ -23,6 +23,7 @@ int run_net_option(struct run_devices *d, const char *arg);
 int run_plain_option(struct run_devices *d, const char *option, enum device_kind kind);
 /* One more port of the console device, which the first makes. */
 int run_console_option(struct run_devices *d, const char *arg);
+int run_vsock_option(struct run_devices *d, const char *arg);
 /* After the last option. */
 void run_devices_finish(struct run_devices *d);
 void run_devices_free(struct run_devices *d);

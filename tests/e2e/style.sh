@@ -37,10 +37,10 @@ includes engine/pci/*.[ch] | while read -r file header; do
 	case $header in engine/pci/*) ;; *) echo "$file includes $header" ;; esac
 done | none "PCI includes bus, irq, mem, status and its own headers only"
 
-includes engine/ahci/*.[ch] engine/virtio/*.[ch] engine/block/*.[ch] engine/net/*.[ch] | while read -r file header; do
+includes engine/ahci/*.[ch] engine/virtio/*.[ch] engine/nvme/*.[ch] engine/block/*.[ch] engine/net/*.[ch] | while read -r file header; do
 	case " engine/dma.h engine/worker.h engine/mem.h engine/status.h " in *" $header "*) continue ;; esac
-	case $header in engine/pci/pci.h | engine/ahci/* | engine/virtio/* | engine/block/* | engine/net/*) ;; *) echo "$file includes $header" ;; esac
-done | none "a virtio device or a SATA controller includes PCI, DMA, workers, disk images, networks and its own headers only"
+	case $header in engine/pci/pci.h | engine/ahci/* | engine/virtio/* | engine/nvme/* | engine/block/* | engine/net/*) ;; *) echo "$file includes $header" ;; esac
+done | none "a virtio or NVMe device or a SATA controller includes PCI, DMA, workers, disk images, networks and its own headers only"
 
 # arrows NAME FROM TO...: the files of FROM include nothing but headers under TO
 arrows() {

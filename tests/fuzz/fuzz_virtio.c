@@ -9,6 +9,8 @@
  */
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "engine/virtio/virtio_balloon.h"
@@ -16,6 +18,7 @@
 #include "engine/virtio/virtio_console.h"
 #include "engine/virtio/virtio_net.h"
 #include "engine/virtio/virtio_rng.h"
+#include "engine/virtio/virtio_vsock.h"
 #include "tests/fuzz/fuzz.h"
 
 #define RAM_BYTES MEM_MIN_BYTES
@@ -45,6 +48,7 @@ struct machine {
 	struct dma dma;
 	struct pci_bus bus;
 	uint16_t avail[4];
+	int client; /* of the vsock device; 0: none */
 };
 
 static void wrote(void *ctx, uint64_t gpa, uint64_t len)
@@ -133,8 +137,26 @@ static struct virtio *make_console(struct machine *m, struct error *e)
 	return virtio_console_new(ports, 2, &m->dma, e);
 }
 
-static struct virtio *(*const devices[])(struct machine *m, struct error *e) = {make_disk, make_net, make_rng,
-										make_balloon, make_console};
+/* The client, where there is one, connects before the driver is there: the first packet it leads to is a request. */
+static struct virtio *make_vsock(struct machine *m, struct error *e)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct virtio_vsock_config cfg = {.cid = 3, .path = a.sun_path};
+	struct virtio *v;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/steelyard-fuzz-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+		 (int)getpid());
+	unlink(a.sun_path);
+	v = virtio_vsock_new(&cfg, &m->dma, e);
+	m->client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	if (v && connect(m->client, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+	    write(m->client, "CONNECT 1024\nhello", 18) != 18)
+		FUZZ_FAIL("no client");
+	return v;
+}
+
+static struct virtio *(*const devices[])(struct machine *m, struct error *e) = {make_disk,    make_net,     make_rng,
+										make_balloon, make_console, make_vsock};
 
 /* ---- a guest ---- */
 
@@ -291,6 +313,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (unsigned k = 0; in.left && k < OPS_MAX; k++)
 			operate(m, &in);
 		pci_bus_fini(&m->bus);
+		if (m->client > 0)
+			close(m->client);
 	}
 	mem_fini(&m->mem);
 	free(m);
