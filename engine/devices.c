@@ -16,7 +16,8 @@
 
 struct making {
 	const struct dma *dma;
-	unsigned index, ncpus; /* of the device among its kind */
+	const struct devices_env *env;
+	unsigned index; /* of the device among its kind */
 };
 
 static enum status on_pci(struct virtio *v, struct pci_function **f, struct error *e)
@@ -36,14 +37,17 @@ static enum status make_disk(const struct making *m, const struct device_config 
 	char serial[VIRTIO_BLK_SERIAL + 1];
 	struct virtio_blk_config cfg = {
 		.serial = d->disk.serial ? d->disk.serial : serial,
-		.queues = d->disk.queues               ? d->disk.queues
-			  : m->ncpus < DISK_QUEUES_MAX ? m->ncpus
-						       : DISK_QUEUES_MAX,
+		.queues = d->disk.queues                    ? d->disk.queues
+			  : m->env->ncpus < DISK_QUEUES_MAX ? m->env->ncpus
+							    : DISK_QUEUES_MAX,
 	};
+	struct blk_config image = d->disk.image;
 	enum status st;
 
+	image.ram = m->dma->mem;
+	image.tell = m->env->disk_tell;
 	snprintf(serial, sizeof(serial), "steelyard-%u", m->index);
-	st = blk_image_open(&d->disk.image, &cfg.image, e);
+	st = blk_image_open(&image, &cfg.image, e);
 	return st == ST_OK ? on_pci(virtio_blk_new(&cfg, m->dma, e), f, e) : st;
 }
 
@@ -97,13 +101,13 @@ static enum status (*const make[DEVICE_KINDS])(const struct making *m, const str
 	[DEVICE_BALLOON] = make_balloon, [DEVICE_CONSOLE] = make_console,
 };
 
-enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,
-			unsigned ncpus, struct error *e)
+enum status devices_add(struct pci_bus *bus, const struct devices_env *env, const struct device_config *list,
+			unsigned n, struct error *e)
 {
 	unsigned seen[DEVICE_KINDS] = {0};
 
 	for (unsigned i = 0; i < n; i++) {
-		const struct making m = {.dma = dma, .index = seen[list[i].kind]++, .ncpus = ncpus};
+		const struct making m = {.dma = env->dma, .env = env, .index = seen[list[i].kind]++};
 		struct pci_function *f = NULL;
 		enum status st = make[list[i].kind](&m, &list[i], &f, e);
 
