@@ -97,11 +97,20 @@ static void source_ready(void *ctx, const struct pollfd *fd)
 	(void)ctx, (void)fd; /* prepare comes next */
 }
 
+static void tell_disk(void *ctx, const char *text)
+{
+	struct vm *vm = ctx;
+
+	if (vm->cfg.on_disk)
+		vm->cfg.on_disk(vm->cfg.on_disk_ctx, vm, text);
+}
+
 enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, struct ioapic *ioapic, struct error *e)
 {
 	const struct pci_bus_config cfg = {
 		.msi = send_msi, .intx = set_line, .intx_wake = wake, .intx_name = line_name, .doorbells = set_doorbells, .ctx = p};
 	const struct io_source source = {.prepare = source_prepare, .ready = source_ready, .ctx = p};
+	struct devices_env env;
 	enum status st;
 
 	p->vm = vm;
@@ -118,7 +127,8 @@ enum status board_pci_init(struct board_pci *p, struct vm *vm, struct pic *pic, 
 		st = pci_isa_add(&p->bus, BOARD_PM_PORT, e);
 	if (st != ST_OK)
 		return st;
-	return devices_add(&p->bus, &p->dma, vm->cfg.devices, vm->cfg.ndevices, vm->cfg.ncpus, e);
+	env = (struct devices_env){.dma = &p->dma, .ncpus = vm->cfg.ncpus, .disk_tell = {tell_disk, vm}};
+	return devices_add(&p->bus, &env, vm->cfg.devices, vm->cfg.ndevices, e);
 }
 
 void board_pci_fini(struct board_pci *p)

@@ -351,6 +351,12 @@ void control_on_stall(void *ctx, struct vm *vm, unsigned vcpu, const char *text)
 	control_event(ctx, CE_STALLED, o);
 }
 
+void control_on_disk(void *ctx, struct vm *vm, const char *text)
+{
+	(void)vm;
+	control_event(ctx, CE_DISK, why(text));
+}
+
 /* ---- the thread ---- */
 
 /* Milliseconds until somebody is to be looked at without having moved; -1: never. */

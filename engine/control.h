@@ -44,6 +44,7 @@ void control_close(struct control *c);
 void control_on_reset(void *control, struct vm *vm, unsigned resets, const char *why);
 void control_on_switch(void *control, struct vm *vm, const struct switch_event *ev);
 void control_on_stall(void *control, struct vm *vm, unsigned vcpu, const char *text);
+void control_on_disk(void *control, struct vm *vm, const char *text);
 
 /* Sends an event to who subscribed; data is consumed, NULL is legal. Never waits: when too many are on their way, this one
  * is lost and the next one's number tells. Any thread, any lock. */

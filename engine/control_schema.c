@@ -98,6 +98,8 @@ const struct control_event control_events[CE_COUNT] = {
 		 TEXT("why", 400, "the reason")}},
 	[CE_STALLED] = {"stalled", "a vCPU does not leave guest code, and another one waits for it: told again as long as it lasts",
 		{UINT("vcpu", 63, "which"), TEXT("why", 400, "a sentence")}},
+	[CE_DISK] = {"disk", "a disk has news: a request failed, or its storage daemon died, or another one goes on",
+		{TEXT("why", 512, "a sentence")}},
 	[CE_CLIENT_DROPPED] = {"client-dropped", "another client was disconnected", {TEXT("why", 400, "the reason")}},
 	[CE_DROPPED] = {"dropped", "this client is disconnected: its last line", {TEXT("why", 400, "the reason")}},
 	[CE_ENDED] = {"ended", "the machine has ended: the last event",

@@ -141,6 +141,7 @@ enum control_event_id {
 	CE_NMI,
 	CE_SWITCHED,
 	CE_STALLED,
+	CE_DISK,
 	CE_CLIENT_DROPPED,
 	CE_DROPPED,
 	CE_ENDED,

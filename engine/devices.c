@@ -18,7 +18,8 @@
 
 struct making {
 	const struct dma *dma;
-	unsigned index, ncpus; /* of the device among its kind */
+	const struct devices_env *env;
+	unsigned index; /* of the device among its kind */
 };
 
 static enum status on_pci(struct virtio *v, struct pci_function **f, struct error *e)
@@ -35,13 +36,17 @@ static enum status on_pci(struct virtio *v, struct pci_function **f, struct erro
 static enum status make_disk(const struct making *m, const struct device_config *d, struct pci_function **f,
 			     struct error *e)
 {
-	unsigned queues = m->ncpus < DISK_QUEUES_MAX ? m->ncpus : DISK_QUEUES_MAX;
+	unsigned queues = m->env->ncpus < DISK_QUEUES_MAX ? m->env->ncpus : DISK_QUEUES_MAX;
 	const char *serial = d->disk.serial;
 	struct virtio_blk_config blk = {.queues = d->disk.queues ? d->disk.queues : queues};
 	struct nvme_config nvme = {.index = m->index, .queues = blk.queues};
+	struct blk_config image = d->disk.image;
 	char made[32];
-	enum status st = blk_image_open(&d->disk.image, &blk.image, e);
+	enum status st;
 
+	image.ram = m->dma->mem;
+	image.tell = m->env->disk_tell;
+	st = blk_image_open(&image, &blk.image, e);
 	if (st != ST_OK)
 		return st;
 	snprintf(made, sizeof(made), "steelyard-%u", m->index);
@@ -123,13 +128,13 @@ static enum status (*const make[DEVICE_KINDS])(const struct making *m, const str
 	[DEVICE_VSOCK] = make_vsock,
 };
 
-enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,
-			unsigned ncpus, struct error *e)
+enum status devices_add(struct pci_bus *bus, const struct devices_env *env, const struct device_config *list,
+			unsigned n, struct error *e)
 {
 	unsigned seen[DEVICE_KINDS] = {0};
 
 	for (unsigned i = 0; i < n; i++) {
-		const struct making m = {.dma = dma, .index = seen[list[i].kind]++, .ncpus = ncpus};
+		const struct making m = {.dma = env->dma, .env = env, .index = seen[list[i].kind]++};
 		struct pci_function *f = NULL;
 		enum status st = make[list[i].kind](&m, &list[i], &f, e);
 

@@ -41,8 +41,15 @@ struct device_config {
 	};
 };
 
-/* Puts n devices on the bus, in this order. No vCPU runs. dma lives as long as the bus. */
-enum status devices_add(struct pci_bus *bus, const struct dma *dma, const struct device_config *list, unsigned n,
-			unsigned ncpus, struct error *e);
+/* What devices need of the machine. */
+struct devices_env {
+	const struct dma *dma; /* lives as long as the bus */
+	unsigned ncpus;
+	struct blk_tell disk_tell; /* news of disks, on any thread */
+};
+
+/* Puts n devices on the bus, in this order. No vCPU runs. */
+enum status devices_add(struct pci_bus *bus, const struct devices_env *env, const struct device_config *list,
+			unsigned n, struct error *e);
 
 #endif

@@ -85,6 +85,10 @@ struct vm_config {
 	 * line. NULL: nobody. */
 	void (*on_stall)(void *ctx, struct vm *vm, unsigned vcpu, const char *text);
 	void *on_stall_ctx;
+	/* A disk has news: a request that failed, a storage daemon that died or is back. Any thread; the machine may not have
+	 * begun, or have ended. */
+	void (*on_disk)(void *ctx, struct vm *vm, const char *text);
+	void *on_disk_ctx;
 	const struct device_config *devices; /* on PCI, in this order: engine/devices.h */
 	unsigned ndevices;
 	struct chardev *serial, *debugcon; /* host ends, opened before and closed after the machine's life; NULL: none */

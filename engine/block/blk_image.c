@@ -1,29 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Raw images. What is wrong with a file is said before the guest starts; what goes wrong later is the guest's I/O error.
+ * Images, raw ones above all. What is wrong with a file is said before the guest starts; what goes wrong later is the guest's I/O error.
  *
  * The lock on the file is an open-file-description lock (fcntl(2)): it belongs to this descriptor, not to the process, so
  * two machines of one process exclude each other too, and it goes with us however we end.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/block/block_int.h"
+#include "engine/block/blk_remote.h"
 
 #define DIRECT_ALIGN 4096u /* what every file system and device takes */
 #define ZEROES_BYTES 65536u
 
+const struct blk_cache_row *blk_cache_row(enum blk_cache c)
+{
+	static const struct blk_cache_row rows[BLK_CACHES] = {
+		[BLK_WRITEBACK] = {"writeback", false, false, true},
+		[BLK_NONE] = {"none", true, false, true},
+		[BLK_WRITETHROUGH] = {"writethrough", false, true, true},
+		[BLK_DIRECTSYNC] = {"directsync", true, true, true},
+		[BLK_UNSAFE] = {"unsafe", false, false, false},
+	};
+
+	return &rows[c];
+}
+
 /* ---- opening ---- */
 
-static enum status open_error(struct error *e, const char *file)
+enum status blk_open_error(struct error *e, const char *file)
 {
 	enum status st = errno == ENOENT || errno == ENOTDIR                   ? ST_NOT_FOUND
 			 : errno == EACCES || errno == EPERM || errno == EROFS ? ST_DENIED
@@ -58,6 +73,18 @@ static enum status look_at(struct blk_image *img, const char *file, struct error
 	return ST_OK;
 }
 
+/* A guest that got the tables of a qcow2 image for a disk would write into them. */
+static enum status look_inside(const struct blk_image *img, const struct blk_config *cfg, struct error *e)
+{
+	enum blk_format seen = cfg->format_given ? BLK_RAW : blk_format_seen(img->fd);
+
+	if (seen == BLK_RAW)
+		return ST_OK;
+	return error_set(e, ST_BAD_FILE,
+			 "the disk image '%s' begins like a %s image: give format=%s, or format=raw if it is none",
+			 cfg->file, blk_format_name(seen), blk_format_name(seen));
+}
+
 static enum status lock_file(const struct blk_image *img, const char *file, bool shared, struct error *e)
 {
 	struct flock l = {.l_type = shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
@@ -78,31 +105,56 @@ static enum status open_direct(struct blk_image *img, const char *file, struct e
 	img->direct_align = DIRECT_ALIGN;
 	if (img->direct_fd < 0)
 		return error_errno(e, ST_UNSUPPORTED,
-				   "cache=none: '%s' cannot be opened past the page cache, give cache=writeback", file);
+				   "cache=%s: '%s' cannot be opened past the page cache, give cache=%s",
+				   blk_cache_row(img->cache)->name, file,
+				   blk_cache_row(img->cache)->durable ? "writethrough" : "writeback");
+	return ST_OK;
+}
+
+static enum status open_raw(struct blk_image *img, const struct blk_config *cfg, struct error *e)
+{
+	bool ro = cfg->readonly || cfg->snapshot;
+	enum status st;
+
+	/* O_NONBLOCK: a FIFO must not hang us before we can see that it is one */
+	img->fd = open(cfg->file, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	st = img->fd < 0 ? blk_open_error(e, cfg->file) : look_inside(img, cfg, e);
+	if (st == ST_OK)
+		st = look_at(img, cfg->file, e);
+	if (st == ST_OK)
+		st = lock_file(img, cfg->file, ro, e);
+	if (st == ST_OK && blk_cache_row(cfg->cache)->direct && !cfg->snapshot)
+		st = open_direct(img, cfg->file, e);
+	return st;
+}
+
+static enum status open_remote(struct blk_image *img, const struct blk_config *cfg, struct error *e)
+{
+	enum status st = blk_remote_open(cfg, &img->remote, e);
+
+	if (st != ST_OK)
+		return st;
+	img->bytes = img->remote->disk.bytes;
+	img->block = img->remote->disk.block;
 	return ST_OK;
 }
 
 enum status blk_image_open(const struct blk_config *cfg, struct blk_image **out, struct error *e)
 {
-	bool ro = cfg->readonly || cfg->snapshot;
 	struct blk_image *img = calloc(1, sizeof(*img));
 	enum status st;
 
 	*out = NULL;
 	if (!img)
 		return error_set(e, ST_NO_MEMORY, "out of memory");
-	img->direct_fd = -1;
+	img->fd = img->direct_fd = -1;
 	img->readonly = cfg->readonly;
 	img->cache = cfg->cache;
 	img->threads = cfg->threads;
-	/* O_NONBLOCK: a FIFO must not hang us before we can see that it is one */
-	img->fd = open(cfg->file, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	st = img->fd < 0 ? open_error(e, cfg->file) : look_at(img, cfg->file, e);
-	if (st == ST_OK)
-		st = lock_file(img, cfg->file, ro, e);
-	if (st == ST_OK && cfg->cache == BLK_NONE && !cfg->snapshot)
-		st = open_direct(img, cfg->file, e);
-	if (st == ST_OK && cfg->snapshot && !cfg->readonly && !(img->overlay = blk_overlay_new(img->fd, img->bytes, e)))
+	img->tell = cfg->tell;
+	img->name = strdup(cfg->file);
+	st = cfg->format != BLK_RAW || blk_is_address(cfg->file) ? open_remote(img, cfg, e) : open_raw(img, cfg, e);
+	if (st == ST_OK && cfg->snapshot && !cfg->readonly && !(img->overlay = blk_overlay_new(img, img->bytes, e)))
 		st = e ? e->status : ST_NO_MEMORY;
 	if (st != ST_OK) {
 		blk_image_close(img);
@@ -117,10 +169,12 @@ void blk_image_close(struct blk_image *img)
 	if (!img)
 		return;
 	blk_overlay_free(img->overlay);
+	blk_remote_close(img->remote);
 	if (img->direct_fd >= 0)
 		close(img->direct_fd);
 	if (img->fd >= 0)
 		close(img->fd);
+	free(img->name);
 	free(img);
 }
 
@@ -139,9 +193,14 @@ enum blk_cache blk_image_cache(const struct blk_image *img)
 	return img->overlay ? BLK_WRITEBACK : img->cache;
 }
 
+bool blk_image_flushes(const struct blk_image *img)
+{
+	return !blk_cache_row(blk_image_cache(img))->durable;
+}
+
 bool blk_image_discards(const struct blk_image *img)
 {
-	return !img->readonly && !img->overlay;
+	return !img->readonly && !img->overlay && (!img->remote || img->remote->disk.discard);
 }
 
 unsigned blk_image_block(const struct blk_image *img)
@@ -233,12 +292,46 @@ static int punch(const struct blk_image *img, const struct blk_request *r)
 	return r->op == BLK_DISCARD ? 0 : write_zeroes(img->fd, r->offset, r->bytes);
 }
 
+int blk_base_read(const struct blk_image *img, void *buf, uint64_t len, uint64_t off)
+{
+	struct iovec iov = {buf, len};
+
+	if (!img->remote)
+		return blk_read_all(img->fd, buf, len, off);
+	return blk_remote_do(img->remote, &(struct blk_request){
+						  .op = BLK_READ, .offset = off, .bytes = len, .iov = &iov, .niov = 1});
+}
+
+void blk_image_failed(struct blk_image *img, const struct blk_request *r, int err)
+{
+	static const char *const what[] = {[BLK_READ] = "a read",
+					   [BLK_WRITE] = "a write",
+					   [BLK_FLUSH] = "a flush",
+					   [BLK_DISCARD] = "a discard",
+					   [BLK_ZEROES] = "a write of zeroes"};
+	int kind = err << 4 | (int)r->op;
+	char text[BLK_TELL_TEXT];
+
+	if (!img->tell.fn || atomic_exchange(&img->told, kind) == kind)
+		return;
+	snprintf(text, sizeof(text),
+		 "disk '%s': %s of %" PRIu64 " bytes at %" PRIu64 " has failed, the guest sees an I/O error: %s",
+		 img->name ? img->name : "", what[r->op], r->bytes, r->offset, strerror(err));
+	img->tell.fn(img->tell.ctx, text);
+}
+
 int blk_image_do(struct blk_image *img, const struct blk_request *r)
 {
 	int err;
 
 	if (img->overlay)
 		return blk_overlay_do(img->overlay, r);
+	if (img->remote) {
+		struct blk_request copy = *r;
+
+		copy.durable = blk_durable(img, r);
+		return blk_remote_do(img->remote, &copy);
+	}
 	switch (r->op) {
 	case BLK_READ:
 		return move_bytes(img, r);
@@ -250,7 +343,7 @@ int blk_image_do(struct blk_image *img, const struct blk_request *r)
 		err = punch(img, r);
 		break;
 	default:
-		return fdatasync(img->fd) == 0 ? 0 : errno;
+		return !blk_cache_row(img->cache)->flush || fdatasync(img->fd) == 0 ? 0 : errno;
 	}
 	if (!err && blk_durable(img, r) && fdatasync(img->fd) != 0)
 		err = errno;

@@ -19,7 +19,8 @@
 
 struct blk_overlay {
 	pthread_mutex_t lock;
-	int base, fd;
+	const struct blk_image *base;
+	int fd;
 	uint64_t bytes;
 	uint8_t *written; /* a bit for each cluster */
 };
@@ -32,7 +33,7 @@ static int nameless_file(void)
 	return fd >= 0 ? fd : memfd_create("steelyard-snapshot", MFD_CLOEXEC);
 }
 
-struct blk_overlay *blk_overlay_new(int fd, uint64_t bytes, struct error *e)
+struct blk_overlay *blk_overlay_new(const struct blk_image *base, uint64_t bytes, struct error *e)
 {
 	struct blk_overlay *o = calloc(1, sizeof(*o));
 	uint64_t clusters = (bytes + CLUSTER - 1) / CLUSTER;
@@ -43,7 +44,7 @@ struct blk_overlay *blk_overlay_new(int fd, uint64_t bytes, struct error *e)
 		return NULL;
 	}
 	pthread_mutex_init(&o->lock, NULL);
-	o->base = fd;
+	o->base = base;
 	o->bytes = bytes;
 	o->fd = nameless_file();
 	if (o->fd >= 0 && ftruncate(o->fd, (off_t)(clusters * CLUSTER)) == 0)
@@ -74,7 +75,7 @@ static int fill_cluster(struct blk_overlay *o, uint64_t cluster)
 {
 	uint64_t off = cluster * CLUSTER, len = o->bytes - off < CLUSTER ? o->bytes - off : CLUSTER;
 	uint8_t buf[CLUSTER];
-	int err = blk_read_all(o->base, buf, len, off);
+	int err = blk_base_read(o->base, buf, len, off);
 
 	return err ? err : blk_write_all(o->fd, buf, len, off);
 }
@@ -87,7 +88,8 @@ static int piece(struct blk_overlay *o, bool write, uint8_t *buf, uint64_t off, 
 	int err = 0;
 
 	if (!write)
-		return blk_read_all(is_written(o, cluster) ? o->fd : o->base, buf, len, off);
+		return is_written(o, cluster) ? blk_read_all(o->fd, buf, len, off)
+					      : blk_base_read(o->base, buf, len, off);
 	if (!is_written(o, cluster) && len < CLUSTER)
 		err = fill_cluster(o, cluster);
 	if (!err)

@@ -6,6 +6,8 @@
  * kernel does in part, and what the ring has no business with (the throw-away layer, discards), is done at once, by
  * blk_image_do: rare, or asked for.
  *
+ * A storage daemon: blk_rqueue.c.
+ *
  * Threads: made with the first request, so that a disk that nobody uses has none. They take requests from a list and put
  * them on another.
  */
@@ -16,7 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "engine/block/block_int.h"
+#include "engine/block/blk_remote.h"
 
 #define POOL_THREADS 4u
 #define POOL_STACK (128u << 10)
@@ -35,7 +37,8 @@ struct blk_queue {
 	struct worker *w;
 	unsigned under_way;
 	bool uring;
-	unsigned unpushed; /* of the ring */
+	struct blk_rqueue *remote; /* NULL: none of a storage daemon */
+	unsigned unpushed;         /* of the ring */
 	struct io_uring ring;
 	struct pool pool;
 	struct blk_request *now, **now_end; /* done, and not told yet */
@@ -148,7 +151,7 @@ static void uring_submit(struct blk_queue *q, struct blk_request *r)
 	int fd = blk_direct_ok(img, r) ? img->direct_fd : img->fd;
 	struct io_uring_sqe *sqe = NULL;
 
-	if (!img->overlay && r->op <= BLK_FLUSH)
+	if (!img->overlay && (r->op < BLK_FLUSH || (r->op == BLK_FLUSH && blk_cache_row(img->cache)->flush)))
 		sqe = io_uring_get_sqe(&q->ring);
 	if (!sqe) {
 		finish_now(q, r, blk_image_do(q->img, r));
@@ -186,6 +189,11 @@ static void uring_reap(struct blk_queue *q, bool wait)
 
 /* ---- both ---- */
 
+static void on_remote(void *ctx, struct blk_request *r, int err)
+{
+	finish_now(ctx, r, err);
+}
+
 enum status blk_queue_new(struct blk_image *img, struct worker *w, unsigned depth, struct blk_queue **out,
 			  struct error *e)
 {
@@ -197,7 +205,9 @@ enum status blk_queue_new(struct blk_image *img, struct worker *w, unsigned dept
 	q->img = img;
 	q->w = w;
 	q->now_end = &q->now;
-	q->uring = !img->threads && io_uring_queue_init(depth, &q->ring, 0) == 0;
+	if (img->remote && !img->overlay && !(q->remote = blk_rqueue_new(img->remote, w, on_remote, q)))
+		return error_set(e, ST_NO_MEMORY, "no memory for a disk's queue");
+	q->uring = !q->remote && !img->threads && io_uring_queue_init(depth, &q->ring, 0) == 0;
 	if (q->uring && io_uring_register_eventfd(&q->ring, worker_eventfd(w)) != 0) {
 		io_uring_queue_exit(&q->ring);
 		q->uring = false;
@@ -215,6 +225,7 @@ void blk_queue_free(struct blk_queue *q)
 	if (!q)
 		return;
 	BUG_ON(q->under_way);
+	blk_rqueue_free(q->remote);
 	if (q->uring)
 		io_uring_queue_exit(&q->ring);
 	pool_end(&q->pool);
@@ -226,13 +237,16 @@ void blk_queue_free(struct blk_queue *q)
 
 const char *blk_queue_engine(const struct blk_queue *q)
 {
-	return q->uring ? "io_uring" : "threads";
+	return q->remote ? "daemon" : q->uring ? "io_uring" : "threads";
 }
 
 void blk_submit(struct blk_queue *q, struct blk_request *r)
 {
 	q->under_way++;
-	if (q->uring)
+	r->durable = blk_durable(q->img, r);
+	if (q->remote)
+		blk_rqueue_submit(q->remote, r);
+	else if (q->uring)
 		uring_submit(q, r);
 	else
 		pool_submit(q, r);
@@ -242,6 +256,8 @@ void blk_push(struct blk_queue *q)
 {
 	int n;
 
+	if (q->remote)
+		blk_rqueue_run(q->remote);
 	if (!q->unpushed)
 		return;
 	do
@@ -257,9 +273,14 @@ unsigned blk_reap(struct blk_queue *q, bool wait)
 	struct blk_request *list, *next;
 
 	wait = wait && q->under_way && !q->now;
-	if (q->uring)
+	if (q->remote) {
+		blk_rqueue_run(q->remote);
+		if (wait && !q->now)
+			blk_rqueue_wait(q->remote);
+	} else if (q->uring) {
 		uring_reap(q, wait);
-	else
+	}
+	if (!q->remote && !q->uring)
 		for (list = q->pool.nthreads ? pool_take(&q->pool, wait) : NULL; list; list = next) {
 			next = list->next;
 			append(&q->now_end, list);
@@ -270,6 +291,8 @@ unsigned blk_reap(struct blk_queue *q, bool wait)
 		for (; list; list = next) {
 			next = list->next;
 			q->under_way--;
+			if (list->err)
+				blk_image_failed(q->img, list, list->err);
 			list->done(list, list->err);
 		}
 	}

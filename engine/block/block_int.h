@@ -8,6 +8,9 @@
 #include "engine/block/block.h"
 
 struct blk_overlay;
+struct blk_remote;
+
+#define BLK_RECONNECT_S 10 /* a network server may be away so long before requests fail */
 
 struct blk_image {
 	int fd;        /* through the page cache */
@@ -17,6 +20,10 @@ struct blk_image {
 	bool readonly, device, threads;
 	enum blk_cache cache;
 	struct blk_overlay *overlay; /* NULL: none */
+	struct blk_remote *remote;   /* NULL: fd */
+	char *name;
+	struct blk_tell tell;
+	_Atomic int told; /* the kind of error that was told last */
 };
 
 /* May r's buffers and offset go past the page cache? */
@@ -24,11 +31,22 @@ bool blk_direct_ok(const struct blk_image *img, const struct blk_request *r);
 /* Does a write of this image or request have to be on the medium when it is done? */
 static inline bool blk_durable(const struct blk_image *img, const struct blk_request *r)
 {
-	return r->durable || img->cache == BLK_WRITETHROUGH;
+	const struct blk_cache_row *row = blk_cache_row(img->cache);
+
+	return row->flush && (r->durable || row->durable);
 }
 
-/* blk_overlay.c: reads fall through to fd where nothing was written. */
-struct blk_overlay *blk_overlay_new(int fd, uint64_t bytes, struct error *e);
+/* What failed to open, by errno. */
+enum status blk_open_error(struct error *e, const char *file);
+/* A request has failed: told when it is another kind of failure than the last. */
+void blk_image_failed(struct blk_image *img, const struct blk_request *r, int err);
+/* Below any overlay. */
+int blk_base_read(const struct blk_image *img, void *buf, uint64_t len, uint64_t off);
+/* The format that a file's first bytes say, or BLK_RAW. */
+enum blk_format blk_format_seen(int fd);
+
+/* blk_overlay.c: reads fall through to base where nothing was written. */
+struct blk_overlay *blk_overlay_new(const struct blk_image *base, uint64_t bytes, struct error *e);
 void blk_overlay_free(struct blk_overlay *o);
 int blk_overlay_do(struct blk_overlay *o, const struct blk_request *r);
 

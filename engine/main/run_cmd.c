@@ -101,7 +101,7 @@ static const struct option_row rows[] = {
 	{"rom", "F", "firmware that ends at 4 GiB and starts at the reset vector", OPT_ROM},
 	{"bios", "B", "firmware of a PC: seabios, ovmf or a file; it finds a VGA in text mode and what fw_cfg tells it; ovmf,vars=F keeps its variables in F", OPT_BIOS},
 	{"boot", "order=O,menu", "what --bios starts from: c disks, d CDs, n networks, in this order; menu: it asks", OPT_BOOT},
-	{"disk", "F,...", "a disk: file=F[,if=virtio|nvme][,serial=S][,readonly][,snapshot][,cache=writeback|none|writethrough][,queues=N]", OPT_DISK},
+	{"disk", "F,...", "a disk: file=F[,format=qcow2|...][,if=nvme], nbd:..., iscsi://...; serial=S, readonly, snapshot, cache=MODE, queues=N", OPT_DISK},
 	{"cdrom", "F", "a CD, from which firmware boots: an ISO image", OPT_CDROM},
 	{"snapshot", NULL, "what guests write to disks is thrown away at the end", OPT_SNAPSHOT},
 	{"net", "N,...", "a network card: user[,hostfwd=tcp:127.0.0.1:8080-:80], tap,ifname=I or socket,path=F; [,mac=M][,pcap=F]", OPT_NET},
@@ -532,6 +532,14 @@ static void on_stall(void *ctx, struct vm *vm, unsigned vcpu, const char *text)
 	fprintf(stderr, "steelyard: %s%s\n", text, isatty(2) ? "\r" : "");
 }
 
+static void on_disk(void *ctx, struct vm *vm, const char *text)
+{
+	struct run_cmd *r = ctx;
+
+	run_control_disk(&r->control, vm, text);
+	fprintf(stderr, "steelyard: %s%s\n", text, isatty(2) ? "\r" : "");
+}
+
 /* For the control socket, on its thread. */
 static json_t *stats_json(void *ctx)
 {
@@ -587,7 +595,8 @@ static enum status make(struct run_cmd *r, struct error *e)
 		return error_errno(e, ST_DENIED, "cannot write the file of --hot-blocks, %s", r->hot_blocks);
 	r->cfg.on_switch = on_switch;
 	r->cfg.on_stall = on_stall;
-	r->cfg.on_switch_ctx = r->cfg.on_stall_ctx = r;
+	r->cfg.on_disk = on_disk;
+	r->cfg.on_switch_ctx = r->cfg.on_stall_ctx = r->cfg.on_disk_ctx = r;
 	if ((st = run_control_open(&r->control, stats_json, r, e)) != ST_OK || (st = open_lines(r, e)) != ST_OK)
 		return st;
 	run_control_listen(&r->control, &r->cfg);

@@ -54,6 +54,12 @@ void run_control_stalled(struct run_control *rc, struct vm *vm, unsigned vcpu, c
 		control_on_stall(rc->control, vm, vcpu, text);
 }
 
+void run_control_disk(struct run_control *rc, struct vm *vm, const char *text)
+{
+	if (rc->control)
+		control_on_disk(rc->control, vm, text);
+}
+
 enum status run_control_start(struct run_control *rc, struct vm *vm, struct error *e)
 {
 	return rc->control ? control_start(rc->control, vm, e) : ST_OK;

@@ -20,6 +20,7 @@ void run_control_listen(struct run_control *rc, struct vm_config *cfg);
 /* From whoever is told of changes of path, and of vCPUs that do not come. */
 void run_control_switched(struct run_control *rc, struct vm *vm, const struct switch_event *ev);
 void run_control_stalled(struct run_control *rc, struct vm *vm, unsigned vcpu, const char *text);
+void run_control_disk(struct run_control *rc, struct vm *vm, const char *text);
 enum status run_control_start(struct run_control *rc, struct vm *vm, struct error *e);
 void run_control_stop(struct run_control *rc, struct vm *vm, const char *outcome, int status);
 void run_control_close(struct run_control *rc);

@@ -82,15 +82,34 @@ static int next_device(struct run_devices *d, const char *option, const char *ar
 
 static int disk_cache(struct device_disk *k, const char *v)
 {
-	static const char *const name[] = {
-		[BLK_WRITEBACK] = "writeback", [BLK_NONE] = "none", [BLK_WRITETHROUGH] = "writethrough"};
-
-	for (unsigned i = 0; i < ARRAY_LEN(name); i++)
-		if (!strcmp(v, name[i])) {
+	for (unsigned i = 0; i < BLK_CACHES; i++)
+		if (!strcmp(v, blk_cache_row((enum blk_cache)i)->name)) {
 			k->image.cache = (enum blk_cache)i;
 			return EXIT_OK;
 		}
-	return verb_usage("--disk: cache=%s: give writeback, none or writethrough", v);
+	return verb_usage("--disk: cache=%s: give writeback, none, writethrough, directsync or unsafe", v);
+}
+
+static int disk_format(struct device_disk *k, const char *v)
+{
+	for (unsigned i = 0; i < BLK_FORMATS; i++)
+		if (!strcmp(v, blk_format_name((enum blk_format)i))) {
+			k->image.format = (enum blk_format)i;
+			k->image.format_given = true;
+			return EXIT_OK;
+		}
+	return verb_usage("--disk: format=%s: give raw, qcow2, vdi, vhdx or vmdk", v);
+}
+
+/* An address may stand where file= would; its own words may have a =. */
+static bool disk_address(struct device_disk *k, const struct word *w)
+{
+	if (!blk_is_address(w->key))
+		return false;
+	if (w->value)
+		w->value[-1] = '='; /* split put a 0 there */
+	k->image.file = w->key;
+	return true;
 }
 
 static int disk_bus(struct device_disk *k, const char *v)
@@ -108,8 +127,11 @@ static int disk_bus(struct device_disk *k, const char *v)
 static int disk_word(struct device_disk *k, const struct word *w)
 {
 	bool flag = !strcmp(w->key, "readonly") || !strcmp(w->key, "snapshot");
-	int st = need_value("--disk", w, !flag);
+	int st = EXIT_OK;
 
+	if (disk_address(k, w))
+		return EXIT_OK;
+	st = need_value("--disk", w, !flag);
 	if (st != EXIT_OK)
 		return st;
 	if (!strcmp(w->key, "file"))
@@ -127,8 +149,7 @@ static int disk_word(struct device_disk *k, const struct word *w)
 			       ? EXIT_OK
 			       : verb_usage("--disk: queues=%s: give 1 to 8", w->value);
 	else if (!strcmp(w->key, "format"))
-		return !strcmp(w->value, "raw") ? EXIT_OK
-						: verb_usage("--disk: format=%s: only raw images are known", w->value);
+		return disk_format(k, w->value);
 	else if (!strcmp(w->key, "if"))
 		return disk_bus(k, w->value);
 	else if (!strcmp(w->key, "aio"))
@@ -153,7 +174,7 @@ int run_disk_option(struct run_devices *d, const char *arg)
 	for (unsigned i = 0; i < n && st == EXIT_OK; i++)
 		st = disk_word(&c->disk, &w[i]);
 	if (st == EXIT_OK && !c->disk.image.file)
-		st = verb_usage("--disk %s: which file? Give file=F", arg);
+		st = verb_usage("--disk %s: which image? Give file=F, nbd:HOST:PORT or iscsi://HOST/TARGET/LUN", arg);
 	if (st == EXIT_OK && c->disk.serial && strlen(c->disk.serial) > 20)
 		st = verb_usage("--disk: serial=%s: at most 20 characters", c->disk.serial);
 	return st;

@@ -429,7 +429,7 @@ static uint64_t describe(struct virtio_blk *d)
 		.zeroes_may_unmap = blk_image_discards(img),
 	};
 	/* Without a cache there is nothing to flush, and saying so is what makes the guest rely on it. */
-	if (blk_image_cache(img) != BLK_WRITETHROUGH)
+	if (blk_image_flushes(img))
 		features |= F_FLUSH;
 	if (blk_image_readonly(img))
 		features |= F_RO;
