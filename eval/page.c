@@ -98,7 +98,8 @@ static void verdict(const struct page *p)
 	const struct verdict *v = &p->figures->verdict;
 	json_t *probe = json_object_get(p->r->head, "probe");
 	const char *level = json_string_value(json_object_get(probe, "verdict")),
-		   *vendor = json_string_value(json_object_get(probe, "vendor"));
+		   *vendor = json_string_value(json_object_get(probe, "vendor")),
+		   *automatic = json_string_value(json_object_get(probe, "auto"));
 
 	fprintf(p->f, "<section id=\"verdict\"><div class=\"verdict%s\"><strong>%s</strong><p>",
 		v->sufficient ? "" : " poor",
@@ -130,7 +131,16 @@ static void verdict(const struct page *p)
 		page_text(p, level);
 		fputs(" (", p->f);
 		page_text(p, vendor);
+		if (env(p, "kvm_module")[0]) {
+			fputs("; modules ", p->f);
+			page_text(p, env(p, "kvm_module"));
+		}
 		fputs("). ", p->f);
+		if (automatic && automatic[0]) {
+			fputs("<code>--path auto</code> takes ", p->f);
+			page_text(p, automatic);
+			fputs(". ", p->f);
+		}
 		if (vendor && strcmp(vendor, "VT-x") && strcmp(vendor, "AMD-V"))
 			fputs("Nothing in this report was measured with VT-x or AMD-V by us.", p->f);
 		fputs("</li>", p->f);

@@ -270,6 +270,9 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 	snprintf(s->name, sizeof(s->name), "%s", row->name);
 	if (row->workloads ? !spec_workloads(s, row->workloads, text, n) : !spec_groups(s, row->groups, text, n))
 		return false;
+	for (unsigned i = 0; row->longer && i < s->nworkloads; i++)
+		if (!strcmp(s->workload[i].group->name, row->longer))
+			s->workload[i].scale = row->longer_scale;
 	return (!row->series || spec_series(s, row->series, row->series_iterations, text, n)) &&
 	       spec_paths(s, row->paths, text, n);
 }

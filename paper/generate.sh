@@ -46,6 +46,9 @@ tab=$(printf '\t')
 {
 	jq -r '.figures[] | [.key, .value, .lo, .hi] | @tsv' "$summary" |
 		awk -F "$tab" "$functions"'{ printf "\\defval{%s}{%s}{%s}{%s}\n", $1, show($2), show($3), show($4) }'
+	jq -r '.verdict | ["verdict.resolution", (if .sufficient then "sufficient" else "insufficient" end)],
+		["verdict.inject", (if .inject_holds then "found as what it is" elif .inject_found then "found, but not as large as it is" else "not found" end)] |
+		@tsv' "$summary" | awk -F "$tab" "$functions"'{ printf "\\defword{%s}{%s}\n", $1, tex($2) }'
 	jq -r '
 		def count(s): [.probe.modes[] | select(. == s)] | length;
 		[
@@ -57,7 +60,9 @@ tab=$(printf '\t')
 			["inject.percent", (.spec.inject | tostring)],
 			["probe.vendor", .probe.vendor],
 			["probe.verdict", .probe.verdict],
-			["probe.module", (.environment.kvm_module | if . == "" then "unknown" else . end)],
+			["probe.module", (.environment.kvm_module | split(" ") | (map(select(. != "kvm")) | join(", ")) as $vendor |
+				if $vendor != "" then $vendor elif . == [] then "unknown" else "kvm" end)],
+			["probe.auto", ((.probe.auto | split(":")[0]) // "unknown")],
 			["probe.modes", (.probe.modes | length | tostring)],
 			["probe.modes.native", (count("native") | tostring)],
 			["probe.modes.partial", (count("partial") | tostring)],
