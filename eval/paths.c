@@ -19,7 +19,7 @@ static const struct eval_path paths[] = {
 	{"interp", "our interpreter", PEER_STEELYARD, "interp", .slow = true, .boot_s = 300, .slowdown = 3000},
 	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", .boot_s = 30, .slowdown = 100},
 	{"hybrid", "ring 3 in KVM, the rest in our translator", PEER_STEELYARD, "hybrid", .boot_s = 60, .slowdown = 100},
-	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .boot_s = 90, .slowdown = 300},
+	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .boot_s = 90, .slowdown = 3000},
 	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .boot_s = 30, .slowdown = 100},
 	{"qemu-microvm", "QEMU's translator, tuned microvm, boot only", PEER_QEMU, "tcg", .machine = MICROVM,
 	 .boot_only = true, .boot_s = 30, .slowdown = 100},

@@ -250,6 +250,18 @@ bool spec_paths(struct eval_spec *s, const char *list, char *text, size_t n)
 	return fine && (s->cpus < 2 || spread_cpus(s, text, n));
 }
 
+static bool in_list(const char *list, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = list; p; p = strchr(p, ',')) {
+		p += *p == ',';
+		if (!strncmp(p, name, n) && (!p[n] || p[n] == ','))
+			return true;
+	}
+	return false;
+}
+
 bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text, size_t n)
 {
 	*s = (struct eval_spec){.blocks = row->blocks,
@@ -271,7 +283,7 @@ bool spec_builtin(const struct eval_suite *row, struct eval_spec *s, char *text,
 	if (row->workloads ? !spec_workloads(s, row->workloads, text, n) : !spec_groups(s, row->groups, text, n))
 		return false;
 	for (unsigned i = 0; row->longer && i < s->nworkloads; i++)
-		if (!strcmp(s->workload[i].group->name, row->longer))
+		if (in_list(row->longer, s->workload[i].name))
 			s->workload[i].scale = row->longer_scale;
 	return (!row->series || spec_series(s, row->series, row->series_iterations, text, n)) &&
 	       spec_paths(s, row->paths, text, n);

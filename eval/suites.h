@@ -32,7 +32,7 @@ struct eval_suite {
 	unsigned iterations; /* 0: 3 */
 	const char *series;  /* workloads that are executed more often, so that their warm-up can be classed; or NULL */
 	unsigned series_iterations;
-	const char *longer; /* a group whose work is shorter than the others' at the same scale; or NULL */
+	const char *longer; /* workloads that are shorter than the others at the same scale; or NULL */
 	unsigned longer_scale;
 	unsigned peer_blocks, peer_iterations; /* of QEMU, whose work takes many times as long as ours; 0: as the others */
 };

@@ -247,6 +247,11 @@ static void test_series(void)
 	for (unsigned i = 0; i < s.nworkloads; i++) {
 		CHECK(again.workload[i].iterations == s.workload[i].iterations);
 		more += s.workload[i].iterations >= 8; /* what changepoints need */
+		CHECK(s.workload[i].scale ==
+		      (strcmp(s.workload[i].name, "pchase") && strcmp(s.workload[i].name, "randupd") &&
+				       strcmp(s.workload[i].name, "pagehop")
+			       ? 15
+			       : 40));
 	}
 	json_decref(o);
 	CHECK(more == 4);
