@@ -145,13 +145,12 @@ static bool add_native(struct figures *f, const struct results *r, enum results_
 
 static bool add_one_overhead(struct figures *f, const struct overhead *o, const char *rest)
 {
-	bool ok = add_value(f, o->over_ns * 1e-6, o->n, "ms", "over/%s", rest);
-	/* without samples and without costs of this path nothing is explained, which is not the same as badly */
-	double known = fabs(o->over_ns - o->residual_ns);
+	bool ok = add_value(f, o->over_ns * 1e-6, o->n, "ms", "over/%s", rest), known = o->sampled;
 
 	for (unsigned i = 0; ok && i < OVERHEAD_PARTS; i++) {
 		const char *key = overhead_part_at(i)->key;
 
+		known |= o->estimate_ns[i] > 0;
 		if (o->part_ns[i] != 0)
 			ok = add_value(f, o->part_ns[i] * 1e-6, o->n, "ms", "part/%s/%s", rest, key);
 		if (o->estimate_ns[i] > 0)
@@ -160,7 +159,8 @@ static bool add_one_overhead(struct figures *f, const struct overhead *o, const 
 	ok = ok && add_value(f, o->residual_ns * 1e-6, o->n, "ms", "residual/%s", rest);
 	if (o->copy_ns > 0)
 		ok = ok && add_value(f, o->copy_ns * 1e-6, o->n, "ms", "copy/%s", rest);
-	if (!o->small && o->over_ns > 0 && known > 0)
+	/* without samples and without costs of this path nothing is explained, which is not the same as badly */
+	if (!o->small && o->over_ns > 0 && known)
 		ok = ok && add_value(f, o->explained * 100, o->n, "%", "explained/%s", rest) &&
 		     add_value(f, o->covered * 100, o->n, "%", "covered/%s", rest);
 	return ok;

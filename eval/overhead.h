@@ -32,13 +32,13 @@ struct overhead {
 	double copy_kernel_ns;              /* of that: code of the guest's kernel, summed over samples */
 	double residual_ns; /* over_ns - parts: what these instructions take more than natively, and what nobody saw */
 	bool small;         /* over_ns is below OVERHEAD_SMALL of native: nothing to explain */
-	double explained;   /* 1 - |residual| / over_ns; meaningless when small */
-	double covered;     /* 1 - residual / over_ns for a positive residual, else 1: see overhead.c */
+	double explained;   /* 1 - (|residual| + unseen) / over_ns; meaningless when small */
+	double covered;     /* the same, but only a positive residual counts: see overhead.c */
 };
 #define OVERHEAD_SMALL 0.02
 
 struct overhead overhead_workload(const struct results *r, int path, unsigned workload, enum results_phase phase);
-/* Sums over the group's workloads whose overhead is not small. explained = 1 - sum of |residual| / sum of over_ns:
+/* Sums over the group's workloads whose overhead is not small. explained = 1 - sum of (|residual| + unseen) / sum of over_ns:
  * residuals of different signs do not cancel. n: workloads that went in. */
 struct overhead overhead_group(const struct results *r, int path, const char *group, enum results_phase phase);
 

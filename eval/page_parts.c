@@ -83,7 +83,8 @@ void page_overhead(const struct page *p)
 
 	fputs("<section id=\"overhead\"><h2>Where the time went</h2><p>CPU time of a path less CPU time of native, in "
 	      "parts. <i>Explained</i> is what "
-	      "the parts add up to: 1 - |residual| / overhead. The residual is what the guest's own instructions take "
+	      "the parts add up to: 1 - (|residual| + not sampled) / overhead. The residual is what the guest's own "
+	      "instructions take "
 	      "more than "
 	      "natively, and what nobody saw; it is negative where the processor executes added code beside the "
 	      "guest's own, so that "

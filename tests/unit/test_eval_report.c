@@ -26,6 +26,7 @@ static char text[400];
 struct order {
 	unsigned blocks;
 	double bt, inject, control, noise; /* ratios; relative noise */
+	bool half, zero;                   /* vCPU time without samples: half of it, all of it */
 	double coarse;                     /* of the second workload's control, where that is another */
 	bool wrong;                        /* bt's fib has another checksum in the last block */
 	bool sampled;
@@ -87,6 +88,12 @@ static struct results *run_of(const struct order *o)
 		strcpy(parts, ",\"threads\":{\"vcpu_ns\":195000000,\"io_ns\":4000000,\"other_ns\":1000000},"
 			      "\"counters\":{\"sample_copy\":110000000,\"sample_check\":60000000,\"sample_dispatch\":"
 			      "25000000,\"sample_interp\":0}");
+	if (o->half)
+		strcpy(parts, ",\"threads\":{\"vcpu_ns\":195000000,\"io_ns\":4000000,\"other_ns\":1000000},"
+			      "\"counters\":{\"sample_copy\":55000000,\"sample_check\":40000000}");
+	if (o->zero)
+		strcpy(parts, ",\"threads\":{\"vcpu_ns\":195000000,\"io_ns\":4000000,\"other_ns\":1000000},"
+			      "\"counters\":{\"sample_copy\":0,\"sample_check\":0}");
 	for (unsigned b = 0; b < o->blocks; b++)
 		for (unsigned k = 0; k < 2; k++) {
 			double host = 1e8 * (1 + 0.2 * b); /* drift that blocks cancel */
@@ -196,6 +203,27 @@ static void failures(void)
 	CHECK(effect_workload(r, 0, 1, PHASE_STEADY, METRIC_CPU).wrong);
 	CHECK(f && !figures_find(f, "mean/steady/cpu/bt/all") && figures_find(f, "mean/steady/cpu/bt/int"));
 	CHECK(f && f->verdict.invalid == 3);
+	figures_free(f);
+	results_free(r);
+}
+
+/* Counters that are there and 0: the path was not sampled. Half of the thread's time without a sample: not explained. */
+static void unseen(void)
+{
+	struct order o = {.blocks = 3, .bt = 2, .inject = 1.03, .control = 1, .sampled = true, .half = true};
+	struct results *r = run_of(&o);
+	struct overhead w = overhead_workload(r, 0, 0, PHASE_STEADY);
+
+	CHECK(w.sampled);
+	near("not sampled", w.part_ns[13], 1e8, 1e3);
+	near("so not explained", w.explained, -0.45, 1e-3); /* 1 - (45 + 100) / 100 */
+	results_free(r);
+	o = (struct order){.blocks = 3, .bt = 2, .inject = 1.03, .control = 1, .zero = true};
+	r = run_of(&o);
+	w = overhead_workload(r, 0, 0, PHASE_STEADY);
+	CHECK(w.n == 3 && !w.sampled && w.part_ns[13] == 0);
+	struct figures *f = figures_build(r);
+	CHECK(f && figures_find(f, "over/steady/bt/sieve") && !figures_find(f, "explained/steady/bt/sieve"));
 	figures_free(f);
 	results_free(r);
 }
@@ -375,6 +403,7 @@ int main(void)
 	verdicts();
 	failures();
 	overheads();
+	unseen();
 	comparisons();
 	CHECK(example != NULL);
 	c = example ? comparison_make(r, example) : NULL;
