@@ -34,6 +34,10 @@ function show(v) {
 		return sprintf("%d", v)
 	return sprintf(a >= 99.5 ? "%.0f" : a >= 9.95 ? "%.1f" : a >= 0.995 ? "%.2f" : "%.3f", v)
 }
+function whole(v) {
+	v = sprintf("%.0f", v)
+	return v == "-0" ? "0" : v < 0 ? "$" v "$" : v
+}
 function tex(s) {
 	gsub(/[\\{}^~]/, "", s)
 	gsub(/[_%&#$]/, "\\\\&", s)
@@ -133,7 +137,7 @@ jq -r '. as $s | (.figures | map({(.key): .value}) | add) as $v | .figures[] | s
 			for (i = 1; i <= m; i++) if (!done[i] && (!best || sum[i] > sum[best])) best = i
 			done[best] = 1
 			printf "%s", tex(part[best])
-			for (c = 1; c <= n; c++) printf " & %s", ((best, c) in v ? sprintf("%.0f", v[best, c]) : "--")
+			for (c = 1; c <= n; c++) printf " & %s", ((best, c) in v ? whole(v[best, c]) : "--")
 			print "\\\\"
 		}
 		print "\\bottomrule\n\\end{tabular}"
