@@ -100,10 +100,9 @@ static bool take_line(char *line, size_t len, bool (*take)(void *, json_t *), vo
 	return fine;
 }
 
-bool record_scan(const char *path, bool (*take)(void *ctx, json_t *record), void *ctx, uint64_t *good, size_t *torn,
+static bool scan(FILE *f, bool (*take)(void *ctx, json_t *record), void *ctx, uint64_t *good, size_t *torn,
 		 unsigned *line, char *text, size_t n)
 {
-	FILE *f = fopen(path, "re");
 	char *buf = NULL;
 	size_t size = 0;
 	ssize_t len;
@@ -131,6 +130,19 @@ bool record_scan(const char *path, bool (*take)(void *ctx, json_t *record), void
 	if (f)
 		fclose(f);
 	return fine;
+}
+
+bool record_scan(const char *path, bool (*take)(void *ctx, json_t *record), void *ctx, uint64_t *good, size_t *torn,
+		 unsigned *line, char *text, size_t n)
+{
+	return scan(fopen(path, "re"), take, ctx, good, torn, line, text, n);
+}
+
+bool record_scan_text(char *data, size_t len, bool (*take)(void *ctx, json_t *record), void *ctx, uint64_t *good,
+		      size_t *torn, unsigned *line, char *text, size_t n)
+{
+	*good = *torn = *line = 0;
+	return !len || scan(fmemopen(data, len, "r"), take, ctx, good, torn, line, text, n);
 }
 
 struct reopen {

@@ -32,6 +32,9 @@ void record_close(struct record_log *log);
  * newline. false with text when the file cannot be read, a whole line is no record (*line says which), or take() stopped. */
 bool record_scan(const char *path, bool (*take)(void *ctx, json_t *record), void *ctx, uint64_t *good, size_t *torn,
 		 unsigned *line, char *text, size_t n);
+/* The same of what such a file holds. */
+bool record_scan_text(char *data, size_t len, bool (*take)(void *ctx, json_t *record), void *ctx, uint64_t *good,
+		      size_t *torn, unsigned *line, char *text, size_t n);
 /* A folder and those above it. */
 bool record_make_folder(const char *dir);
 

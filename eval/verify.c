@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/status.h"
+#include "eval/results_file.h"
 #include "eval/runner.h"
 
 struct check {
@@ -104,7 +105,8 @@ static void check_plan(struct check *c)
 int verify_folder(const char *dir)
 {
 	struct check *c = calloc(1, sizeof(*c));
-	char path[4300], text[600], line_text[900];
+	char text[600], line_text[900], *data = NULL;
+	size_t len = 0;
 	unsigned line, wrong;
 	uint64_t good;
 	size_t torn;
@@ -114,8 +116,9 @@ int verify_folder(const char *dir)
 		fprintf(stderr, "steelyard eval: out of memory\n");
 		return 1;
 	}
-	snprintf(path, sizeof(path), "%.4100s/results.jsonl", dir);
-	if (!record_scan(path, take, c, &good, &torn, &line, text, sizeof(text))) {
+	if (!results_file_read(dir, &data, &len, text, sizeof(text))) {
+		complain(c, text);
+	} else if (!record_scan_text(data, len, take, c, &good, &torn, &line, text, sizeof(text))) {
 		snprintf(line_text, sizeof(line_text), "results.jsonl, line %u: %s", line, c->why ? c->why : text);
 		complain(c, line_text);
 	} else if (!c->seq) {
@@ -134,6 +137,7 @@ int verify_folder(const char *dir)
 		       "right\n",
 		       dir, (unsigned long long)c->seq, c->boots, c->samples, c->r.ledger.failed, c->r.ledger.invalid);
 	wrong = c->wrong;
+	free(data);
 	plan_free(&c->r.plan);
 	ledger_free(&c->r.ledger);
 	free(c);

@@ -88,6 +88,9 @@ check "again: the same seed gives the same order" [ "$(keys "$work/again")" = "$
 ev again run quick $args --blocks 2 --out "$work/plain"
 check "results are never overwritten" [ $status -eq 1 -a "$(wc -l <"$work/again.err")" -eq 1 ]
 ev again run quick $args --blocks 1 --out "$work/again" --rotate
+cp -r "$work/plain" "$work/packed" && xz "$work/packed/results.jsonl"
+check "compressed: verify finds it whole" whole "$work/packed"
+check "compressed: a report renews its seal" eval '"$STEELYARD" eval report "$work/packed" --quiet && grep -q "results.jsonl.xz" "$work/packed/SHA256SUMS" && whole "$work/packed"'
 check "--rotate keeps the older ones" [ $status -eq 0 -a -s "$work/again.1/results.jsonl" ]
 ev again resume "$work/plain"
 check "nothing is missing: resume says so" grep -q 'nothing is missing' "$work/again.out"
