@@ -31,6 +31,7 @@ enum policy {
 	P_HOST,  /* an instruction: offered when the host has it */
 	P_XSAVE, /* ... and the host's kernel has enabled XSAVE */
 	P_AVX,   /* ... and the host's kernel has enabled the YMM state */
+	P_ZMM,   /* ... and that of AVX-512, and the machine offers in full: translator and interpreter do not run it */
 	P_SOFT,  /* the machine's own work: offered on every host */
 	P_AMD,   /* the same, but a bit that only AMD's processors define */
 	P_SMP,   /* set with more than one vCPU */
@@ -105,24 +106,36 @@ enum reg { EAX, EBX, ECX, EDX };
 	X(RTM, 0x7, 0, EBX, 11, "rtm", P_OFF)                                                  \
 	X(ZERO_FCS, 0x7, 0, EBX, 13, "zero_fcs_fds", P_HOST)                                   \
 	X(MPX, 0x7, 0, EBX, 14, "mpx", P_OFF)                                                  \
-	X(AVX512F, 0x7, 0, EBX, 16, "avx512f", P_OFF)                                          \
+	X(AVX512F, 0x7, 0, EBX, 16, "avx512f", P_ZMM)                                          \
+	X(AVX512DQ, 0x7, 0, EBX, 17, "avx512dq", P_ZMM)                                        \
 	X(RDSEED, 0x7, 0, EBX, 18, "rdseed", P_HOST)                                           \
 	X(ADX, 0x7, 0, EBX, 19, "adx", P_HOST)                                                 \
 	/* SMAP: rights that depend on EFLAGS.AC would have to be checked again at each STAC */\
 	/* and CLAC: a translator pays for that in flushed windows on every user copy */       \
 	X(SMAP, 0x7, 0, EBX, 20, "smap", P_OFF)                                                \
+	X(AVX512IFMA, 0x7, 0, EBX, 21, "avx512ifma", P_ZMM)                                    \
 	X(CLFLUSHOPT, 0x7, 0, EBX, 23, "clflushopt", P_HOST)                                   \
 	X(CLWB, 0x7, 0, EBX, 24, "clwb", P_HOST)                                               \
+	X(AVX512CD, 0x7, 0, EBX, 28, "avx512cd", P_ZMM)                                        \
 	X(SHA, 0x7, 0, EBX, 29, "sha_ni", P_HOST)                                              \
+	X(AVX512BW, 0x7, 0, EBX, 30, "avx512bw", P_ZMM)                                        \
+	X(AVX512VL, 0x7, 0, EBX, 31, "avx512vl", P_ZMM)                                        \
+	X(AVX512VBMI, 0x7, 0, ECX, 1, "avx512vbmi", P_ZMM)                                     \
 	X(UMIP, 0x7, 0, ECX, 2, "umip", P_SOFT)                                                \
 	X(PKU, 0x7, 0, ECX, 3, "pku", P_OFF)                                                   \
+	X(AVX512VBMI2, 0x7, 0, ECX, 6, "avx512_vbmi2", P_ZMM)                                  \
 	X(GFNI, 0x7, 0, ECX, 8, "gfni", P_HOST)                                                \
 	X(VAES, 0x7, 0, ECX, 9, "vaes", P_AVX)                                                 \
 	X(VPCLMUL, 0x7, 0, ECX, 10, "vpclmulqdq", P_AVX)                                       \
+	X(AVX512VNNI, 0x7, 0, ECX, 11, "avx512_vnni", P_ZMM)                                   \
+	X(AVX512BITALG, 0x7, 0, ECX, 12, "avx512_bitalg", P_ZMM)                               \
+	X(AVX512POPCNT, 0x7, 0, ECX, 14, "avx512_vpopcntdq", P_ZMM)                            \
 	X(LA57, 0x7, 0, ECX, 16, "la57", P_OFF)                                                \
 	X(RDPID, 0x7, 0, ECX, 22, "rdpid", P_HOST)                                             \
 	X(FSRM, 0x7, 0, EDX, 4, "fsrm", P_HOST)                                                \
+	X(AVX512VP2I, 0x7, 0, EDX, 8, "avx512_vp2intersect", P_ZMM)                            \
 	X(MD_CLEAR, 0x7, 0, EDX, 10, "md_clear", P_OFF)                                        \
+	X(AVX512FP16, 0x7, 0, EDX, 23, "avx512_fp16", P_ZMM)                                   \
 	/* IBRS/IBPB and STIBP withheld: without them Linux has no per-task mitigation to run */\
 	X(SPEC_CTRL, 0x7, 0, EDX, 26, "spec_ctrl", P_OFF)                                      \
 	X(STIBP, 0x7, 0, EDX, 27, "stibp", P_OFF)                                              \
@@ -208,6 +221,10 @@ static const uint8_t feature_of[CF_COUNT] = {
 #define XCR0_X87 1ull
 #define XCR0_SSE 2ull
 #define XCR0_YMM 4ull
+#define XCR0_ZMM 0xe0ull /* opmasks, upper halves of ZMM0-15, ZMM16-31: all or none (SDM 1 13.3) */
+#define XSAVE_FIRST 2u	 /* components in the extended region; as many as a guest may have */
+#define XSAVE_LAST 7u
+#define XSAVE_ALIGNED 2u /* in ECX of a component: begins at a multiple of 64 when compacted */
 #define XSAVE_LEGACY_BYTES 576 /* legacy region and header (SDM 1 13.4) */
 
 /* Guest-physical address bits: more than the largest machine needs (MEM_MAX_BYTES), within what the host can address.
@@ -223,7 +240,7 @@ static const uint8_t feature_of[CF_COUNT] = {
 struct host {
 	bool amd;
 	bool xsave;
-	uint64_t xcr0;
+	uint64_t xcr0; /* what the guest may have of it */
 	uint32_t max_basic, max_ext;
 };
 
@@ -236,7 +253,7 @@ static void host_cpuid(const struct host *h, uint32_t leaf, uint32_t sub, uint32
 		__cpuid_count(leaf, sub, r[EAX], r[EBX], r[ECX], r[EDX]);
 }
 
-static void host_probe(struct host *h)
+static void host_probe(struct host *h, enum cpuid_offer offer)
 {
 	uint32_t r[4];
 
@@ -253,7 +270,9 @@ static void host_probe(struct host *h)
 		uint32_t lo, hi;
 
 		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-		h->xcr0 = lo | (uint64_t)hi << 32;
+		h->xcr0 = (lo | (uint64_t)hi << 32) & (CPUID_XCR0_COMMON | (offer == CPUID_FULL ? XCR0_ZMM : 0));
+		if ((h->xcr0 & XCR0_ZMM) != XCR0_ZMM || !(h->xcr0 & XCR0_YMM))
+			h->xcr0 &= ~XCR0_ZMM;
 	}
 }
 
@@ -321,6 +340,10 @@ static bool offered(const struct feature_row *f, const struct host *h, unsigned 
 		if ((h->xcr0 & (XCR0_SSE | XCR0_YMM)) != (XCR0_SSE | XCR0_YMM))
 			return false;
 		break;
+	case P_ZMM:
+		if (!(h->xcr0 & XCR0_ZMM))
+			return false;
+		break;
 	case P_HOST:
 		break;
 	}
@@ -360,30 +383,51 @@ static void add_caches(struct cpuid_table *t, const struct host *h, uint32_t lea
 	}
 }
 
-static void add_xsave(struct cpuid_table *t, const struct host *h)
+/* Bytes that XSAVE writes with this XCR0; compacted: XSAVEC, which leaves no gaps (SDM 1 13.4.3). */
+static uint32_t xsave_bytes(const struct cpuid_table *t, uint64_t xcr0, bool compacted)
 {
-	bool avx = (h->xcr0 & XCR0_YMM) != 0;
-	uint32_t size = XSAVE_LEGACY_BYTES, r[4] = {0};
+	uint32_t end = XSAVE_LEGACY_BYTES;
+
+	for (unsigned i = XSAVE_FIRST; i <= XSAVE_LAST; i++) {
+		const struct cpuid_entry *e = xcr0 & 1ull << i ? find(t, 0xd, i) : NULL;
+
+		if (!e)
+			continue;
+		if (compacted && (e->ecx & XSAVE_ALIGNED))
+			end = (end + 63) & ~63u;
+		if (compacted)
+			end += e->eax;
+		else if (e->ebx + e->eax > end)
+			end = e->ebx + e->eax;
+	}
+	return end;
+}
+
+/* The components' places are the processor's: the guest's XSAVE writes its own format (SDM 1 13.4.3). */
+static void add_xsave(struct cpuid_table *t, struct host *h)
+{
+	uint32_t r[4];
 	struct cpuid_entry *e;
 
 	if (!h->xsave)
 		return;
-	if (avx) {
-		host_cpuid(h, 0xd, 2, r);
-		if (!r[EAX] || r[EBX] < XSAVE_LEGACY_BYTES || r[EBX] + r[EAX] > XSAVE_AREA_BYTES)
-			avx = false;
+	for (unsigned i = XSAVE_FIRST; i <= XSAVE_LAST; i++) {
+		host_cpuid(h, 0xd, i, r);
+		if ((h->xcr0 & 1ull << i) && (!r[EAX] || r[EBX] < XSAVE_LEGACY_BYTES || r[EBX] + r[EAX] > XSAVE_AREA_BYTES))
+			h->xcr0 &= i == XSAVE_FIRST ? XCR0_X87 | XCR0_SSE : ~XCR0_ZMM;
 	}
 	e = add(t, 0xd, 0);
-	e->eax = (uint32_t)(XCR0_X87 | XCR0_SSE | (avx ? XCR0_YMM : 0));
-	if (avx)
-		size = r[EBX] + r[EAX];
-	e->ecx = size;
+	e->eax = (uint32_t)(XCR0_X87 | XCR0_SSE | h->xcr0);
 	add(t, 0xd, 1); /* EAX from the rows, EBX filled in at query time */
-	if (avx) {
-		e = add(t, 0xd, 2);
-		e->eax = r[EAX];
-		e->ebx = r[EBX];
-	}
+	for (unsigned i = XSAVE_FIRST; i <= XSAVE_LAST; i++)
+		if (h->xcr0 & 1ull << i) {
+			copy_host(t, h, 0xd, (int)i);
+			e = &t->entry[t->n - 1];
+			e->ecx &= XSAVE_ALIGNED;
+			e->edx = 0;
+		}
+	e = (struct cpuid_entry *)find(t, 0xd, 0);
+	e->ecx = xsave_bytes(t, e->eax, false);
 }
 
 static void add_hypervisor(struct cpuid_table *t)
@@ -397,14 +441,14 @@ static void add_hypervisor(struct cpuid_table *t)
 	add(t, LEAF_HV_TIMING, -1); /* EAX TSC kHz, EBX APIC timer kHz: filled in at query time */
 }
 
-void cpuid_build(struct cpuid_table *t, unsigned ncpus)
+void cpuid_build(struct cpuid_table *t, unsigned ncpus, enum cpuid_offer offer)
 {
 	struct cpuid_entry *e;
 	struct host h;
 	uint32_t r[4];
 
 	t->n = 0;
-	host_probe(&h);
+	host_probe(&h, offer);
 
 	copy_host(t, &h, 0, -1);
 	/* Not up to the frequency leaves 15H and 16H: Linux computes with them in 32 bits, and what fits is too coarse for
@@ -518,13 +562,6 @@ unsigned cpuid_phys_bits(const struct vm *vm)
 	return e ? e->eax & 0xff : PHYS_BITS_MAX;
 }
 
-static uint32_t xsave_bytes(const struct cpuid_table *t, uint64_t xcr0)
-{
-	const struct cpuid_entry *e = find(t, 0xd, 2);
-
-	return (xcr0 & XCR0_YMM) && e ? e->eax + e->ebx : XSAVE_LEGACY_BYTES;
-}
-
 void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	const struct vm *vm = v->vm;
@@ -561,10 +598,9 @@ void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t
 		break;
 	case 0xd:
 		if (subleaf == 0 && e)
-			out[EBX] = xsave_bytes(t, v->regs.xcr0);
+			out[EBX] = xsave_bytes(t, v->regs.xcr0, false);
 		else if (subleaf == 1 && e && (e->eax & 2))
-			out[EBX] = (v->regs.xcr0 & XCR0_YMM) ? XSAVE_LEGACY_BYTES + find(t, 0xd, 2)->eax
-							     : XSAVE_LEGACY_BYTES;
+			out[EBX] = xsave_bytes(t, v->regs.xcr0, true);
 		break;
 	case LEAF_HV_TIMING:
 		out[EAX] = (uint32_t)vm->clock.tsc_khz;

@@ -25,8 +25,10 @@ enum cpuid_feature {
 	CF_XSAVE, CF_AVX, CF_AVX2, CF_RDTSCP, CF_X2APIC, CF_TSC_DEADLINE, CF_CX16, CF_INVPCID, CF_RDRAND, CF_RDSEED, CF_COUNT,
 };
 
+/* common: what every path runs. full: and what only some do: AVX-512 (exec.h, more_xstate). */
+enum cpuid_offer { CPUID_COMMON, CPUID_FULL };
 /* Builds the table for a machine with ncpus vCPUs, from the rows and the host's own CPUID. */
-void cpuid_build(struct cpuid_table *t, unsigned ncpus);
+void cpuid_build(struct cpuid_table *t, unsigned ncpus, enum cpuid_offer offer);
 /* Takes back the rows that say "not affected" by a speculative side channel: for a guest whose own branches the processor runs.
  * Before the guest's first instruction. */
 void cpuid_drop_immunity(struct cpuid_table *t);
@@ -36,6 +38,8 @@ void cpuid_drop_random(struct cpuid_table *t);
  * out: eax ebx ecx edx. Out-of-range leaves answer as the vendor's processors do. */
 void cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 bool cpuid_has(const struct vm *vm, enum cpuid_feature f);
+/* XCR0 bits that every path holds: x87, SSE, AVX. */
+#define CPUID_XCR0_COMMON 7ull
 /* XCR0 bits that the guest may set. */
 uint64_t cpuid_xcr0_mask(const struct vm *vm);
 /* Offset and size of an XSAVE component in the standard format; false when the guest has not got it. */

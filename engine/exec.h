@@ -45,6 +45,9 @@ struct exec_ops {
 	 * struct vcpu is the truth, which the next run() starts from. Owner thread, outside run(). NULL: run() leaves
 	 * nothing behind. */
 	void (*pull)(struct vcpu *v);
+	/* XCR0 bits of state that the path holds, and whose instructions it runs, beyond those that every path does
+	 * (CPUID_XCR0_COMMON). A machine that offers more (--cpuid full) is never on a path without. */
+	uint64_t more_xstate;
 	/* Guest code stores to memory and nobody tells the codemap: all vCPUs of a machine are on this path, or none. */
 	bool whole_machine;
 	/* whole_machine only: the vCPUs come onto this path, perhaps from another: what the path remembers of page tables and

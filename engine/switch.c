@@ -133,7 +133,7 @@ enum status vm_switch_path(struct vm *vm, int vcpu, enum path_id path, const cha
 		return error_set(e, ST_UNSUPPORTED, "this execution path is not part of this build");
 	if (vcpu >= 0 && (unsigned)vcpu >= vm->ncpus)
 		return error_set(e, ST_INVALID, "there is no vCPU %d: this machine has %u", vcpu, vm->ncpus);
-	if ((st = vm->paths[path]->available(e)) != ST_OK)
+	if ((st = vm_path_holds(vm, path, e)) != ST_OK || (st = vm->paths[path]->available(e)) != ST_OK)
 		return st;
 	pthread_mutex_lock(&s->lock);
 	s->back_wanted = false;
@@ -292,6 +292,8 @@ static enum status begin(struct vcpu *v, enum path_id p, struct error *e)
 
 	if (c->begun & 1u << p)
 		return ST_OK;
+	if ((st = vm_path_holds(vm, p, e)) != ST_OK)
+		return st;
 	if (vm->paths[p]->has_base && (st = begin(v, vm->paths[p]->base, e)) != ST_OK)
 		return st;
 	if (c->barred & 1u << p)

@@ -57,6 +57,14 @@ enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e)
 	return ops->vm_init ? ops->vm_init(vm, e) : ST_OK;
 }
 
+enum status vm_path_holds(const struct vm *vm, enum path_id p, struct error *e)
+{
+	if (!(cpuid_xcr0_mask(vm) & ~(CPUID_XCR0_COMMON | vm->paths[p]->more_xstate)))
+		return ST_OK;
+	return error_set(e, ST_UNSUPPORTED, "path %s does not run AVX-512, which --cpuid full offers: use --path kvm, or --cpuid common",
+			 vm->paths[p]->name);
+}
+
 static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct error *e)
 {
 	enum status st;
@@ -68,9 +76,11 @@ static enum status vm_build(struct vm *vm, const struct exec_ops *ops, struct er
 	clock_init(&vm->clock);
 	if (vm->cfg.virtual_time)
 		clock_make_virtual(&vm->clock);
-	cpuid_build(&vm->cpuid, vm->cfg.ncpus);
+	cpuid_build(&vm->cpuid, vm->cfg.ncpus, vm->cfg.cpuid);
 	for (unsigned p = 0; p < PATH_COUNT; p++)
 		vm->paths[p] = p == (unsigned)vm->cfg.path ? ops : exec_paths[p];
+	if ((st = vm_path_holds(vm, vm->cfg.path, e)) != ST_OK)
+		return st;
 	if ((st = run_init(vm, e)) != ST_OK || (st = switch_init(vm, e)) != ST_OK || (st = dirty_init(vm, e)) != ST_OK || (st = io_new(vm, e)) != ST_OK)
 		return st;
 	vm->serial = vm->cfg.serial;

@@ -48,6 +48,7 @@ struct vm_config {
 	enum path_id path;
 	uint64_t memory_bytes;
 	unsigned ncpus;
+	enum cpuid_offer cpuid;
 	int debug_exit_port; /* -1: none */
 	const char *kernel, *initrd, *cmdline;
 	const char *multiboot;
@@ -149,6 +150,8 @@ struct vm {
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 
+/* Does path p hold all the vector state that the guest is offered? ST_UNSUPPORTED: it does not. */
+enum status vm_path_holds(const struct vm *vm, enum path_id p, struct error *e);
 /* vm->paths[p]->vm_init, for whoever starts a path. */
 enum status vm_path_begin(struct vm *vm, enum path_id p, struct error *e);
 enum status vm_create(struct vm **out, const struct vm_config *cfg, struct error *e);

@@ -60,6 +60,17 @@ struct kvm_machine {
 	_Atomic uint64_t exits[KVM_EXIT_ROWS], exit_tsc[KVM_EXIT_ROWS], inside_tsc;
 };
 
+/* kvm_xsave.c. A vCPU's: as long as KVM wants it. fetch: the first bytes, 512 or more. Zeroes are legal in fini. */
+struct kvm_xsave_buffer {
+	const struct kvm_sys *sys;
+	uint8_t *area;
+	bool wide; /* more than struct kvm_xsave */
+};
+bool kvm_xsave_init(struct kvm_xsave_buffer *b, const struct kvm_sys *sys, int vm_fd);
+void kvm_xsave_fini(struct kvm_xsave_buffer *b);
+bool kvm_xsave_send(struct kvm_xsave_buffer *b, int cpu_fd, const uint8_t xsave[XSAVE_AREA_BYTES]);
+bool kvm_xsave_fetch(struct kvm_xsave_buffer *b, int cpu_fd, uint8_t *xsave, size_t bytes);
+
 /* Per vCPU: vcpu->path[PATH_KVM]. Owner thread, but for what is marked [any]. */
 struct kvm_cpu {
 	struct vcpu *v;
@@ -85,7 +96,7 @@ struct kvm_cpu {
 	uint32_t last_reason;
 	uint64_t left_tsc; /* when KVM_RUN came back; 0: not in this run() */
 	struct kvm_sync_regs sent; /* what a KVM_RUN that fails may have spoilt */
-	struct kvm_xsave xsave; /* a buffer */
+	struct kvm_xsave_buffer xsave;
 };
 
 /* KVM_GET_MSRS and KVM_SET_MSRS of one. */

@@ -29,6 +29,7 @@ void kvm_cpu_free(struct kvm_cpu *c)
 	if (c->stats_fd >= 0)
 		c->m->sys->close(c->m->sys, c->stats_fd);
 	c->m->sys->close(c->m->sys, c->fd);
+	kvm_xsave_fini(&c->xsave);
 	free(c);
 }
 
@@ -52,6 +53,8 @@ enum status kvm_cpu_new(struct kvm_machine *m, struct vcpu *v, struct error *e)
 	c->run = m->sys->map(m->sys, c->fd, m->run_bytes);
 	if (!c->run)
 		st = error_errno(e, ST_NO_MEMORY, "kvm: cannot map vCPU %u", v->id);
+	else if (!kvm_xsave_init(&c->xsave, m->sys, m->fd))
+		st = error_set(e, ST_NO_MEMORY, "not enough memory for a vCPU");
 	else if (!kvm_cpuid_send(m->sys, c->fd, v))
 		st = error_errno(e, ST_UNSUPPORTED, "kvm: this host's KVM does not take the machine's CPUID (use --path bt)");
 	if (st != ST_OK) {

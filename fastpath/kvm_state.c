@@ -22,9 +22,6 @@
 #include "engine/lapic.h"
 #include "fastpath/kvm_int.h"
 
-#define XSAVE_SOFTWARE 464
-#define XSAVE_LEGACY_END 512
-
 /* MSRs with a field that KVM switches. EFER and the FS and GS bases travel with the segment registers, the TSC apart. */
 static const struct msr_field {
 	uint32_t index;
@@ -280,9 +277,7 @@ static bool vector_load(struct kvm_cpu *c, struct exit *x)
 
 	if (kvm_cpu_ioctl(c, KVM_SET_XCRS, &xcrs) != 0)
 		return fail(c, x, "XCR0");
-	_Static_assert(sizeof(c->xsave.region) == XSAVE_AREA_BYTES, "one format");
-	memcpy(c->xsave.region, c->v->regs.xsave, sizeof(c->xsave.region));
-	return kvm_cpu_ioctl(c, KVM_SET_XSAVE, &c->xsave) == 0 || fail(c, x, "XSAVE state");
+	return kvm_xsave_send(&c->xsave, c->fd, c->v->regs.xsave) || fail(c, x, "XSAVE state");
 }
 
 static bool debug_load(struct kvm_cpu *c, struct exit *x)
@@ -441,13 +436,8 @@ static void store_all(struct kvm_cpu *c)
 	for (unsigned i = 0; i < xcrs.nr_xcrs && i < KVM_MAX_XCRS; i++)
 		if (xcrs.xcrs[i].xcr == 0)
 			v->regs.xcr0 = xcrs.xcrs[i].value;
-	if (kvm_cpu_ioctl(c, KVM_GET_XSAVE, &c->xsave) == 0) {
-		memcpy(v->regs.xsave, c->xsave.region, sizeof(v->regs.xsave));
-		/* 48 bytes are software's (SDM 1 10.5.1), and Linux uses them */
-		memset(v->regs.xsave + XSAVE_SOFTWARE, 0, XSAVE_LEGACY_END - XSAVE_SOFTWARE);
-	} else {
+	if (!kvm_xsave_fetch(&c->xsave, c->fd, v->regs.xsave, sizeof(v->regs.xsave)))
 		lost(c, "XSAVE state");
-	}
 	if (kvm_cpu_ioctl(c, KVM_GET_DEBUGREGS, &d) == 0) {
 		memcpy(v->regs.dr, d.db, sizeof(d.db));
 		v->regs.dr[6] = d.dr6;

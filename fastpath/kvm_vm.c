@@ -445,6 +445,7 @@ const struct exec_ops kvm_ops = {
 	.run = kvm_run_guest,
 	.kick = kvm_kick,
 	.pull = kvm_pull,
+	.more_xstate = 0xe0, /* AVX-512 */
 	.whole_machine = true,
 	.world_enter = kvm_world_enter,
 	.world_leave = kvm_world_leave,

@@ -14,7 +14,7 @@
 #include <linux/kvm.h>
 
 #include "engine/vm.h"
-#include "fastpath/kvm.h"
+#include "fastpath/kvm_int.h"
 #include "fastpath/ring3.h"
 
 /* The hidden pages, by number. From R3_FREE on they are page tables, each used once between two resets. */
@@ -61,7 +61,7 @@ struct ring3 {
 	size_t run_bytes;
 	struct ring3_map map;
 	struct kvm_sregs user; /* segments and control registers of ring 3, without bases and CR3 */
-	struct kvm_xsave xsave; /* a buffer */
+	struct kvm_xsave_buffer xsave;
 	struct kvm_sync_regs sent; /* what a KVM_RUN that fails may have spoilt */
 	bool broken;
 	uint64_t stay_ns, fill_ns;

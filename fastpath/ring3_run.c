@@ -20,10 +20,8 @@
 #include "engine/cpuid.h"
 #include "fastpath/ring3_int.h"
 
-/* In XSAVE's image (SDM 1 13.4): what travels, and 48 bytes of the legacy region that are software's. */
+/* In XSAVE's image (SDM 1 13.4): what travels. */
 #define XSAVE_BYTES 832
-#define XSAVE_SOFTWARE 464
-#define XSAVE_SOFTWARE_BYTES 48
 #define XSAVE_BV 512
 #define XSAVE_STATES 7u
 
@@ -255,8 +253,7 @@ static bool load(struct ring3 *r)
 		*(uint64_t *)((char *)g + gpr_at[i]) = v->gpr[i];
 	g->rip = v->rip;
 	g->rflags = v->rflags & ~(uint64_t)FL_RF; /* it is for instruction breakpoints, of which there are none */
-	memcpy(r->xsave.region, v->xsave, sizeof(v->xsave));
-	return r->sys->ioctl(r->sys, r->fd, KVM_SET_XSAVE, &r->xsave) == 0;
+	return kvm_xsave_send(&r->xsave, r->fd, v->xsave);
 }
 
 static bool store(struct ring3 *r, const struct ring3_event *ev)
@@ -277,10 +274,8 @@ static bool store(struct ring3 *r, const struct ring3_event *ev)
 		cs->sel = R3_CS32;
 		cs->attr = (uint16_t)((cs->attr & ~SA_L) | SA_DB);
 	}
-	if (r->sys->ioctl(r->sys, r->fd, KVM_GET_XSAVE, &r->xsave) != 0)
+	if (!kvm_xsave_fetch(&r->xsave, r->fd, v->xsave, XSAVE_BYTES))
 		return false;
-	memcpy(v->xsave, r->xsave.region, XSAVE_BYTES);
-	memset(v->xsave + XSAVE_SOFTWARE, 0, XSAVE_SOFTWARE_BYTES);
 	memcpy(&bv, v->xsave + XSAVE_BV, sizeof(bv));
 	bv &= XSAVE_STATES;
 	memcpy(v->xsave + XSAVE_BV, &bv, sizeof(bv));

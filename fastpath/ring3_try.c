@@ -162,13 +162,14 @@ static bool costs(struct trial *t)
 	struct ring3 *r = t->r;
 	uint64_t stay[ROUNDS], fill[ROUNDS];
 	struct ring3_event ev;
+	uint8_t image[XSAVE_AREA_BYTES] = {0};
 
 	t->what = "the vector state does not go to and fro";
 	code(t, touch, sizeof(touch));
 	for (unsigned k = 0; k < ROUNDS; k++) {
 		uint64_t from = ring3_cpu_ns();
 
-		if (r->sys->ioctl(r->sys, r->fd, KVM_GET_XSAVE, &r->xsave) != 0 || r->sys->ioctl(r->sys, r->fd, KVM_SET_XSAVE, &r->xsave) != 0)
+		if (!kvm_xsave_fetch(&r->xsave, r->fd, image, sizeof(image)) || !kvm_xsave_send(&r->xsave, r->fd, image))
 			return false;
 		stay[k] = ring3_cpu_ns() - from;
 		from = ring3_cpu_ns();

@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 
 #include "engine/cpuid.h"
-#include "fastpath/kvm_int.h"
 #include "fastpath/ring3_int.h"
 
 #define HIDDEN_BYTES ((size_t)R3_PAGES * 4096)
@@ -210,6 +209,8 @@ enum status ring3_open(struct ring3 *r, struct error *e)
 	r->run = r->sys->map(r->sys, r->fd, r->run_bytes);
 	if (!r->run)
 		return error_errno(e, ST_NO_MEMORY, "hybrid: cannot map KVM's vCPU");
+	if (!kvm_xsave_init(&r->xsave, r->sys, r->vm))
+		return error_set(e, ST_NO_MEMORY, "hybrid: no memory for a vCPU");
 	if (!make_state(r))
 		return error_errno(e, ST_UNSUPPORTED, "path hybrid cannot run here, use --path bt: KVM refuses the state of ring 3");
 	return ST_OK;
@@ -219,6 +220,7 @@ void ring3_close(struct ring3 *r)
 {
 	if (r->run)
 		r->sys->unmap(r->sys, r->run, r->run_bytes);
+	kvm_xsave_fini(&r->xsave);
 	if (r->fd >= 0)
 		r->sys->close(r->sys, r->fd);
 	if (r->vm >= 0)

@@ -72,6 +72,7 @@ enum option_id {
 	OPT_NO_FALLBACK,
 	OPT_KVM_TRUST,
 	OPT_KVM_IRQCHIP,
+	OPT_CPUID,
 	OPT_HYBRID_EAGER,
 	OPT_SWITCH_AFTER,
 	OPT_SWITCH_EVERY,
@@ -125,6 +126,7 @@ static const struct option_row rows[] = {
 	{"no-fallback", NULL, "a path that cannot go on ends the run, where another path would go on with the guest",
 	 OPT_NO_FALLBACK},
 	{"kvm-trust", NULL, "research: with --path kvm, use a KVM that is known to be wrong as if it were right", OPT_KVM_TRUST},
+	{"cpuid", "W", "common (default): the features that every path runs; full: AVX-512 too where the host has it, on --path kvm alone", OPT_CPUID},
 	{"kvm-irqchip", "W", "auto (default), kernel or user: whose interrupt controllers serve --path kvm", OPT_KVM_IRQCHIP},
 	{"hybrid-eager", NULL, "for tests: with --path hybrid, ring 3 runs directly whenever it may", OPT_HYBRID_EAGER},
 	{"switch-after", "T:P", "after T seconds go on on path P; may be given several times", OPT_SWITCH_AFTER},
@@ -296,18 +298,36 @@ static int parse_timeout(struct run_cmd *r, const char *arg)
 	return EXIT_OK;
 }
 
+/* One of the words, by its number; -1: none. */
+static int word_of(const char *const *words, unsigned n, const char *arg)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(arg, words[i]))
+			return (int)i;
+	return -1;
+}
+
 static int parse_irqchip(struct run_cmd *r, const char *arg)
 {
 	static const char *const words[] = {
 		[KVM_IRQCHIP_AUTO] = "auto", [KVM_IRQCHIP_USER] = "user", [KVM_IRQCHIP_KERNEL] = "kernel"};
+	int i = word_of(words, ARRAY_LEN(words), arg);
 
-	for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
-		if (strcmp(arg, words[i]) != 0)
-			continue;
-		r->cfg.kvm_irqchip = (enum kvm_chips_of)i;
-		return EXIT_OK;
-	}
-	return verb_usage("--kvm-irqchip %s: give auto, kernel or user", arg);
+	if (i < 0)
+		return verb_usage("--kvm-irqchip %s: give auto, kernel or user", arg);
+	r->cfg.kvm_irqchip = (enum kvm_chips_of)i;
+	return EXIT_OK;
+}
+
+static int parse_cpuid(struct run_cmd *r, const char *arg)
+{
+	static const char *const words[] = {[CPUID_COMMON] = "common", [CPUID_FULL] = "full"};
+	int i = word_of(words, ARRAY_LEN(words), arg);
+
+	if (i < 0)
+		return verb_usage("--cpuid %s: give common or full", arg);
+	r->cfg.cpuid = (enum cpuid_offer)i;
+	return EXIT_OK;
 }
 
 static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
@@ -421,6 +441,8 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_HYBRID_EAGER:
 		r->cfg.hybrid_eager = true;
 		return EXIT_OK;
+	case OPT_CPUID:
+		return parse_cpuid(r, arg);
 	case OPT_KVM_IRQCHIP:
 		return parse_irqchip(r, arg);
 	case OPT_SWITCH_AFTER:

@@ -36,7 +36,7 @@ static struct vm *machine_new(void)
 	vm->cfg.memory_bytes = MEMORY_BYTES;
 	vm->cfg.ncpus = vm->ncpus = 1;
 	clock_init(&vm->clock);
-	cpuid_build(&vm->cpuid, 1);
+	cpuid_build(&vm->cpuid, 1, CPUID_COMMON);
 	vm->vcpu[0] = vcpu_alloc(vm, 0);
 	if (!vm->vcpu[0])
 		FUZZ_FAIL("no memory for the vCPU");

@@ -52,6 +52,8 @@ struct fake_kvm {
 	int tsc_khz; /* that it counts at; 0: it does not say */
 	unsigned bells; /* attached */
 	struct kvm_ioeventfd bell; /* the last */
+	int xsave2;  /* bytes of KVM_CAP_XSAVE2; 0: as old kernels */
+	uint8_t *wide; /* the state behind the first 4096 of them */
 	int lacks;   /* this capability */
 	struct kvm_msi msi; /* the last */
 	struct kvm_userspace_memory_region slot[KVM_SLOTS_MAX];
@@ -244,6 +246,8 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	case KVM_CHECK_EXTENSION:
 		if (k->lacks && (uintptr_t)arg == (unsigned)k->lacks)
 			return 0;
+		if ((uintptr_t)arg == KVM_CAP_XSAVE2)
+			return k->xsave2;
 		return (uintptr_t)arg == KVM_CAP_SYNC_REGS ? KVM_SYNC_X86_VALID_FIELDS : 1;
 	case KVM_GET_TSC_KHZ:
 		return k->tsc_khz;
@@ -326,7 +330,19 @@ static inline int fake_ioctl(const struct kvm_sys *sys, int fd, unsigned long re
 	FAKE_STATE(KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, state.events);
 	FAKE_STATE(KVM_GET_SREGS, KVM_SET_SREGS, state.sregs);
 	FAKE_STATE(KVM_GET_XCRS, KVM_SET_XCRS, xcrs);
-	FAKE_STATE(KVM_GET_XSAVE, KVM_SET_XSAVE, xsave);
+	case KVM_GET_XSAVE2:
+		if (k->wide)
+			memcpy((uint8_t *)arg + sizeof(k->xsave), k->wide, (size_t)k->xsave2 - sizeof(k->xsave));
+		memcpy(arg, &k->xsave, sizeof(k->xsave));
+		return 0;
+	case KVM_GET_XSAVE:
+		memcpy(arg, &k->xsave, sizeof(k->xsave));
+		return 0;
+	case KVM_SET_XSAVE: /* as much as it says that it has */
+		if (k->wide)
+			memcpy(k->wide, (uint8_t *)arg + sizeof(k->xsave), (size_t)k->xsave2 - sizeof(k->xsave));
+		memcpy(&k->xsave, arg, sizeof(k->xsave));
+		return 0;
 	FAKE_STATE(KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, debug);
 	default:
 		return 0;

@@ -53,7 +53,7 @@ static struct vm *machine(uint64_t bytes, unsigned ncpus)
 	vm->cfg.memory_bytes = bytes;
 	vm->cfg.ncpus = vm->ncpus = ncpus;
 	clock_init(&vm->clock);
-	cpuid_build(&vm->cpuid, ncpus);
+	cpuid_build(&vm->cpuid, ncpus, CPUID_COMMON);
 	for (unsigned i = 0; i < ncpus; i++)
 		if (!(vm->vcpu[i] = vcpu_alloc(vm, i)))
 			abort();
@@ -141,6 +141,36 @@ static void test_cpuid(void)
 		OK(r[1] == 832);
 		OK(!cpuid_xsave_component(vm, 5, &off, &size));
 	}
+	/* the same in full, which has AVX-512 where the host has: sizes are what the host's own CPUID tells for that XCR0 */
+	cpuid_build(&vm->cpuid, 3, CPUID_FULL);
+	if (cpuid_xcr0_mask(vm) & ~7ull) {
+		uint32_t off = 0, size = 0, end = 0;
+
+		OK(cpuid_xcr0_mask(vm) == 0xe7);
+		for (unsigned i = 2; i < 8; i++) {
+			__cpuid_count(0xd, i, host[0], host[1], host[2], host[3]);
+			OK(cpuid_xsave_component(vm, i, &off, &size) == (i != 3 && i != 4));
+			if (i == 3 || i == 4)
+				continue;
+			OK(size == host[0] && off == host[1]);
+			end = off + size > end ? off + size : end;
+		}
+		OK(end <= XSAVE_AREA_BYTES);
+		vm->vcpu[0]->regs.xcr0 = 0xe7;
+		query(vm, 0, 0xd, 0, r);
+		OK(r[1] == end && r[2] == end);
+		query(vm, 0, 0xd, 1, r);
+		OK(!(r[0] & 2) || r[1] == 576 + 256 + 64 + 512 + 1024);
+		vm->vcpu[0]->regs.xcr0 = 7;
+		query(vm, 0, 0xd, 0, r);
+		OK(r[1] == 832 && r[2] == end);
+		__cpuid_count(7, 0, host[0], host[1], host[2], host[3]);
+		query(vm, 0, 7, 0, r);
+		OK((r[1] & 0xf0230000u) == ((host[1] & 0xf0230000u)));
+	} else {
+		printf("SKIP the CPUID of AVX-512: this host has none\n");
+		OK(cpuid_xcr0_mask(vm) <= 7);
+	}
 	query(vm, 0, 0x80001234, 0, r);
 	if (cpuid_vendor_amd(vm))
 		OK(!(r[0] | r[1] | r[2] | r[3]));
@@ -149,7 +179,7 @@ static void test_cpuid(void)
 	for (unsigned n = 1; n <= VM_MAX_CPUS; n++) {
 		struct cpuid_table t;
 
-		cpuid_build(&t, n);
+		cpuid_build(&t, n, n % 2 ? CPUID_FULL : CPUID_COMMON);
 		OK(t.n > 0 && t.n <= CPUID_MAX_ENTRIES);
 	}
 }
