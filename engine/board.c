@@ -22,6 +22,7 @@
 #include "engine/i8042.h"
 #include "engine/ioapic.h"
 #include "engine/pciconf.h"
+#include "engine/pflash.h"
 #include "engine/pic8259.h"
 #include "engine/pit8254.h"
 #include "engine/port92.h"
@@ -45,6 +46,7 @@ struct board {
 	struct debugport *debug, *firmware_log; /* the same device, or NULL */
 	struct fwcfg *fwcfg;		        /* with firmware */
 	struct vga *vga;		        /* with firmware */
+	struct pflash *flash;	        /* with firmware that keeps variables */
 	bool a20; /* the gate; open at power-on, when no firmware runs that would open it */
 	struct port92 port92_state;
 	struct pciconf pciconf_state;
@@ -229,6 +231,26 @@ static enum status add_debug_exit(struct board *b, struct error *e)
 	return ST_OK;
 }
 
+/* Right below the firmware's image, where its build has put it. */
+static enum status add_flash(struct board *b, struct error *e)
+{
+	const struct vm_config *cfg = &b->vm->cfg;
+	uint64_t rom, bytes;
+	enum status st;
+
+	if (!cfg->bios || !cfg->bios_vars_template)
+		return ST_OK;
+	if ((st = boot_file_size(cfg->bios, "the firmware", &rom, e)) != ST_OK ||
+	    (st = pflash_new(cfg->bios_vars_template, cfg->bios_vars, &b->flash, e)) != ST_OK)
+		return st;
+	bytes = pflash_bytes(b->flash);
+	rom = (rom + PFLASH_BLOCK - 1) & ~(uint64_t)(PFLASH_BLOCK - 1);
+	if (rom + bytes > BOARD_FIRMWARE_MAX)
+		return error_set(e, ST_TOO_BIG, "the firmware '%s' and its variables are more than %uM", cfg->bios, BOARD_FIRMWARE_MAX >> 20);
+	bus_add(&b->vm->mmio, MEM_HOLE_END - rom - bytes, bytes, &pflash_ops, b->flash);
+	return ST_OK;
+}
+
 static uint32_t pci_cycle_read(void *bus, unsigned nr, unsigned devfn, unsigned off, unsigned size)
 {
 	return pci_config_read(bus, nr, devfn, off, size);
@@ -296,6 +318,8 @@ enum status board_create(struct vm *vm, struct error *e)
 	}
 	st = add_debug_exit(b, e);
 	if (st == ST_OK)
+		st = add_flash(b, e);
+	if (st == ST_OK)
 		st = connect_pci(b, e);
 	if (st != ST_OK) {
 		board_free(vm);
@@ -313,6 +337,7 @@ void board_free(struct vm *vm)
 
 	if (!b)
 		return;
+	pflash_free(b->flash);
 	vga_free(b->vga);
 	fwcfg_free(b->fwcfg);
 	board_pci_fini(&b->pci);
@@ -345,6 +370,8 @@ void board_reset(struct vm *vm)
 		fwcfg_reset(b->fwcfg);
 		vga_reset(b->vga);
 	}
+	if (b->flash)
+		pflash_reset(b->flash);
 	b->a20 = true;
 	port92_reset(b->port92);
 	pciconf_reset(b->pciconf);

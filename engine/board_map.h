@@ -87,6 +87,7 @@
 #define BOARD_PCI_MEM_GPA 0xc0000000u /* where BARs go without firmware: from the end of low RAM to ECAM */
 #define BOARD_PCI_MEM_BYTES 0x20000000u
 #define BOARD_PCI_MEM_END 0xfec00000u	  /* behind ECAM they may go up to here */
+#define BOARD_FIRMWARE_MAX 0x1000000u	  /* firmware and its variables, below 4 GiB */
 #define BOARD_FIRMWARE_HOLE 0x80000000ull /* RAM ends here with firmware, which wants ECAM and BARs below 3 GiB (Q35) */
 #define BOARD_PCI_IO_PORT 0xc000u
 #define BOARD_PCI_IO_LEN 0x4000u

@@ -18,6 +18,7 @@
 #define STEELYARD_BOOT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/status.h"
 
@@ -30,6 +31,9 @@ enum status bios_find(const char *name, char *path, size_t bytes, struct error *
 
 /* What the flash for its variables holds at first: a file, or NULL for firmware that has none. */
 const char *bios_vars(const char *name);
+
+/* Size of a regular, non-empty, readable file. */
+enum status boot_file_size(const char *name, const char *what, uint64_t *size, struct error *e);
 
 /* Is exactly one loader given, with what belongs to it, and are the files there? ST_INVALID (usage), ST_NOT_FOUND,
  * ST_DENIED, ST_BAD_FILE. Before a machine exists. */

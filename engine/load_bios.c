@@ -146,7 +146,7 @@ static void write_script(struct script *s, struct acpi_image *t)
 	t->rsdp[ACPI_RSDP_SUM] = t->rsdp[ACPI_RSDP_SUM_ALL] = 0;
 }
 
-/* Again whenever firmware selects one of them: by then it has programmed the host bridge. */
+/* Again when firmware selects the script: by then it has programmed the host bridge and the BARs. */
 static enum status add_acpi(struct vm *vm, struct fwcfg *f, struct error *e)
 {
 	uint64_t bars, bars_last, ecam = board_pci_map(vm, &bars, &bars_last);
@@ -282,8 +282,9 @@ void bios_selected(struct vm *vm, const char *name)
 {
 	struct error e;
 
-	/* Without host memory for it the tables of power-on stay. */
-	if (!strcmp(name, ACPI_FILE) || !strcmp(name, RSDP_FILE) || !strcmp(name, SCRIPT_FILE))
+	/* The script comes first; OVMF lets BARs decode while it reads that, and not when it goes on to the tables. Without host memory
+	 * for it the tables of power-on stay. */
+	if (!strcmp(name, SCRIPT_FILE))
 		add_acpi(vm, board_fwcfg(vm), &e);
 }
 

@@ -8,6 +8,7 @@
 #ifndef STEELYARD_LOADER_H
 #define STEELYARD_LOADER_H
 
+#include "engine/boot.h"
 #include "engine/mem.h"
 #include "engine/status.h"
 
@@ -41,8 +42,6 @@ struct boot_file {
 /* Reads a regular file of 1..max bytes. what: "the kernel", for messages. */
 enum status boot_file_read(struct boot_file *f, const char *name, const char *what, uint64_t max, struct error *e);
 void boot_file_free(struct boot_file *f);
-/* Size of a regular, non-empty, readable file. */
-enum status boot_file_size(const char *name, const char *what, uint64_t *size, struct error *e);
 /* Reads exactly size bytes of a file into guest RAM at gpa, which the caller has found to be RAM. */
 enum status boot_file_to_ram(struct vm *vm, const char *name, const char *what, uint64_t gpa, uint64_t size,
 			     struct error *e);

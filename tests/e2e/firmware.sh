@@ -198,7 +198,7 @@ NS
 			check "PXE from dnsmasq: pxelinux shows the installer's menu" shows pd 'installer menu'
 			type_in pd '<esc>'
 			shows pd 'boot:'
-			type_in pd 'install vga=normal console=ttyS0 TERM=vt100<enter>'
+			type_in pd 'install vga=normal console=ttyS0 TERM=linux<enter>'
 			check "PXE from dnsmasq: the Debian installer's first menu" says pd 'Select a language'
 			check "PXE from dnsmasq: nothing is wrong in its log" eval "! grep -aqE '$bad' '$work/pd.raw'"
 			stop pd
@@ -214,6 +214,20 @@ if have "OVMF" /usr/share/OVMF/OVMF_CODE_4M.fd; then
 		type_in os 'ver<enter>'
 		check "OVMF's shell hears the keyboard" says os 'UEFI v2'
 		stop os
+	fi
+	if start ov --bios "ovmf,vars=$work/vars" --path bt && says ov 'Shell>'; then
+		guid=11111111-2222-3333-4444-555555555555
+		type_in ov "setvar Steel -guid $guid -nv -bs =4d45<enter>"
+		check "a second machine does not get the same variables" eval \
+			'"$STEELYARD" run --bios "ovmf,vars=$work/vars" --control none --path bt --timeout 5 >"$work/none" 2>"$work/two.err"; [ $? -eq 1 -a "$(wc -l <"$work/two.err")" -eq 1 ]'
+		type_in ov 'ver<enter>'
+		says ov 'UEFI v2'
+		stop ov
+		if start ow --bios "ovmf,vars=$work/vars" --path bt && says ow 'Shell>'; then
+			type_in ow "setvar Steel -guid $guid<enter>"
+			check "UEFI variables outlive the machine" says ow 'Steel - 0002 Bytes'
+			stop ow
+		fi
 	fi
 	if [ "$grub" ] && start og --bios ovmf --path bt --boot order=c --disk "file=$grub,readonly"; then
 		check "OVMF starts GRUB" says og 'First entry'
@@ -235,7 +249,7 @@ installer=/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64
 if have "the Debian installer" $installer/linux; then
 	for path in bt; do
 		timeout -k 5 $((PATIENCE * 2)) "$STEELYARD" run --name "di-$path" --path $path --memory 1200M --kernel $installer/linux --initrd $installer/initrd.gz \
-			--append "console=ttyS0 TERM=vt100" --serial "file:$work/di-$path.raw" </dev/null >"$work/none" 2>"$work/di-$path.err" &
+			--append "console=ttyS0 TERM=linux" --serial "file:$work/di-$path.raw" </dev/null >"$work/none" 2>"$work/di-$path.err" &
 		pid=$!
 		check "$path: the Debian installer's first menu" says "di-$path" 'Select a language'
 		check "$path: nothing is wrong in its log" eval "! grep -aqE '$bad' '$work/di-$path.raw'"

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What firmware finds: fw_cfg by port and by DMA, ACPI tables that a loader moves, SMBIOS structures, the VGA's registers and its
+ * What firmware finds: fw_cfg by port and by DMA, ACPI tables that a loader moves, SMBIOS structures, flash, the VGA's registers and its
  * screen as text. The loader's instructions are carried out here as firmware does it, at an address that nobody knew.
  */
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/fwcfg.h"
 #include "engine/loader.h"
+#include "engine/pflash.h"
 #include "engine/smbios.h"
 #include "engine/vga.h"
 #include "engine/vm.h"
@@ -405,8 +408,92 @@ static void test_vga(void)
 	mem_fini(&m);
 }
 
+/* ---- flash ---- */
+
+static uint8_t fr(struct pflash *p, uint64_t off)
+{
+	return (uint8_t)pflash_ops.read(p, off, 1);
+}
+
+static void fw(struct pflash *p, uint64_t off, uint8_t v)
+{
+	pflash_ops.write(p, off, 1, v);
+}
+
+static void write_file(const char *name, const uint8_t *data, size_t n)
+{
+	FILE *f = fopen(name, "w");
+
+	CHECK(f && fwrite(data, 1, n, f) == n && fclose(f) == 0);
+}
+
+static void test_pflash(void)
+{
+	char dir[] = "/tmp/steelyard-flash.XXXXXX", first[64], file[64];
+	static uint8_t image[2 * PFLASH_BLOCK];
+	struct pflash *p = NULL, *q = NULL;
+	struct error e = {0};
+
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(first, sizeof(first), "%s/first", dir);
+	snprintf(file, sizeof(file), "%s/vars", dir);
+	memset(image, 0xff, sizeof(image));
+	image[5] = 0x5a;
+	write_file(first, image, sizeof(image));
+	CHECK(pflash_new("/nonexistent/vars", NULL, &p, &e) == ST_NOT_FOUND);
+	CHECK(pflash_new(first, file, &p, &e) == ST_OK && pflash_bytes(p) == sizeof(image));
+	CHECK(pflash_new(first, file, &q, &e) == ST_BUSY);
+	CHECK(fr(p, 5) == 0x5a && pflash_ops.read(p, 4, 4) == 0xffff5aff);
+
+	/* OVMF's question: flash, RAM or ROM? */
+	fw(p, 5, 0x50);
+	CHECK(fr(p, 5) == 0x5a);
+	fw(p, 5, 0x70);
+	CHECK(fr(p, 5) == 0);
+	fw(p, 5, 0xff);
+	CHECK(fr(p, 5) == 0x5a);
+
+	/* a byte is programmed: ones become zeros, zeros stay */
+	fw(p, 0x1001, 0x10);
+	fw(p, 0x1001, 0x3c);
+	CHECK(fr(p, 0) == 0x80); /* the status, wherever one reads */
+	fw(p, 0x1001, 0x40);
+	fw(p, 0x1001, 0xc7);
+	fw(p, 0, 0xff);
+	CHECK(fr(p, 0x1001) == 0x04);
+	/* an erased block is all ones, the other as it was */
+	fw(p, 5, 0x20);
+	fw(p, 5, 0xff);
+	CHECK(fr(p, 5) == 0xb0); /* a wrong second cycle */
+	fw(p, 5, 0x20);
+	fw(p, 5, 0xd0);
+	fw(p, 5, 0xff);
+	CHECK(fr(p, 5) == 0xff && fr(p, 0x1001) == 0x04);
+	/* words are no cycles of this chip, and outside there is nothing */
+	pflash_ops.write(p, 8, 4, 0x40);
+	fw(p, sizeof(image), 0x40);
+	CHECK(fr(p, 8) == 0xff && pflash_ops.read(p, sizeof(image) - 2, 8) == 0 && pflash_ops.read(p, ~0ull - 2, 4) == 0);
+	fw(p, 7, 0x40);
+	pflash_reset(p);
+	CHECK(fr(p, 7) == 0xff);
+	pflash_free(p);
+
+	/* the file keeps it; one of another size is none */
+	CHECK(pflash_new(first, file, &p, &e) == ST_OK && fr(p, 0x1001) == 0x04 && fr(p, 5) == 0xff);
+	pflash_free(p);
+	write_file(file, image, PFLASH_BLOCK);
+	CHECK(pflash_new(first, file, &p, &e) == ST_BAD_FILE);
+	CHECK(pflash_new(first, dir, &p, &e) != ST_OK);
+	CHECK(pflash_new(first, NULL, &p, &e) == ST_OK && fr(p, 5) == 0x5a);
+	pflash_free(p);
+	unlink(first);
+	unlink(file);
+	rmdir(dir);
+}
+
 int main(void)
 {
+	test_pflash();
 	test_fwcfg();
 	test_acpi();
 	test_smbios_of(16 * MIB, 1);
