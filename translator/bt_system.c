@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * System instructions that kernels execute all the time, without leaving translated code: CLI, STI, PUSHF, POPF, SWAPGS,
- * RDTSC, MOV from a segment register. Only their plain case, at the privilege where nothing can fault; the rest is a callout.
+ * RDTSC, MOV from a segment register, SGDT and SIDT (EDK II finds its services behind the IDT, millions of times). Only their plain case, at the privilege where nothing can fault; the rest is a callout.
  *
  * Interrupts: bt_cpu.irq_waiting says that one waits for IF. It is set by bt_run.c, through which every arrival passes (a
  * kick), so an instruction that sets IF needs to look at nothing else.
@@ -183,6 +183,27 @@ static bool emit_mov_from_sreg(struct tctx *c, const struct insn *i)
 	return true;
 }
 
+/* The limit and the base of GDTR or IDTR to memory. At CPL 0, where UMIP has no say. */
+static void emit_store_table(struct tctx *c, const struct insn *i, int32_t table)
+{
+	unsigned base_bytes = c->code64 ? 8 : 4;
+	int32_t d = bt_emit_operand(c, i, ACC_WRITE, 2 + base_bytes);
+	struct emit *e = &c->e;
+
+	e_load_gs(e, S1, table + (int32_t)offsetof(struct x86_dtable, base));
+	e_mem_op(e, base_bytes == 8, 0x89, S1, S0, NO_REG, 1, d + 2);
+	e_load_gs32(e, S1, table + (int32_t)offsetof(struct x86_dtable, limit));
+	emit8(e, 0x66);
+	e_mem_op(e, false, 0x89, S1, S0, NO_REG, 1, d);
+}
+
+static bool can_store_table(const struct tctx *c, const struct insn *i)
+{
+	bool flat = c->code64 || i->seg < SEG_FS || (c->key & (i->seg == SEG_FS ? BK_FS_FLAT4G : BK_GS_FLAT4G));
+
+	return !(c->key & BK_USER) && !c->interpret[c->cur] && i->has_mem && i->addrsize != 2 && flat;
+}
+
 /* Can it be emitted here? next: the instruction behind it, or NULL. */
 bool bt_system_inline(const struct tctx *c, const struct insn *i, const struct insn *next)
 {
@@ -212,6 +233,9 @@ bool bt_system_inline(const struct tctx *c, const struct insn *i, const struct i
 		/* fall through */
 	case ZYDIS_MNEMONIC_RDTSC:
 		return (c->key & BK_TSC) && !c->bt->vm->clock.is_virtual;
+	case ZYDIS_MNEMONIC_SGDT:
+	case ZYDIS_MNEMONIC_SIDT:
+		return can_store_table(c, i);
 	case ZYDIS_MNEMONIC_MOV:
 		return i->op[0].kind == OPK_GPR && i->nops > 1 && i->op[1].kind == OPK_SREG;
 	default:
@@ -246,6 +270,12 @@ bool bt_emit_system(struct tctx *c, const struct insn *i)
 		return true;
 	case ZYDIS_MNEMONIC_SWAPGS:
 		emit_swapgs(c);
+		return true;
+	case ZYDIS_MNEMONIC_SGDT:
+		emit_store_table(c, i, GS_REGS(gdtr));
+		return true;
+	case ZYDIS_MNEMONIC_SIDT:
+		emit_store_table(c, i, GS_REGS(idtr));
 		return true;
 	case ZYDIS_MNEMONIC_RDTSC:
 		emit_rdtsc(c, false);
