@@ -199,9 +199,10 @@ static void emit_store_table(struct tctx *c, const struct insn *i, int32_t table
 
 static bool can_store_table(const struct tctx *c, const struct insn *i)
 {
-	bool flat = c->code64 || i->seg < SEG_FS || (c->key & (i->seg == SEG_FS ? BK_FS_FLAT4G : BK_GS_FLAT4G));
+	bool flat = c->code64 || (i->seg < SEG_FS && i->seg != SEG_CS) ||
+		    (i->seg >= SEG_FS && (c->key & (i->seg == SEG_FS ? BK_FS_FLAT4G : BK_GS_FLAT4G)));
 
-	return !(c->key & BK_USER) && !c->interpret[c->cur] && i->has_mem && i->addrsize != 2 && flat;
+	return !(c->key & BK_USER) && i->has_mem && i->addrsize != 2 && flat;
 }
 
 /* Can it be emitted here? next: the instruction behind it, or NULL. */

@@ -158,7 +158,10 @@ checks:
 	jne bad
 	cmpl $gdt, buf + 2
 	jne bad
+	/* flags live across it */
+	stc
 	sidt buf
+	jnc bad
 	cmpw $2047, buf
 	jne bad
 	cmpl $idt, buf + 2

@@ -96,7 +96,10 @@ checks:
 	jne bad
 	cmpq $gdt, buf + 2
 	jne bad
+	/* flags live across it */
+	stc
 	sidt buf
+	jnc bad
 	cmpw $4095, buf
 	jne bad
 	cmpq $idt, buf + 2
