@@ -15,6 +15,7 @@
 #include "engine/virtio/virtio_rng.h"
 
 #define DISK_QUEUES_MAX 4u
+#define NVME_QUEUES_LEAST 2u /* OVMF's driver has two and takes no controller with less */
 
 struct making {
 	const struct dma *dma;
@@ -52,6 +53,8 @@ static enum status make_disk(const struct making *m, const struct device_config 
 	snprintf(made, sizeof(made), "steelyard-%u", m->index);
 	blk.serial = nvme.serial = serial ? serial : made;
 	nvme.image = blk.image;
+	if (!d->disk.queues && nvme.queues < NVME_QUEUES_LEAST)
+		nvme.queues = NVME_QUEUES_LEAST;
 	if (d->disk.bus == DISK_VIRTIO)
 		return on_pci(virtio_blk_new(&blk, m->dma, e), f, e);
 	*f = nvme_new(&nvme, m->dma, e);
