@@ -23,11 +23,11 @@ struct making {
 	unsigned index; /* of the device among its kind */
 };
 
-static enum status on_pci(struct virtio *v, struct pci_function **f, struct error *e)
+static enum status on_pci(struct virtio *v, const struct device_config *d, struct pci_function **f, struct error *e)
 {
 	if (!v)
 		return e ? e->status : ST_NO_MEMORY;
-	*f = virtio_pci_new(v);
+	*f = virtio_pci_new(v, d->transitional);
 	if (*f)
 		return ST_OK;
 	v->ops->free(v->dev);
@@ -56,7 +56,7 @@ static enum status make_disk(const struct making *m, const struct device_config 
 	if (!d->disk.queues && nvme.queues < NVME_QUEUES_LEAST)
 		nvme.queues = NVME_QUEUES_LEAST;
 	if (d->disk.bus == DISK_VIRTIO)
-		return on_pci(virtio_blk_new(&blk, m->dma, e), f, e);
+		return on_pci(virtio_blk_new(&blk, m->dma, e), d, f, e);
 	*f = nvme_new(&nvme, m->dma, e);
 	return *f ? ST_OK : e ? e->status : ST_NO_MEMORY;
 }
@@ -82,7 +82,7 @@ static enum status make_net(const struct making *m, const struct device_config *
 	enum status st = net_open(&d->net, &n, e);
 
 	choose_mac(mac, &d->net, m->index);
-	return st == ST_OK ? on_pci(virtio_net_new(n, mac, m->dma, e), f, e) : st;
+	return st == ST_OK ? on_pci(virtio_net_new(n, mac, m->dma, e), d, f, e) : st;
 }
 
 static enum status make_cdrom(const struct making *m, const struct device_config *d, struct pci_function **f,
@@ -100,27 +100,25 @@ static enum status make_cdrom(const struct making *m, const struct device_config
 static enum status make_rng(const struct making *m, const struct device_config *d, struct pci_function **f,
 			    struct error *e)
 {
-	(void)d;
-	return on_pci(virtio_rng_new(m->dma, e), f, e);
+	return on_pci(virtio_rng_new(m->dma, e), d, f, e);
 }
 
 static enum status make_balloon(const struct making *m, const struct device_config *d, struct pci_function **f,
 				struct error *e)
 {
-	(void)d;
-	return on_pci(virtio_balloon_new(m->dma, e), f, e);
+	return on_pci(virtio_balloon_new(m->dma, e), d, f, e);
 }
 
 static enum status make_console(const struct making *m, const struct device_config *d, struct pci_function **f,
 				struct error *e)
 {
-	return on_pci(virtio_console_new(d->console.port, d->console.nports, m->dma, e), f, e);
+	return on_pci(virtio_console_new(d->console.port, d->console.nports, m->dma, e), d, f, e);
 }
 
 static enum status make_vsock(const struct making *m, const struct device_config *d, struct pci_function **f,
 			      struct error *e)
 {
-	return on_pci(virtio_vsock_new(&d->vsock, m->dma, e), f, e);
+	return on_pci(virtio_vsock_new(&d->vsock, m->dma, e), d, f, e);
 }
 
 static enum status (*const make[DEVICE_KINDS])(const struct making *m, const struct device_config *d,

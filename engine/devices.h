@@ -33,6 +33,7 @@ struct device_console {
 
 struct device_config {
 	enum device_kind kind;
+	bool transitional; /* a virtio device that old drivers know too */
 	union {
 		struct device_disk disk; /* of a CD the image alone, read-only */
 		struct net_config net;

@@ -78,6 +78,20 @@ static int next_device(struct run_devices *d, const char *option, const char *ar
 	return EXIT_OK;
 }
 
+/* transitional=on or off, of any virtio device. true: it was that word, and *st says whether it was right. */
+static bool transitional(const char *option, struct device_config *c, const struct word *w, int *st)
+{
+	if (strcmp(w->key, "transitional"))
+		return false;
+	*st = need_value(option, w, true);
+	if (*st != EXIT_OK)
+		return true;
+	c->transitional = !strcmp(w->value, "on");
+	if (!c->transitional && strcmp(w->value, "off"))
+		*st = verb_usage("%s: transitional=%s: give on or off", option, w->value);
+	return true;
+}
+
 /* ---- --disk ---- */
 
 static int disk_cache(struct device_disk *k, const char *v)
@@ -156,7 +170,8 @@ static int disk_word(struct device_disk *k, const struct word *w)
 		k->image.threads = !strcmp(w->value, "threads");
 	else
 		return verb_usage(
-			"--disk: what is %s? Known: file, format, serial, readonly, snapshot, cache, queues, if, aio",
+			"--disk: what is %s? Known: file, format, serial, readonly, snapshot, cache, queues, if, aio, "
+			"transitional",
 			w->key);
 	return EXIT_OK;
 }
@@ -172,7 +187,10 @@ int run_disk_option(struct run_devices *d, const char *arg)
 		return st;
 	*c = (struct device_config){.kind = DEVICE_DISK};
 	for (unsigned i = 0; i < n && st == EXIT_OK; i++)
-		st = disk_word(&c->disk, &w[i]);
+		if (!transitional("--disk", c, &w[i], &st))
+			st = disk_word(&c->disk, &w[i]);
+	if (st == EXIT_OK && c->transitional && c->disk.bus != DISK_VIRTIO)
+		st = verb_usage("--disk %s: transitional=on is for if=virtio", arg);
 	if (st == EXIT_OK && !c->disk.image.file)
 		st = verb_usage("--disk %s: which image? Give file=F, nbd:HOST:PORT or iscsi://HOST/TARGET/LUN", arg);
 	if (st == EXIT_OK && c->disk.serial && strlen(c->disk.serial) > 20)
@@ -271,7 +289,8 @@ static int net_word(struct net_config *c, const struct word *w)
 	else if (!strcmp(w->key, "bootfile") && c->kind == NET_USER)
 		c->bootfile = w->value;
 	else
-		return verb_usage("--net: what is %s? Known: mac, pcap; user: hostfwd, tftp, bootfile; tap: ifname; socket: path",
+		return verb_usage("--net: what is %s? Known: mac, pcap, transitional; user: hostfwd, tftp, bootfile; "
+				  "tap: ifname; socket: path",
 				  w->key);
 	return EXIT_OK;
 }
@@ -292,7 +311,8 @@ int run_net_option(struct run_devices *d, const char *arg)
 		return verb_usage("--net %s: begin with user, tap or socket", arg);
 	*c = (struct device_config){.kind = DEVICE_NET, .net.kind = (enum net_kind)kind};
 	for (unsigned i = 1; i < n && st == EXIT_OK; i++)
-		st = net_word(&c->net, &w[i]);
+		if (!transitional("--net", c, &w[i], &st))
+			st = net_word(&c->net, &w[i]);
 	if (st == EXIT_OK && kind == NET_TAP && (!c->net.ifname || strlen(c->net.ifname) > 15))
 		st = verb_usage("--net %s: which interface? Give ifname=NAME", arg);
 	if (st == EXIT_OK && kind == NET_SOCKET && !c->net.path)

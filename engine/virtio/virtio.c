@@ -24,7 +24,7 @@ void virtio_reset(struct virtio *v)
 {
 	if (v->started)
 		v->ops->stop(v->dev);
-	v->started = false;
+	v->started = v->legacy = false;
 	v->status = 0;
 	v->features = 0;
 	atomic_store(&v->needs_reset, false);
@@ -49,7 +49,7 @@ static void start(struct virtio *v)
 						 .device = q->device,
 						 .features = v->features};
 
-		if (q->enabled && !vring_init(&q->ring, v->dma, v->master, &cfg)) {
+		if (q->enabled && !vring_init(&q->ring, v->dma, v->legacy ? NULL : v->master, &cfg)) {
 			virtio_fail(v);
 			return;
 		}
@@ -78,6 +78,37 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 	v->status |= risen & (uint8_t)~VIRTIO_NEEDS_RESET;
 	if ((risen & VIRTIO_DRIVER_OK) && !atomic_load(&v->needs_reset))
 		start(v);
+}
+
+/* ---- the rules from before virtio 1.0 ---- */
+
+void virtio_legacy_features(struct virtio *v, uint32_t features)
+{
+	if (!v->started)
+		v->features = features & (uint32_t)v->offered;
+}
+
+void virtio_legacy_start(struct virtio *v)
+{
+	if (v->started || !(v->status & VIRTIO_DRIVER) || (v->status & VIRTIO_FEATURES_OK) ||
+	    atomic_load(&v->needs_reset))
+		return;
+	v->legacy = true;
+	v->features = (uint32_t)v->features;
+	start(v);
+}
+
+void virtio_legacy_status(struct virtio *v, uint8_t status)
+{
+	uint8_t risen = status & (uint8_t)~v->status;
+
+	if (status == 0) {
+		virtio_reset(v);
+		return;
+	}
+	v->status |= risen & (uint8_t) ~(VIRTIO_NEEDS_RESET | VIRTIO_FEATURES_OK);
+	if (risen & VIRTIO_DRIVER_OK)
+		virtio_legacy_start(v);
 }
 
 void virtio_notify(struct virtio *v, unsigned q)

@@ -32,8 +32,9 @@ struct virtio;
 
 struct virtio_ops {
 	const char *name;
-	uint16_t id;    /* virtio device number (chapter 5) */
-	uint32_t class; /* of PCI: base, subclass, interface */
+	uint16_t id;         /* virtio device number (chapter 5) */
+	uint32_t class;      /* of PCI: base, subclass, interface */
+	uint16_t old_device; /* PCI device number before virtio 1.0; 0: there was no such device */
 	/* Device configuration. off + len may pass the end: what is there. NULL: none */
 	void (*config_read)(void *dev, unsigned off, uint8_t *buf, unsigned len);
 	void (*config_write)(void *dev, unsigned off, const uint8_t *buf, unsigned len);
@@ -66,6 +67,7 @@ struct virtio {
 	uint64_t features; /* the driver's; final from start to stop */
 	uint8_t status;
 	bool started;
+	bool legacy; /* its driver uses the interface from before virtio 1.0; final from start to stop */
 	_Atomic bool needs_reset;
 	_Atomic uint8_t generation; /* of the configuration */
 	unsigned nqueues;
@@ -103,7 +105,14 @@ void virtio_set_status(struct virtio *v, uint8_t status);
 void virtio_reset(struct virtio *v);
 void virtio_notify(struct virtio *v, unsigned q);
 
-/* The device as a PCI function, which owns it from here on. NULL: no memory; the device stays the caller's. */
-struct pci_function *virtio_pci_new(struct virtio *v);
+/* The same by the rules from before virtio 1.0. */
+void virtio_legacy_features(struct virtio *v, uint32_t features);
+void virtio_legacy_status(struct virtio *v, uint8_t status);
+/* The driver uses a queue, whatever its status. */
+void virtio_legacy_start(struct virtio *v);
+
+/* The device as a PCI function, which owns it from here on; transitional: for old drivers too, where there were any for
+ * this device. NULL: no memory; the device stays the caller's. */
+struct pci_function *virtio_pci_new(struct virtio *v, bool transitional);
 
 #endif

@@ -170,6 +170,7 @@ static const struct virtio_ops balloon_ops = {
 	.name = "virtio-balloon",
 	.id = ID_BALLOON,
 	.class = CLASS_OTHER,
+	.old_device = 0x1002u,
 	.config_read = balloon_config_read,
 	.config_write = balloon_config_write,
 	.start = balloon_start,

@@ -402,6 +402,7 @@ static const struct virtio_ops blk_ops = {
 	.name = "virtio-blk",
 	.id = ID_BLOCK,
 	.class = CLASS_SCSI,
+	.old_device = 0x1001u,
 	.config_read = blk_config_read,
 	.start = blk_start,
 	.stop = blk_stop,

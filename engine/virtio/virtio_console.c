@@ -340,6 +340,7 @@ static const struct virtio_ops console_ops = {
 	.name = "virtio-console",
 	.id = ID_CONSOLE,
 	.class = CLASS_COMMUNICATION,
+	.old_device = 0x1003u,
 	.config_read = console_config_read,
 	.start = console_start,
 	.stop = console_stop,

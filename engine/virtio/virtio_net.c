@@ -34,6 +34,7 @@
 #define F_MRG_RXBUF (1ull << 15)
 #define F_STATUS (1ull << 16)
 
+#define HEADER_OLD_BYTES 10u
 #define HDR_NEEDS_CSUM 1u
 #define HDR_DATA_VALID 2u
 
@@ -55,6 +56,7 @@ struct virtio_net {
 	struct worker *worker;
 	struct config config;
 	struct vchain chain;
+	unsigned header_bytes; /* of the driver's; an old one without mergeable buffers has no num_buffers */
 	uint8_t tx[NET_HEADER_BYTES + NET_FRAME_MAX];
 	/* frames that wait: a 4-byte length and the frame with its header, one behind the other */
 	uint8_t *backlog;
@@ -89,7 +91,8 @@ static bool put_frame(struct virtio_net *d, const uint8_t *bytes, unsigned len)
 		case VRING_GOT:
 			break;
 		}
-		if (n == 0 && d->chain.nin && d->chain.iov[d->chain.nout].iov_len >= sizeof(struct header))
+		if (n == 0 && d->header_bytes == sizeof(struct header) && d->chain.nin &&
+		    d->chain.iov[d->chain.nout].iov_len >= sizeof(struct header))
 			num_buffers =
 				(uint8_t *)d->chain.iov[d->chain.nout].iov_base + offsetof(struct header, num_buffers);
 		part[n].id = d->chain.id;
@@ -138,26 +141,25 @@ static void receive(void *dev, const uint8_t *frame, unsigned bytes)
 {
 	struct virtio_net *d = dev;
 	struct header h = {.num_buffers = 1};
-	uint32_t len = bytes;
+	uint32_t len;
 	uint8_t *at;
 
 	if (!d->net->header) {
-		net_dump(d->net, frame, bytes);
 		h.flags = d->net->trusted && virtio_has(&d->v, F_GUEST_CSUM) ? HDR_DATA_VALID : 0;
-		len += (uint32_t)sizeof(h);
 	} else {
-		net_dump(d->net, frame + sizeof(h), bytes - (unsigned)sizeof(h));
+		memcpy(&h, frame, sizeof(h));
+		frame += sizeof(h);
+		bytes -= (unsigned)sizeof(h);
 	}
+	net_dump(d->net, frame, bytes);
+	len = d->header_bytes + bytes;
 	if (sizeof(len) + len > BACKLOG_BYTES - d->backlog_to)
 		return;
 	at = d->backlog + d->backlog_to;
 	memcpy(at, &len, sizeof(len));
 	at += sizeof(len);
-	if (!d->net->header) {
-		memcpy(at, &h, sizeof(h));
-		at += sizeof(h);
-	}
-	memcpy(at, frame, bytes);
+	memcpy(at, &h, d->header_bytes);
+	memcpy(at + d->header_bytes, frame, bytes);
 	d->backlog_to += (unsigned)sizeof(len) + len;
 	flush_backlog(d);
 }
@@ -171,14 +173,15 @@ static bool has_room(void *dev)
 
 static void send_chain(struct virtio_net *d, const struct vchain *c)
 {
-	unsigned bytes = (unsigned)vchain_read(c, 0, d->tx, sizeof(d->tx));
 	uint8_t *frame = d->tx + sizeof(struct header);
-	struct header h;
+	unsigned bytes;
+	struct header h = {0};
 
-	if (bytes <= sizeof(h) || c->out_bytes > sizeof(d->tx))
+	if (c->out_bytes <= d->header_bytes || c->out_bytes > d->header_bytes + NET_FRAME_MAX)
 		return;
-	memcpy(&h, d->tx, sizeof(h));
-	bytes -= (unsigned)sizeof(h);
+	vchain_read(c, 0, &h, d->header_bytes);
+	memcpy(d->tx, &h, sizeof(h));
+	bytes = (unsigned)vchain_read(c, d->header_bytes, frame, NET_FRAME_MAX);
 	if (d->net->header) {
 		net_dump(d->net, frame, bytes);
 		d->net->ops->send(d->net->ctx, d->tx, bytes + (unsigned)sizeof(h));
@@ -265,6 +268,7 @@ static void net_start(void *dev)
 		       (virtio_has(&d->v, F_GUEST_TSO6) ? TUN_F_TSO6 : 0);
 
 	d->backlog_from = d->backlog_to = 0;
+	d->header_bytes = d->v.legacy && !virtio_has(&d->v, F_MRG_RXBUF) ? HEADER_OLD_BYTES : sizeof(struct header);
 	if (d->net->ops->offloads)
 		d->net->ops->offloads(d->net->ctx, tun);
 	worker_start(d->worker);
@@ -301,6 +305,7 @@ static const struct virtio_ops net_dev_ops = {
 	.name = "virtio-net",
 	.id = ID_NET,
 	.class = CLASS_ETHERNET,
+	.old_device = 0x1000u,
 	.config_read = net_config_read,
 	.start = net_start,
 	.stop = net_stop,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Virtio over PCI (virtio 1.2, 4.1), modern interface only. One BAR holds the four structures a page apart:
+ * Virtio over PCI (virtio 1.2, 4.1). A transitional device has the interface of old drivers too, in a BAR of ports:
+ * engine/virtio/virtio_legacy.c; what follows is the modern one. One BAR holds the four structures a page apart:
  *
  *     0000 common configuration   1000 ISR status   2000 device configuration   3000 notification, 4 bytes for a queue
  *
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/virtio/virtio.h"
+#include "engine/virtio/virtio_pci_int.h"
 
 #define VENDOR_VIRTIO 0x1af4u
 #define DEVICE_MODERN 0x1040u
@@ -30,16 +31,6 @@
 enum cap_type { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI };
 #define CAP_BYTES 16u
 
-struct virtio_pci {
-	struct virtio *v;
-	struct pci_function *f;
-	uint32_t offered_select, driver_select;
-	uint16_t queue_select;
-	_Atomic uint16_t config_vector;
-	_Atomic uint8_t isr;
-	unsigned window; /* where the capability of type CAP_PCI is */
-};
-
 /* 4.1.4.3 */
 struct common {
 	uint32_t offered_select, offered, driver_select, driver;
@@ -50,7 +41,7 @@ struct common {
 };
 _Static_assert(sizeof(struct common) == 56, "the structure as the driver sees it");
 
-static struct virtio_queue *selected(struct virtio_pci *p)
+struct virtio_queue *virtio_pci_selected(struct virtio_pci *p)
 {
 	return p->queue_select < p->v->nqueues ? &p->v->queue[p->queue_select] : NULL;
 }
@@ -58,7 +49,7 @@ static struct virtio_queue *selected(struct virtio_pci *p)
 static void image(struct virtio_pci *p, struct common *c)
 {
 	struct virtio *v = p->v;
-	struct virtio_queue *q = selected(p);
+	struct virtio_queue *q = virtio_pci_selected(p);
 
 	*c = (struct common){
 		.offered_select = p->offered_select,
@@ -84,7 +75,7 @@ static void image(struct virtio_pci *p, struct common *c)
 
 /* ---- fields that can be written ---- */
 
-static uint16_t vector(const struct virtio_pci *p, uint16_t n)
+uint16_t virtio_pci_vector(const struct virtio_pci *p, uint16_t n)
 {
 	return n < p->f->msix_n ? n : VIRTIO_NO_VECTOR;
 }
@@ -106,29 +97,33 @@ static void set_driver(struct virtio_pci *p, const struct common *c)
 
 static void set_config_vector(struct virtio_pci *p, const struct common *c)
 {
-	atomic_store(&p->config_vector, vector(p, c->config_vector));
+	atomic_store(&p->config_vector, virtio_pci_vector(p, c->config_vector));
 }
 
-static void set_status(struct virtio_pci *p, const struct common *c)
+void virtio_pci_quiet(struct virtio_pci *p)
 {
-	virtio_set_status(p->v, c->status);
-	if (c->status)
-		return;
 	atomic_store(&p->config_vector, VIRTIO_NO_VECTOR);
 	atomic_store(&p->isr, 0);
 	pci_intx(p->f, false);
 }
 
+static void set_status(struct virtio_pci *p, const struct common *c)
+{
+	virtio_set_status(p->v, c->status);
+	if (!c->status)
+		virtio_pci_quiet(p);
+}
+
 static void set_queue_vector(struct virtio_pci *p, const struct common *c)
 {
-	if (selected(p))
-		atomic_store(&selected(p)->vector, vector(p, c->queue_vector));
+	if (virtio_pci_selected(p))
+		atomic_store(&virtio_pci_selected(p)->vector, virtio_pci_vector(p, c->queue_vector));
 }
 
 /* A queue is set up before the device starts, and before it is enabled (4.1.4.3.2). */
 static void set_queue(struct virtio_pci *p, const struct common *c)
 {
-	struct virtio_queue *q = selected(p);
+	struct virtio_queue *q = virtio_pci_selected(p);
 
 	if (!q || q->enabled || p->v->started)
 		return;
@@ -168,7 +163,7 @@ static void common_write(struct virtio_pci *p, unsigned off, unsigned size, uint
 
 /* ---- the BAR ---- */
 
-static uint64_t isr_read(struct virtio_pci *p)
+uint8_t virtio_pci_isr(struct virtio_pci *p)
 {
 	pci_intx(p->f, false); /* first: what a worker adds from here on raises it again */
 	return atomic_exchange(&p->isr, 0);
@@ -186,7 +181,7 @@ static uint64_t regs_read(void *dev, uint64_t off, unsigned size)
 		virtio_config_copy(&c, sizeof(c), (unsigned)off, (uint8_t *)&val, size);
 		break;
 	case 1:
-		return off == PAGE ? isr_read(p) : 0;
+		return off == PAGE ? virtio_pci_isr(p) : 0;
 	case 2:
 		if (p->v->ops->config_read)
 			p->v->ops->config_read(p->v->dev, (unsigned)off - 2 * PAGE, (uint8_t *)&val, size);
@@ -315,12 +310,12 @@ static unsigned add_cap(struct pci_function *f, enum cap_type type, uint32_t off
 	return at;
 }
 
-struct pci_function *virtio_pci_new(struct virtio *v)
+struct pci_function *virtio_pci_new(struct virtio *v, bool transitional)
 {
 	struct virtio_pci *p = calloc(1, sizeof(*p));
-	struct pci_function *f =
-		p ? pci_function_new(&pci_ops, p, VENDOR_VIRTIO, (uint16_t)(DEVICE_MODERN + v->ops->id), v->ops->class)
-		  : NULL;
+	bool old = transitional && v->ops->old_device;
+	uint16_t device = old ? v->ops->old_device : (uint16_t)(DEVICE_MODERN + v->ops->id);
+	struct pci_function *f = p ? pci_function_new(&pci_ops, p, VENDOR_VIRTIO, device, v->ops->class) : NULL;
 	unsigned at;
 
 	if (!f) {
@@ -334,9 +329,11 @@ struct pci_function *virtio_pci_new(struct virtio *v)
 	v->signal_config = signal_config;
 	v->master = &f->master;
 	atomic_store(&p->config_vector, VIRTIO_NO_VECTOR);
-	f->config[PCI_REVISION] = 1;
+	f->config[PCI_REVISION] = old ? 0 : 1;
 	pci_set16(f, PCI_SUBSYSTEM_VENDOR, VENDOR_VIRTIO);
-	pci_set16(f, PCI_SUBSYSTEM, (uint16_t)(SUBSYSTEM_BASE + v->ops->id));
+	pci_set16(f, PCI_SUBSYSTEM, (uint16_t)((old ? 0 : SUBSYSTEM_BASE) + v->ops->id)); /* old drivers go by it */
+	if (old)
+		virtio_legacy_bar(p);
 	pci_wants_intx(f);
 	pci_bar(f, BAR_REGS, PCI_BAR_MEM64, REGS_BYTES, &regs_ops, p);
 	_Static_assert(VIRTIO_QUEUES_MAX <= PCI_DOORBELLS, "a doorbell for each queue");

@@ -80,6 +80,7 @@ static const struct virtio_ops rng_ops = {
 	.name = "virtio-rng",
 	.id = ID_ENTROPY,
 	.class = CLASS_OTHER,
+	.old_device = 0x1005u,
 	.start = rng_start,
 	.stop = rng_stop,
 	.notify = rng_notify,

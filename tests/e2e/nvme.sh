@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # NVMe: Debian's cloud kernel with its own driver boots from the disk without an initial RAM disk, from the whole disk and from a
 # partition, reads, writes, flushes, discards and runs programs, on bt and interp, with one and two vCPUs, by MSI-X and by INTA,
-# through io_uring and threads; SeaBIOS boots from it; kill -9 loses nothing that was flushed (KILLS: how often).
+# through io_uring and threads; SeaBIOS and OVMF boot from it; kill -9 loses nothing that was flushed (KILLS: how often).
 . "$(dirname "$0")/lib.sh"
 KILLS=${KILLS:-3}
 if ! [ -s "$GUEST/amd64/vmlinuz" ]; then
@@ -138,6 +138,25 @@ if [ -s /usr/share/seabios/bios-256k.bin ]; then
 	check "SeaBIOS boots from it" [ "$status" -eq 11 -a "$(grep -ac 'BOOT SECTOR RUNS' "$work/bios.raw")" -eq 1 ]
 else
 	skip "SeaBIOS boots from NVMe: no SeaBIOS here (package seabios)"
+fi
+
+# A FAT file system with a kernel where UEFI looks for one; it is enough that the firmware finds it and starts it.
+if [ -s /usr/share/OVMF/OVMF_CODE_4M.fd ] && command -v mkfs.vfat mcopy mmd >"$work/tools"; then
+	truncate -s 48M "$work/esp.img"
+	mkfs.vfat "$work/esp.img" >"$work/fat" 2>&1 && mmd -i "$work/esp.img" ::EFI ::EFI/BOOT &&
+		mcopy -i "$work/esp.img" "$GUEST/amd64/vmlinuz" ::EFI/BOOT/BOOTX64.EFI
+	timeout -k 5 320 "$STEELYARD" run --path bt --bios ovmf --control none --timeout 300 --disk "file=$work/esp.img,if=nvme" </dev/null >"$work/ovmf.raw" 2>"$work/ovmf.err" &
+	pid=$!
+	for _ in $(seq 1500); do
+		grep -aq 'BdsDxe: starting' "$work/ovmf.raw" && break
+		kill -0 $pid 2>/dev/null || break
+		sleep 0.2
+	done
+	kill $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	check "OVMF boots from it" grep -aq 'BdsDxe: starting Boot.*Steelyard NVMe' "$work/ovmf.raw"
+else
+	skip "OVMF boots from NVMe: no OVMF, mkfs.vfat or mcopy here (packages ovmf, dosfstools, mtools)"
 fi
 
 guest bad "" --disk "file=$work/a.img,if=floppy"

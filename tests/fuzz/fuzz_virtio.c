@@ -5,6 +5,8 @@
  * brings it up properly, so that inputs get to the rings soon. With the first byte's top bit the rings alone are the
  * target, without a device: what they hand out must lie in RAM, and no longer than allowed.
  *
+ * The first byte's 0x40 makes the device a transitional one.
+ *
  * Devices work in threads of their own, which the end of the input waits for.
  */
 #include <string.h>
@@ -24,6 +26,7 @@
 #define RAM_BYTES MEM_MIN_BYTES
 #define WINDOW 0x8000u /* where the input writes; rings and requests of a proper start are in it */
 #define REGS 0xc0000000u
+#define PORTS 0xc000u
 #define DEVFN 8u
 #define OPS_MAX 512u
 
@@ -206,6 +209,12 @@ static void operate(struct machine *m, struct input *in)
 		reg(m, off, size, take(in, size));
 		break;
 	case OP_NOTIFY:
+		if (code & 0x20) { /* the ports of a transitional device */
+			off = (unsigned)take(in, 1) % 64;
+			pci_io_ops.write(&m->bus, PORTS + off, size < 4 ? size : 4, take(in, 4));
+			pci_io_ops.read(&m->bus, PORTS + off, size < 4 ? size : 4);
+			break;
+		}
 		reg(m, 0x3000 + 4 * (code >> 6), 2, 0);
 		break;
 	case OP_START:
@@ -302,14 +311,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (which & 0x80) {
 		rings_only(m, &in);
 	} else {
-		struct virtio *v = devices[which % (sizeof(devices) / sizeof(devices[0]))](m, &e);
+		struct virtio *v = devices[(which & 0x3f) % (sizeof(devices) / sizeof(devices[0]))](m, &e);
 
 		pci_bus_init(&m->bus, &cfg);
-		if (!v || pci_add(&m->bus, virtio_pci_new(v), -1, &e) != ST_OK)
+		if (!v || pci_add(&m->bus, virtio_pci_new(v, which & 0x40), -1, &e) != ST_OK)
 			FUZZ_FAIL("no device");
 		pci_reset(&m->bus);
 		pci_place(&m->bus, &(struct pci_ranges){REGS, REGS + (1u << 20), 0xc000, 0xd000});
-		pci_config_write(&m->bus, 0, DEVFN, PCI_COMMAND, 2, PCI_CMD_MEMORY | PCI_CMD_MASTER);
+		pci_config_write(&m->bus, 0, DEVFN, PCI_COMMAND, 2, PCI_CMD_IO | PCI_CMD_MEMORY | PCI_CMD_MASTER);
 		for (unsigned k = 0; in.left && k < OPS_MAX; k++)
 			operate(m, &in);
 		pci_bus_fini(&m->bus);

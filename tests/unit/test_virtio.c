@@ -385,7 +385,7 @@ static void disk_make(struct disk *d, bool threads, bool readonly)
 	pci_bus_init(&d->bus, &cfg);
 	CHECK(blk_image_open(&image, &blk.image, &e) == ST_OK);
 	v = virtio_blk_new(&blk, &d->g->dma, &e);
-	CHECK(v && pci_add(&d->bus, virtio_pci_new(v), -1, &e) == ST_OK);
+	CHECK(v && pci_add(&d->bus, virtio_pci_new(v, false), -1, &e) == ST_OK);
 	pci_reset(&d->bus);
 	pci_place(&d->bus, &(struct pci_ranges){REGS, REGS + (1u << 20), 0xc000, 0xd000});
 	pci_config_write(&d->bus, 0, 8, PCI_COMMAND, 2, PCI_CMD_MEMORY | PCI_CMD_MASTER);

@@ -442,7 +442,7 @@ int main(void)
 	dev.path = s->path;
 	pci_bus_init(&s->bus, &cfg);
 	v = virtio_vsock_new(&dev, &s->dma, &e);
-	CHECK(v && pci_add(&s->bus, virtio_pci_new(v), -1, &e) == ST_OK);
+	CHECK(v && pci_add(&s->bus, virtio_pci_new(v, false), -1, &e) == ST_OK);
 	CHECK(!virtio_vsock_new(&dev, &s->dma, &e) && e.status == ST_DENIED); /* the path is taken */
 	memset(longer, 'x', sizeof(longer));
 	longer[100] = 0;
