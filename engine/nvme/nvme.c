@@ -481,7 +481,7 @@ struct pci_function *nvme_new(const struct nvme_config *cfg, const struct dma *d
 	memcpy(n->serial, cfg->serial, strnlen(cfg->serial, sizeof(n->serial)));
 	n->block_bits = (unsigned)__builtin_ctz(blk_image_block(n->image));
 	n->blocks = blk_image_bytes(n->image) >> n->block_bits;
-	n->has_cache = blk_image_cache(n->image) != BLK_WRITETHROUGH;
+	n->has_cache = blk_image_flushes(n->image);
 	pthread_mutex_init(&n->intx_lock, NULL);
 	for (unsigned i = 0; i <= NVME_QUEUES_MAX; i++) {
 		n->sq[i].n = n;
