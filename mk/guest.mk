@@ -53,7 +53,7 @@ $(GUEST)/MANIFEST: $(GUEST_BUILDS:%=$(GUEST)/%/initrd)
 	$(Q)mv $@.part $@
 .PHONY: guest
 .PRECIOUS: $(GUEST)/%/MANIFEST $(GUEST)/%/workloads $(GUEST)/%/init $(GUEST)/%/initrd $(GUEST)/%/devices.cpio
-# make disk-kills: kill -9 under load, 200 times; make check does a few.
+# make disk-kills: kill -9 of machines and storage daemons under load, 200 times each; make check does a few.
 disk-kills: all guest
-	$(Q)KILLS=200 STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e bash tests/e2e/disk.sh
+	$(Q)KILLS=200 STEELYARD=$(abspath $(O))/steelyard GUEST=$(abspath $(GUEST)) TOOLS=$(abspath $(O))/tests/e2e bash tests/e2e/diskkills.sh
 .PHONY: disk-kills

@@ -4,7 +4,7 @@
  * file without the daemon is said here, in the words that raw images have.
  *
  * A chain of qcow2 images whose backing files come round again is found here too: the daemon would open it for ever, when it may only
- * read. Of these files three fields of the header are read, with bounds (docs/interop/qcow2.txt of QEMU).
+ * read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #include "engine/block/blk_daemon.h"
+#include "engine/block/blk_extent.h"
 #include "engine/block/block_int.h"
 
 #define CHAIN_MAX 64u /* backing files */
-#define NAME_MAX_QCOW2 1023u
 #define NBD_PORT "10809"
 
 /* How a file of a format begins. */
@@ -61,36 +61,6 @@ bool blk_is_address(const char *file)
 
 /* ---- backing files ---- */
 
-static uint64_t big_endian(const uint8_t *p, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes--)
-		v = v << 8 | *p++;
-	return v;
-}
-
-/* The name of the backing file in a qcow2 header, "" for none; false: the file cannot be read. */
-static bool backing_name(int fd, char name[NAME_MAX_QCOW2 + 1])
-{
-	uint8_t head[20];
-	uint64_t at, len;
-
-	name[0] = 0;
-	if (blk_format_seen(fd) != BLK_QCOW2)
-		return true;
-	if (pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
-		return false;
-	at = big_endian(head + 8, 8);
-	len = big_endian(head + 16, 4);
-	if (!at || !len || at > INT64_MAX || len > NAME_MAX_QCOW2)
-		return true; /* the daemon says what is wrong with it */
-	if (pread(fd, name, len, (off_t)at) != (ssize_t)len)
-		return false;
-	name[len] = 0;
-	return true;
-}
-
 /* A name in an image is relative to that image. */
 static bool beside(char *out, const char *image, const char *name)
 {
@@ -102,13 +72,13 @@ static bool beside(char *out, const char *image, const char *name)
 	return snprintf(out, PATH_MAX, "%.*s%s", dir, image, name) < PATH_MAX;
 }
 
-static enum status check_chain(const char *file, struct error *e)
+static enum status check_chain(const char *file, enum blk_format format, struct error *e)
 {
 	struct {
 		dev_t dev;
 		ino_t ino;
 	} seen[CHAIN_MAX];
-	char at[PATH_MAX], next[PATH_MAX], name[NAME_MAX_QCOW2 + 1];
+	char at[PATH_MAX], next[PATH_MAX], name[BLK_BACKING_MAX + 1];
 
 	snprintf(at, sizeof(at), "%s", file);
 	for (unsigned n = 0; n < CHAIN_MAX; n++) {
@@ -121,10 +91,13 @@ static enum status check_chain(const char *file, struct error *e)
 		if (fd < 0)
 			return error_errno(e, errno == ENOENT ? ST_NOT_FOUND : ST_DENIED,
 					   "cannot open '%s', a backing file of the disk image '%s'", at, file);
-		ok = fstat(fd, &st) == 0 && backing_name(fd, name);
+		ok = fstat(fd, &st) == 0 && blk_extent_backing(fd, name) &&
+		     blk_extent_whole(fd, n ? blk_format_seen(fd) : format);
 		close(fd);
 		if (!ok)
-			return error_set(e, ST_BAD_FILE, "the disk image '%s' is cut short", at);
+			return error_set(e, ST_BAD_FILE,
+					 "the disk image '%s' is cut short: something that it needs is behind its end",
+					 at);
 		for (unsigned i = 0; i < n; i++)
 			if (seen[i].dev == st.st_dev && seen[i].ino == st.st_ino)
 				return error_set(e, ST_BAD_FILE,
@@ -157,8 +130,8 @@ static json_t *describe_file(const struct blk_config *cfg, struct error *e)
 			      cfg->file);
 	device = s == ST_OK && S_ISBLK(st.st_mode);
 	close(fd);
-	if (s == ST_OK && cfg->format == BLK_QCOW2)
-		s = check_chain(cfg->file, e);
+	if (s == ST_OK)
+		s = check_chain(cfg->file, cfg->format, e);
 	return s == ST_OK ? json_pack("{s:s, s:s}", "driver", device ? "host_device" : "file", "filename", cfg->file)
 			  : NULL;
 }

@@ -48,3 +48,50 @@ booted() {
 	echo "     status $status; $(tail -n 3 "$work/$1.out" | tr '\n' '|') $(tail -n 3 "$work/$1.err")"
 	return 1
 }
+# ---- guests of the device tests ----
+# devices_initrd: $work/initrd with devices.guest in it; 1: the guest files are not there
+devices_initrd() {
+	[ -s "$GUEST/amd64/devices.cpio" ] || return 1
+	cat "$GUEST/amd64/initrd" "$GUEST/amd64/devices.cpio" >"$work/initrd"
+}
+# start LABEL WORDS ARGS...: devices.guest does WORDS, joined by +, in the background; its pid is in $pid. in_ns: a command in front
+in_ns=
+start() {
+	local label=$1 words=$2
+	shift 2
+	timeout -k 5 240 $in_ns "$STEELYARD" run --kernel "$GUEST/amd64/vmlinuz" --initrd "$work/initrd" --control none --timeout 220 \
+		--append "console=ttyS0 quiet panic=-1 steelyard.exec=/bin/devices+$words steelyard.poweroff" "$@" \
+		</dev/null >"$work/$label.raw" 2>"$work/$label.err" &
+	pid=$!
+}
+# stop LABEL [PID]: waits for its end; output in $work/LABEL.out, status in $status
+stop() {
+	wait "${2:-$pid}"
+	status=$?
+	tr -d '\r' <"$work/$1.raw" >"$work/$1.out"
+}
+guest() { start "$@"; stop "$1" "$pid"; }
+# clean LABEL: it went through, nothing failed, the kernel complains of nothing
+clean() {
+	[ "$status" -eq 0 ] && grep -q 'DEVICES DONE' "$work/$1.out" && ! grep -qE '^DEVICE .*failed|^BAD ' "$work/$1.out" && return 0
+	echo "     status $status; $(grep -E '^DEVICE .*failed|^BAD ' "$work/$1.out" | head -n 3 | tr '\n' '|') $(tail -n 2 "$work/$1.err")"
+	return 1
+}
+# said LABEL TEXT: waits until the guest has said it
+said() {
+	for _ in $(seq 600); do
+		grep -qa "$2" "$work/$1.raw" && return 0
+		kill -0 "$pid" 2>/dev/null || return 1
+		sleep 0.2
+	done
+	return 1
+}
+# refused NAME STATUS ARGS...: ends with one line before there is a guest
+refused() {
+	local name=$1 want=$2
+	shift 2
+	guest bad list "$@"
+	check "$name" [ "$status" -eq "$want" -a "$(wc -l <"$work/bad.err")" -eq 1 -a ! -s "$work/bad.raw" ]
+}
+# child PID: the machine that timeout runs
+child() { pgrep -P "$1" -x steelyard; }

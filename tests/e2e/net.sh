@@ -3,40 +3,11 @@
 # bt and interp, with one and two vCPUs; a port forward leads back; two machines on one wire see each other; a tap interface in
 # a network namespace; the dump; the random numbers; what is wrong with options.
 . "$(dirname "$0")/lib.sh"
-if ! [ -s "$GUEST/amd64/devices.cpio" ]; then
+if ! devices_initrd; then
 	skip "networks: no $GUEST/amd64/devices.cpio"
 	finish
 fi
-cat "$GUEST/amd64/initrd" "$GUEST/amd64/devices.cpio" >"$work/initrd"
-start() { # LABEL WORDS ARGS...: in the background, its pid in $pid
-	local label=$1 words=$2
-	shift 2
-	timeout -k 5 220 $in_ns "$STEELYARD" run --kernel "$GUEST/amd64/vmlinuz" --initrd "$work/initrd" --control none --timeout 200 \
-		--append "console=ttyS0 quiet panic=-1 steelyard.exec=/bin/devices+$words steelyard.poweroff" "$@" \
-		</dev/null >"$work/$label.raw" 2>"$work/$label.err" &
-	pid=$!
-}
-in_ns=
-stop() { # LABEL PID
-	wait "$2"
-	status=$?
-	tr -d '\r' <"$work/$1.raw" >"$work/$1.out"
-}
-guest() { start "$@"; stop "$1" "$pid"; }
-clean() {
-	[ "$status" -eq 0 ] && grep -q 'DEVICES DONE' "$work/$1.out" && ! grep -qE '^DEVICE .*failed|^BAD ' "$work/$1.out" && return 0
-	echo "     status $status; $(grep -E '^DEVICE .*failed|^BAD ' "$work/$1.out" | head -n 3 | tr '\n' '|') $(tail -n 2 "$work/$1.err")"
-	return 1
-}
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-said() { # LABEL TEXT: waits until the guest has said it
-	for _ in $(seq 600); do
-		grep -qa "$2" "$work/$1.raw" && return 0
-		kill -0 "$pid" 2>/dev/null || return 1
-		sleep 0.2
-	done
-	return 1
-}
 
 if ! command -v python3 >/dev/null; then
 	skip "user networking: no python3 for the server"
@@ -102,12 +73,6 @@ else
 	skip "tap: no network namespaces or no /dev/net/tun here"
 fi
 
-refused() { # NAME STATUS ARGS...: one line
-	local name=$1 want=$2
-	shift 2
-	guest bad list "$@"
-	check "$name" [ "$status" -eq "$want" -a "$(wc -l <"$work/bad.err")" -eq 1 -a ! -s "$work/bad.raw" ]
-}
 refused "no such kind" 2 --net cable
 refused "a bad MAC address" 2 --net user,mac=53:54:00:12:34:56
 refused "a bad forward" 2 --net user,hostfwd=tcp:80

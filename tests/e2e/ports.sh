@@ -2,37 +2,10 @@
 # Virtio serial ports, by which the host says something and hears it again, and memory that goes back to the host: Debian's
 # cloud kernel with its own drivers.
 . "$(dirname "$0")/lib.sh"
-if ! [ -s "$GUEST/amd64/devices.cpio" ] || ! command -v python3 >/dev/null; then
+if ! devices_initrd || ! command -v python3 >/dev/null; then
 	skip "ports: no $GUEST/amd64/devices.cpio, or no python3"
 	finish
 fi
-cat "$GUEST/amd64/initrd" "$GUEST/amd64/devices.cpio" >"$work/initrd"
-start() { # LABEL WORDS ARGS...
-	local label=$1 words=$2
-	shift 2
-	timeout -k 5 140 "$STEELYARD" run --kernel "$GUEST/amd64/vmlinuz" --initrd "$work/initrd" --control none --timeout 120 \
-		--append "console=ttyS0 quiet panic=-1 steelyard.exec=/bin/devices+$words steelyard.poweroff" "$@" \
-		</dev/null >"$work/$label.raw" 2>"$work/$label.err" &
-	pid=$!
-}
-stop() { # LABEL
-	wait "$pid"
-	status=$?
-	tr -d '\r' <"$work/$1.raw" >"$work/$1.out"
-}
-clean() {
-	[ "$status" -eq 0 ] && grep -q 'DEVICES DONE' "$work/$1.out" && ! grep -qE '^DEVICE .*failed|^BAD ' "$work/$1.out" && return 0
-	echo "     status $status; $(grep -E '^DEVICE .*failed|^BAD ' "$work/$1.out" | head -n 3 | tr '\n' '|') $(tail -n 2 "$work/$1.err")"
-	return 1
-}
-said() { # LABEL TEXT
-	for _ in $(seq 600); do
-		grep -qa "$2" "$work/$1.raw" && return 0
-		kill -0 "$pid" 2>/dev/null || return 1
-		sleep 0.2
-	done
-	return 1
-}
 cat >"$work/echo.py" <<'PY'
 import socket, sys, time
 def both(path, data):
