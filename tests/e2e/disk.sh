@@ -70,7 +70,7 @@ syncs() {
 	kill "$tracer" 2>/dev/null
 	wait "$tracer" 2>/dev/null
 	clean "sync.$1"
-	grep -cE '(fdatasync|fsync)\(.*= 0' "$work/trace.$1"
+	grep -cE '(fdatasync|fsync)( resumed|\().*= 0$' "$work/trace.$1"
 }
 if ! command -v strace >/dev/null || ! strace -qq -o "$work/trace" true 2>/dev/null; then
 	skip "what a flush is: strace does not work here"

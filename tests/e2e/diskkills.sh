@@ -26,7 +26,7 @@ judge() {
 		qemu-img convert -f "$1" -O raw "r.$1" back.raw || return 1
 	fi
 	last=$(tr -d '\r' <kill.raw | sed -n 's/^RECORD \([0-9]*\)$/\1/p' | tail -n 1)
-	[ -n "$last" ] || { echo "     no record: $(tail -n 2 kill.err)"; return 1; }
+	[ -n "$last" ] || { echo "     no record: $(tail -n 2 kill.err) $(tail -c 300 kill.raw)"; return 1; }
 	for n in $(seq $((last > 20 ? last - 20 : 1)) "$last"); do
 		at=$(dd if="$disk" bs=512 skip=$((n % 2048)) count=1 2>/dev/null | head -c 16)
 		[ "$at" = "$(printf '%08d%08d' "$n" "$n")" ] || { bad=1; echo "     record $n of $last: $at"; }
@@ -39,7 +39,7 @@ machine() {
 		--append "console=ttyS0 quiet panic=-1 steelyard.exec=/bin/devices+records=vda" --disk "file=r.$1,format=$1" \
 		</dev/null >kill.raw 2>kill.err &
 	pid=$!
-	for _ in $(seq 400); do
+	for _ in $(seq 1200); do
 		[ "$(grep -ac '^RECORD' kill.raw)" -ge 3 ] && return
 		sleep 0.1
 	done
