@@ -34,6 +34,16 @@ static enum status on_pci(struct virtio *v, const struct device_config *d, struc
 	return error_set(e, ST_NO_MEMORY, "no memory for a PCI device");
 }
 
+static enum status open_image(const struct making *m, const struct device_config *d, struct blk_image **img,
+			      struct error *e)
+{
+	struct blk_config cfg = d->disk.image;
+
+	cfg.ram = m->dma->mem;
+	cfg.tell = m->env->disk_tell;
+	return blk_image_open(&cfg, img, e);
+}
+
 static enum status make_disk(const struct making *m, const struct device_config *d, struct pci_function **f,
 			     struct error *e)
 {
@@ -41,13 +51,9 @@ static enum status make_disk(const struct making *m, const struct device_config 
 	const char *serial = d->disk.serial;
 	struct virtio_blk_config blk = {.queues = d->disk.queues ? d->disk.queues : queues};
 	struct nvme_config nvme = {.index = m->index, .queues = blk.queues};
-	struct blk_config image = d->disk.image;
+	enum status st = open_image(m, d, &blk.image, e);
 	char made[32];
-	enum status st;
 
-	image.ram = m->dma->mem;
-	image.tell = m->env->disk_tell;
-	st = blk_image_open(&image, &blk.image, e);
 	if (st != ST_OK)
 		return st;
 	snprintf(made, sizeof(made), "steelyard-%u", m->index);
@@ -89,7 +95,7 @@ static enum status make_cdrom(const struct making *m, const struct device_config
 			      struct error *e)
 {
 	struct blk_image *img = NULL;
-	enum status st = blk_image_open(&d->disk.image, &img, e);
+	enum status st = open_image(m, d, &img, e);
 
 	if (st != ST_OK)
 		return st;
