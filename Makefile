@@ -19,7 +19,7 @@ LDFLAGS := $(if $(SAN),-fsanitize=$(SAN))
 PROGRAM_DIRS := engine engine/ahci engine/block engine/net engine/nvme engine/pci engine/virtio translator fastpath mgmt eval
 LIB_SRCS := $(wildcard $(addsuffix /*.c,$(PROGRAM_DIRS)))
 MAIN_SRCS := $(wildcard engine/main/*.c)
-ASM_SRCS := $(wildcard $(addsuffix /*.S,engine translator fastpath))
+ASM_SRCS := $(wildcard $(addsuffix /*.S,engine translator fastpath mgmt))
 LIB_OBJS := $(LIB_SRCS:%.c=$(O)/%.o) $(ASM_SRCS:%.S=$(O)/%.o)
 MAIN_OBJS := $(MAIN_SRCS:%.c=$(O)/%.o)
 

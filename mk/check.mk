@@ -16,6 +16,7 @@ TEST_LINK := $(O)/engine/main/paths.o $(O)/libsteelyard.a
 check:
 	$(Q)$(MAKE) --no-print-directory deps
 	$(Q)$(MAKE) --no-print-directory all guest tests
+	-$(Q)$(MAKE) --no-print-directory images
 	$(Q)rm -rf $(O)/check
 	$(Q)$(MAKE) --no-print-directory check-unit check-diff check-fuzz check-guest check-rows check-e2e check-san
 	$(Q)$(CHECK) total

@@ -51,7 +51,7 @@ enum status bt_cache_init(struct bt *bt, struct error *e)
 static void arena_free(struct bt *bt)
 {
 	while (bt->narena)
-		free(bt->arena[--bt->narena]);
+		munmap(bt->arena[--bt->narena], ARENA_CHUNK);
 	bt->arena_p = bt->arena_end = NULL;
 }
 
@@ -92,7 +92,8 @@ void *bt_arena(struct bt *bt, uint64_t bytes)
 			bt->arena = a;
 			bt->cap_arena = cap;
 		}
-		p = malloc(ARENA_CHUNK);
+		/* not malloc's: a flush returns it to the host */
+		p = map_lazy(ARENA_CHUNK, PROT_READ | PROT_WRITE);
 		if (!p)
 			return NULL;
 		bt->arena[bt->narena++] = p;
@@ -453,6 +454,22 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 		v->count.bt_smc++;
 }
 
+uint64_t bt_cache_used(struct bt *bt)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&bt->lock);
+	bytes = (uint64_t)(bt->cache_next - bt->cache);
+	pthread_mutex_unlock(&bt->lock);
+	return bytes;
+}
+
+/* The whole pages of the first n bytes at p are not needed any more. */
+static void give_back(void *p, uint64_t n)
+{
+	madvise(p, (n + 4095) & ~4095ull, MADV_DONTNEED);
+}
+
 void bt_flush_cache(struct vcpu *v)
 {
 	struct bt *bt = bt_cpu(v)->bt;
@@ -473,6 +490,10 @@ void bt_flush_cache(struct vcpu *v)
 	arena_free(bt);
 	for (uint32_t i = 1; bt->hot && i < bt->nblocks; i++)
 		bt->hot[i] = 0;
+	give_back(bt->cache, (uint64_t)(bt->cache_next - bt->cache));
+	give_back(bt->block, bt->nblocks * sizeof(*bt->block));
+	give_back(bt->rec, bt->nrecs * sizeof(*bt->rec));
+	give_back(bt->link, bt->nlinks * sizeof(*bt->link));
 	bt->cache_next = bt->cache + 16;
 	bt->nblocks = bt->nrecs = bt->nlinks = 1;
 	bt->nsites = bt->nslots = 0;

@@ -196,6 +196,7 @@ struct bt_cpu {
 	uint8_t cold[1u << BT_COLD_BITS];
 	uint32_t jc_key[BT_JC_CLASSES];	  /* the key that the entries of a class are for */
 	struct bt_jc jc[BT_JC_CLASSES];
+	uint64_t rest_since_ns, rest_used_ns; /* bt_rest.c: since when, and the process's CPU time then */
 };
 /* the tables behind it */
 #define BT_SITES_OFFSET (VCPU_PATH_AREA_OFFSET + (8ull << 20))
@@ -348,6 +349,10 @@ void *bt_find_host(struct vcpu *v, uint32_t key, enum bt_miss *miss);
 struct bt_block *bt_block_of_pc(struct bt *bt, uint32_t cache_off);
 /* Forgets every translation. Owner thread of v, outside generated code; stops the other vCPUs for it. */
 void bt_flush_cache(struct vcpu *v);
+/* Bytes of code that there are. Any thread. */
+uint64_t bt_cache_used(struct bt *bt);
+/* bt_rest.c. v halts: a machine that rests forgets its translations. Owner thread of v, outside generated code. */
+void bt_rest(struct vcpu *v);
 void bt_written(void *bt, struct vcpu *v, uint64_t ram_off, uint64_t len); /* codemap callback */
 /* Links l to b on v: patches the jump or fills v's slot. */
 void bt_link_to(struct vcpu *v, struct bt_link *l, struct bt_block *b, bool global);

@@ -416,6 +416,8 @@ static void bt_run(struct vcpu *v, struct exit *x)
 		x->reason = cpu->pending;
 		x->text[0] = 0;
 		cpu->have_pending = false;
+		if (x->reason == EXIT_HLT)
+			bt_rest(v);
 		return;
 	}
 	x->reason = EXIT_KICK;

@@ -15,6 +15,7 @@
 #include "eval/eval.h"
 #define HAVE_EVAL 1
 #endif
+#include "mgmt/image.h"
 
 #ifndef STEELYARD_VERSION
 #define STEELYARD_VERSION "0.1"
@@ -32,6 +33,7 @@ static const struct verb verbs[] = {
 #ifdef HAVE_PROBE
 	{"probe", probe_main, "what this host offers, and which path a guest would take"},
 #endif
+	{"image", image_main, "make a root image of Debian that boots"},
 	{"explain", explain_main, "draw exits, hot blocks with their translations, page walks"},
 #ifdef HAVE_EVAL
 	{"eval", eval_main, "run workloads on every path that works here and compare them"},

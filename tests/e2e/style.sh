@@ -56,6 +56,8 @@ arrows "engine/ includes engine/ only" engine engine
 arrows "translator/ includes engine/ and translator/ only" translator engine translator
 arrows "fastpath/ includes engine/ and fastpath/ only" fastpath engine fastpath
 arrows "eval/ includes engine/ and eval/ only" eval engine eval
+arrows "mgmt/ includes engine/ and mgmt/ only" mgmt engine mgmt
+includes mgmt/*.[ch] | grep ' engine/' | grep -v ' engine/status.h$' | none "mgmt/ reaches no machine but through its socket: no machine header but status.h"
 includes eval/*.[ch] | grep ' engine/' | grep -v ' engine/status.h$' | none "eval/ drives the program from outside: no machine header but status.h"
 includes engine/*.[ch] translator/*.[ch] fastpath/*.[ch] eval/*.[ch] | grep ' engine/main/' | none "only engine/main/ includes engine/main/"
 includes $(find $dirs -name '*.[chS]') | grep ' tests/' | none "nothing but a test includes tests/"
