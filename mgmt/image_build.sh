@@ -88,6 +88,9 @@ printf '127.0.0.1 localhost\n127.0.1.1 steelyard\n::1 localhost\n' >/etc/hosts
 printf 'LABEL=steelyard / ext4 errors=remount-ro 0 1\n' >/etc/fstab
 mkdir -p /etc/systemd/network /etc/systemd/system/serial-getty@.service.d
 printf '[Match]\nType=ether\n\n[Network]\nDHCP=yes\n' >/etc/systemd/network/80-dhcp.network
+# A machine may be slow, or its host busy: that is no reason to give up.
+mkdir -p /etc/systemd/system.conf.d
+printf '[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n' >/etc/systemd/system.conf.d/patience.conf
 systemctl enable systemd-networkd systemd-resolved serial-getty@ttyS0 >/dev/null 2>&1
 SETTINGS
 autologin=/etc/systemd/system/serial-getty@.service.d/autologin.conf

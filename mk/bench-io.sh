@@ -46,14 +46,16 @@ measure() { # WHO COMMAND...: lines "WHO ITEM rate unit cpu_s wall_s"
 	local who=$1 line t0=0 n0 item rate unit booted=
 	shift
 	rm -f "$dir/in" "$dir/out"
-	mkfifo "$dir/in" "$dir/out"
+	mkfifo "$dir/in"
+	: >"$dir/out"
 	n0=$(date +%s%N)
-	timeout -k 5 900 "$@" <"$dir/in" >"$dir/out" 2>"$dir/err" &
-	exec 8>"$dir/in" 7<"$dir/out"
+	timeout -k 5 1500 "$@" <"$dir/in" >"$dir/out" 2>"$dir/err" &
+	exec 8>"$dir/in"
 	sleep 0.2
 	machine=$(pgrep -P $!)
+	exec 7< <(tail -n +1 -s 0.1 --pid="$machine" -f "$dir/out")
 	# A prompt has no end of line: what comes first behind it is "MOTD", the last line before.
-	while IFS= read -r -t 600 -u 7 line; do
+	while IFS= read -r -u 7 line; do
 		line=${line//$'\r'/}
 		case $line in
 		*'permitted by applicable law.'*)
@@ -73,7 +75,7 @@ measure() { # WHO COMMAND...: lines "WHO ITEM rate unit cpu_s wall_s"
 	exec 8>&- 7<&-
 	wait
 }
-append="root=LABEL=steelyard console=ttyS0 quiet"
+append="root=LABEL=steelyard console=ttyS0"
 one() {
 	cp --sparse=always --reflink=auto "$image" "$dir/disk"
 	case $1 in
@@ -85,7 +87,7 @@ one() {
 }
 for k in $(seq "$pairs"); do
 	if [ $((k % 2)) -eq 1 ]; then one bt; one qemu; else one qemu; one bt; fi
-done 2>/dev/null | tee "$dir/all" | sed 's/^/     /'
+done | tee "$dir/all" | sed 's/^/     /'
 # Medians; for the rates, CPU time for so much work: the process's CPU time by what was done in it.
 awk '
 	function median(s, a, n, i, j, t) {

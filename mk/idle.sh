@@ -3,7 +3,7 @@
 #
 # idle.sh STEELYARD IMAGE COUNT MEMORY_MIB SECONDS [PATH]
 #
-# What machines that do nothing cost: starts COUNT Debians from one image (what they write is thrown away), one after the other's login, lets
+# What machines that do nothing cost: starts COUNT Debians from one image (what they write is thrown away), lets
 # them rest, and reads from /proc, over SECONDS, each process's CPU time, and what memory it holds beside the guest's RAM. Also how much
 # of the guest's RAM is there. Fails when a machine does not reach its login, or does not answer at the end; judges no figure.
 set -u
@@ -28,14 +28,17 @@ said() { # FILE TEXT SECONDS PID
 	done
 	return 1
 }
+login() { said "$dir/out$1" 'root@steelyard:~#' 400 "${pids[$(($1 - 1))]}" || fail "machine $1 has no login: $(tail -n 1 "$dir/err$1")"; }
+# Three at a time
 for i in $(seq "$count"); do
 	mkfifo "$dir/in$i"
 	"$steelyard" run --path "$path" --memory "${memory}M" --kernel "$image.vmlinuz" --initrd "$image.initrd" --control none \
 		--append "root=LABEL=steelyard console=ttyS0 quiet" --disk "file=$image,snapshot" --net user <"$dir/in$i" >"$dir/out$i" 2>"$dir/err$i" &
 	pids+=($!)
 	eval "exec $((100 + i))>\"$dir/in$i\""
-	said "$dir/out$i" 'root@steelyard:~#' 400 $! || fail "machine $i has no login: $(tail -n 1 "$dir/err$i")"
+	[ "$i" -lt 3 ] || login $((i - 2))
 done
+for i in $(seq $((count > 2 ? count - 1 : 1)) "$count"); do login "$i"; done
 sleep 45 # what systemd does after a boot, and the translator's own rest
 for p in "${pids[@]}"; do ticks "$p"; done >"$dir/before"
 start=$(date +%s%N)
