@@ -379,7 +379,11 @@ static void test_full(struct disk *d)
 
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < ENTRIES - 1; i++)
-			submit(d, p, (struct command){.opcode = 2, .nsid = 1, .prp1 = DATA, .cdw = {i, 0, 0}});
+			submit(d, p,
+			       (struct command){.opcode = 2,
+						.nsid = 1,
+						.prp1 = DATA + (3 * round + i) * PAGE,
+						.cdw = {i, 0, 0}});
 		for (unsigned i = 0; i < 20; i++)
 			nap();
 		if (round == 0)
