@@ -41,7 +41,7 @@ until_seen() {
 	done
 }
 screen_has() { vm screen "$1" | grep -q -- "$2"; }
-serial_has() { tr -d '\r' <"$work/$1.raw" | grep -qa -- "$2"; }
+serial_has() { cat "$work/$1.raw" 2>/dev/null | tr -d '\r' | grep -qa -- "$2"; }
 shows() { # NAME TEXT
 	until_seen screen_has "$1" "$2" && return 0
 	echo "     $1 does not show \"$2\": $(vm screen "$1" | grep . | tail -n 4 | tr '\n' '|') $(head -n 2 "$work/$1.err")"
@@ -211,8 +211,8 @@ fi
 if have "OVMF" /usr/share/OVMF/OVMF_CODE_4M.fd; then
 	if start os --bios ovmf --path bt; then
 		check "OVMF's shell" says os 'Shell>'
-		type_in os 'ver<enter>'
-		check "OVMF's shell hears the keyboard" says os 'UEFI v2'
+		type_in os 'echo heard<enter>' # what is typed comes back with a move of the cursor before each character
+		check "OVMF's shell hears the keyboard" says os 'heard'
 		stop os
 	fi
 	if start ov --bios "ovmf,vars=$work/vars" --path bt && says ov 'Shell>'; then
@@ -220,8 +220,8 @@ if have "OVMF" /usr/share/OVMF/OVMF_CODE_4M.fd; then
 		type_in ov "setvar Steel -guid $guid -nv -bs =4d45<enter>"
 		check "a second machine does not get the same variables" eval \
 			'"$STEELYARD" run --bios "ovmf,vars=$work/vars" --control none --path bt --timeout 5 >"$work/none" 2>"$work/two.err"; [ $? -eq 1 -a "$(wc -l <"$work/two.err")" -eq 1 ]'
-		type_in ov 'ver<enter>'
-		says ov 'UEFI v2'
+		type_in ov "setvar Steel -guid $guid<enter>"
+		check "OVMF keeps a variable" says ov 'Steel - 0002 Bytes'
 		stop ov
 		if start ow --bios "ovmf,vars=$work/vars" --path bt && says ow 'Shell>'; then
 			type_in ow "setvar Steel -guid $guid<enter>"
