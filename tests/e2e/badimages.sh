@@ -60,9 +60,10 @@ if [ -n "$daemons" ]; then
 		head -c $n long.qcow2 >cut.qcow2
 		refused "a qcow2 image cut at $n" 1 --disk file=cut.qcow2,format=qcow2
 	done
+	head -c 8000000 /dev/urandom >eight.img # as much as a block of VHDX
 	for f in vdi vhdx vmdk; do
-		qemu-img convert -f raw -O $f full.img long.$f
-		head -c $(($(stat -c %s long.$f) - 1500000)) long.$f >cut.$f
+		qemu-img convert -f raw -O $f eight.img long.$f
+		head -c $(($(stat -c %s long.$f) - 3000000)) long.$f >cut.$f
 		refused "a $f image cut in its data" 1 --disk file=cut.$f,format=$f
 	done
 	qemu-img create -q -f qcow2 -u -b two.qcow2 -F qcow2 one.qcow2 1M
