@@ -298,36 +298,17 @@ static int parse_timeout(struct run_cmd *r, const char *arg)
 	return EXIT_OK;
 }
 
-/* One of the words, by its number; -1: none. */
-static int word_of(const char *const *words, unsigned n, const char *arg)
+/* Options whose argument is one of these words, for an enum. */
+static const char *const irqchip_words[] = {
+	[KVM_IRQCHIP_AUTO] = "auto", [KVM_IRQCHIP_USER] = "user", [KVM_IRQCHIP_KERNEL] = "kernel", NULL};
+static const char *const cpuid_words[] = {[CPUID_COMMON] = "common", [CPUID_FULL] = "full", NULL};
+
+static int parse_word(unsigned *out, const char *const *words, const char *arg, const char *option, const char *list)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (!strcmp(arg, words[i]))
-			return (int)i;
-	return -1;
-}
-
-static int parse_irqchip(struct run_cmd *r, const char *arg)
-{
-	static const char *const words[] = {
-		[KVM_IRQCHIP_AUTO] = "auto", [KVM_IRQCHIP_USER] = "user", [KVM_IRQCHIP_KERNEL] = "kernel"};
-	int i = word_of(words, ARRAY_LEN(words), arg);
-
-	if (i < 0)
-		return verb_usage("--kvm-irqchip %s: give auto, kernel or user", arg);
-	r->cfg.kvm_irqchip = (enum kvm_chips_of)i;
-	return EXIT_OK;
-}
-
-static int parse_cpuid(struct run_cmd *r, const char *arg)
-{
-	static const char *const words[] = {[CPUID_COMMON] = "common", [CPUID_FULL] = "full"};
-	int i = word_of(words, ARRAY_LEN(words), arg);
-
-	if (i < 0)
-		return verb_usage("--cpuid %s: give common or full", arg);
-	r->cfg.cpuid = (enum cpuid_offer)i;
-	return EXIT_OK;
+	for (*out = 0; words[*out]; ++*out)
+		if (!strcmp(arg, words[*out]))
+			return EXIT_OK;
+	return verb_usage("--%s %s: give %s", option, arg, list);
 }
 
 static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
@@ -441,10 +422,10 @@ static int parse_one(struct run_cmd *r, enum option_id id, const char *arg)
 	case OPT_HYBRID_EAGER:
 		r->cfg.hybrid_eager = true;
 		return EXIT_OK;
-	case OPT_CPUID:
-		return parse_cpuid(r, arg);
 	case OPT_KVM_IRQCHIP:
-		return parse_irqchip(r, arg);
+		return parse_word(&r->cfg.kvm_irqchip, irqchip_words, arg, "kvm-irqchip", "auto, kernel or user");
+	case OPT_CPUID:
+		return parse_word(&r->cfg.cpuid, cpuid_words, arg, "cpuid", "common or full");
 	case OPT_SWITCH_AFTER:
 		return run_switch_after(&r->change, arg);
 	case OPT_SWITCH_EVERY:
