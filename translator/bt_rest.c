@@ -13,7 +13,7 @@
 #include "translator/bt_int.h"
 
 #define BT_REST_NS 10000000000ull
-#define BT_REST_SHARE 50
+#define BT_REST_SHARE 20
 #define BT_REST_KEEP (8u << 20)
 
 static uint64_t read_ns(clockid_t id)

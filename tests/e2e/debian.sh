@@ -86,9 +86,9 @@ cd /root && curl -fsS --max-time 100 -o file "$1/file" && echo "SUM $(sha256sum 
 curl -fsS -o prog.c "$1/prog.c" && gcc -O2 -pthread -o prog prog.c -lm && echo "PROG $(./prog)"
 dmesg | sed 's/^/DMESG /'
 echo RESTS
-for i in $(seq 12); do
-	sleep 5
-	[ $i -lt 6 ] || curl -fsS -o /dev/null "$1/rested" 2>/dev/null && break
+for i in 30 20 20 20 20; do
+	sleep $i
+	curl -fsS -o /dev/null "$1/rested" 2>/dev/null && break
 done
 echo "AGAIN $(./prog)"
 echo LOOKED
@@ -121,7 +121,7 @@ debian() { # ARGS...
 	while kill -0 "$pid" 2>/dev/null; do # it has a timeout
 		grep -qa '^RESTS' "$work/raw" || flushes=$(flushed)
 		[ -z "$rested" ] && [ "$(flushed)" -gt "${flushes:-0}" ] && grep -qa '^RESTS' "$work/raw" && rested=1 && : >"$work/www/rested"
-		sleep 1
+		sleep 5 # asking costs the machine time too
 	done
 	wait "$pid"
 	status=$?
