@@ -15,7 +15,8 @@
  *
  * Memory: each access instruction has a "site" per vCPU: a window of guest-linear addresses that is known to be RAM with the
  * right permissions, as {bias, limit, host address}. The inline check is add/cmp/jae/add. Windows are filled on a miss and
- * forgotten on TLB flushes; a window for writing never contains a page that holds translated code.
+ * forgotten on TLB flushes; a window for writing never contains a page that holds translated code. Where windows would move too
+ * often, an access looks in the inline TLB instead, which all share: user code begins with that (bt_tune.c).
  *
  * A block goes on behind conditional branches forward, whose targets are exits on its side. Blocks lie in one guest page (or begin
  * in one and end with an instruction that continues in the next). A direct jump
@@ -97,10 +98,14 @@ struct bt_tlb_entry {
 #define BT_BIG_SHIFT 21
 #define BT_BIG_SIZE 256u
 enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
-/* After so many moves of a window its instruction uses the inline TLB when it is translated next. In user code, where generated code
- * makes the moves: when they were less than so many cycles of the host's TSC apart; else they are counted from the beginning. */
+/* After so many moves of a window it is asked whether it pays (bt_tune.c). In kernel code, where C makes the moves, it does not. In
+ * user code it does when it serves so many executions between two moves; and it need not be looked at when they were so many cycles of
+ * the host's TSC apart. Where trials are used up it does not when they were less than so many apart. */
 #define BT_MOVES 256
-#define BT_MOVE_CYCLES 800
+#define BT_USER_MOVES 64
+#define BT_MOVE_CYCLES 8000
+#define BT_MOVE_CYCLES_MIN 800
+#define BT_MOVE_PAYS 32
 /* A page loses all its blocks and is data again when the writes to it since its last translation have so many points: one that
  * hits a block is worth sixty that do not, so that a program that writes code over code is through after a few. */
 #define BT_PAGE_POINTS_MAX 64
@@ -109,6 +114,7 @@ enum { BT_TLB_SUPER, BT_TLB_USER, BT_TLB_AC, BT_TLB_PRIVS };
 /* A group whose range misfits this often goes to the translation without groups without asking, until the next flush. */
 #define BT_MISFITS_MAX 8
 #define BT_WILD_BITS 16
+#define BT_STAGE_BITS 20
 /* Each time that code writes into its own page's blocks, these stay cold four times longer, up to so often. */
 #define BT_HEAT_MAX 3
 /* Windows for writing stay inside one region of RAM, so that a page that becomes a code page finds those that cover it. */
@@ -174,6 +180,7 @@ struct bt_cpu {
 	void *altstack;
 	timer_t sampler;	/* valid when has_sampler */
 	bool has_sampler;
+	uint32_t found;		/* the block that a kick found the thread in, for bt_tune_found; 0: none */
 	uint64_t left_pc;	/* where a kick found the thread, for a sample that comes with it */
 	char pending_text[120];
 	_Atomic uint32_t barrier_want, barrier_done; /* bt_barrier */
@@ -256,6 +263,7 @@ struct bt_rec {
 	uint32_t next;	   /* code-cache offset behind the instruction; 0: dispatch */
 	bool is_const;
 	bool inline_tlb;
+	bool windowed;	   /* has a window that moves */
 	bool group;
 	bool aligned;	   /* may fault for its alignment or for a pending #MF, which come before #PF: the interpreter knows */
 	bool addr32;	   /* 32-bit address arithmetic */
@@ -290,6 +298,7 @@ struct bt_block {
 	uint32_t host_mem;  /* code-cache offset of the entry with flags in MEM */
 	uint16_t guest_len;
 	uint8_t two_pages;
+	uint8_t stage;	    /* of its accesses when it was translated: bt_tune.c */
 	_Atomic bool valid;
 	uint64_t gpa2_page; /* two_pages: physical page of the last instruction's tail; else UINT64_MAX */
 	uint32_t host;	    /* entry with flags in HOST */
@@ -300,6 +309,7 @@ struct bt_block {
 	uint32_t page_next[2]; /* per-page lists: first and second page */
 	uint32_t links_in;
 	uint32_t site0, nsites;
+	uint32_t rec0; /* its first record */
 } __attribute__((aligned(32)));
 
 struct bt {
@@ -327,6 +337,7 @@ struct bt {
 	bool avx, bmi2;		 /* the host has it */
 	uint8_t ret_flags;	 /* bit k: code of jump-cache class k reads flags behind a CALL */
 	uint8_t wild[1u << BT_WILD_BITS]; /* by hash of an instruction's address: its window jumps about, use the TLB */
+	_Atomic uint8_t stage[1u << BT_STAGE_BITS]; /* by hash of a block's address: bt_tune.c */
 	uint64_t *hot;		 /* [BT_MAX_BLOCKS], entries of blocks (bt_hot.c); NULL: not counted */
 	uint32_t epoch;		 /* counts cache flushes: indices from before one mean nothing */
 	_Atomic uint32_t marks;	 /* counts pages that became code pages */
@@ -366,6 +377,10 @@ static inline unsigned bt_jc_class(uint32_t key)
 static inline uint8_t *bt_wild(struct bt *bt, uint64_t gpa)
 {
 	return &bt->wild[(gpa ^ gpa >> BT_WILD_BITS) & ((1u << BT_WILD_BITS) - 1)];
+}
+static inline _Atomic uint8_t *bt_stage(struct bt *bt, uint64_t gpa)
+{
+	return &bt->stage[gpa * 0x9e3779b97f4a7c15ull >> (64 - BT_STAGE_BITS)];
 }
 static inline unsigned bt_tlb_table(uint32_t key, bool write)
 {
@@ -415,6 +430,17 @@ void bt_marked(void *bt, struct vcpu *v, uint64_t page); /* codemap callback */
 void bt_marked_all(void *bt);				 /* the same */
 /* SVC_ACCESS. Returns the host address to go on at, or NULL to dispatch at regs.rip. */
 void *bt_access(struct vcpu *v, struct bt_rec *r);
+
+/* bt_tune.c: windows, or the inline TLB, for user code */
+static inline bool bt_in_trial(const struct bt_block *b)
+{
+	return b->stage & 1;
+}
+/* In a signal's handler: the thread was in b. Behind it, when cpu->found says so. */
+void bt_found_in(struct vcpu *v, const struct bt_block *b);
+void bt_tune_found(struct vcpu *v);
+/* The window of r, in b, is about to move. true: b has gone, to be translated in another way. */
+bool bt_tune_moves(struct vcpu *v, struct bt_block *b, const struct bt_rec *r);
 
 /* bt_run.c */
 void *bt_raise(struct vcpu *v);		    /* delivers v->fault; NULL */

@@ -626,20 +626,6 @@ static void *without_groups(struct vcpu *v, struct bt_rec *r)
 	return bt_host(bt, b->host_mem);
 }
 
-/* A window moves: too often? */
-static bool window_moves(struct bt_site *s, uint32_t key)
-{
-	uint64_t now, took;
-
-	if (++s->moves < BT_MOVES)
-		return false;
-	now = __builtin_ia32_rdtsc();
-	took = now - s->since;
-	s->since = now;
-	s->moves = 0;
-	return !(key & BK_USER) || took < BT_MOVES * BT_MOVE_CYCLES;
-}
-
 void *bt_access(struct vcpu *v, struct bt_rec *r)
 {
 	struct bt_cpu *cpu = bt_cpu(v);
@@ -686,11 +672,8 @@ again:
 	tlb_fill(v, b->key, write, lin, v->vm->mem.ram_hva + off, p.global);
 	big_fill(v, b->key, write, &p, lin, off);
 	if (!r->inline_tlb) {
-		if (!r->is_const && s->len && window_moves(s, b->key)) {
-			*bt_wild(bt, b->gpa + r->guest_off) = 1;
-			bt_retranslate(bt, v, b);
+		if (r->windowed && (s->len || (b->key & BK_USER)) && bt_tune_moves(v, b, r))
 			return NULL;
-		}
 		site_fill(v, r, &p, lin, off);
 	}
 	atomic_signal_fence(memory_order_seq_cst);

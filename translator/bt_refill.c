@@ -105,13 +105,10 @@ BT_NAKED void bt_refill(void)
 			 : [acc_write] "i"(ACC_WRITE), [acc] REC_OFF(acc), [ram] "i"(GS_CPU(ram)),
 			   [regionshift] "i"(BT_REGION_SHIFT), [region] SITE_OFF(region), [target] "i"(GS_CPU(target)));
 	/* the new window; one that has moved often enough: C looks at how often */
-	__asm__ volatile("cmpq $0, %%gs:%c[limit](%%rcx)\n"
-			 "je 3f\n"
-			 "cmpw %[moves_max], %%gs:%c[moves](%%rcx)\n"
+	__asm__ volatile("cmpw %[moves_max], %%gs:%c[moves](%%rcx)\n"
 			 "jae bt_refill_slow\n"
 			 "incw %%gs:%c[moves](%%rcx)\n"
 			 "movq $0, %%gs:%c[limit](%%rcx)\n"
-			 "3:\n"
 			 "mov %%r14, %%gs:%c[hva](%%rcx)\n"
 			 "mov %%rdx, %%gs:%c[gva](%%rcx)\n"
 			 "movl $4096, %%gs:%c[len](%%rcx)\n"
@@ -149,7 +146,7 @@ BT_NAKED void bt_refill(void)
 			 "mov %%gs:%c[s0], %%r15\n"
 			 "jmp bt_exit_mem\n"
 			 :
-			 : [limit] SITE_OFF(limit), [gva] SITE_OFF(gva), [moves_max] "i"(BT_MOVES - 1),
+			 : [limit] SITE_OFF(limit), [gva] SITE_OFF(gva), [moves_max] "i"(BT_USER_MOVES - 1),
 			   [moves] SITE_OFF(moves), [hva] SITE_OFF(hva), [len] SITE_OFF(len),
 			   [disp] REC_OFF(disp), [bias] SITE_OFF(bias), [last] REC_OFF(last),
 			   [fills] "i"(offsetof(struct vcpu, count.bt_site_fills)), [resume] REC_OFF(resume),

@@ -403,6 +403,8 @@ static void bt_run(struct vcpu *v, struct exit *x)
 			break;
 		vec_load(v);
 		bt_enter(host);
+		if (cpu->found)
+			bt_tune_found(v);
 		if (cpu->host_fault) {
 			cpu->host_fault = false;
 			bt_raise(v);

@@ -119,6 +119,7 @@ static void try_leave(struct vcpu *v, ucontext_t *uc)
 	}
 	g[REG_EFL] &= ~(greg_t)FL_TF;
 	take_state(v, g, b, m);
+	bt_found_in(v, b);
 	g[REG_RIP] = (greg_t)bt_leave;
 }
 

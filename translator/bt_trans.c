@@ -342,15 +342,49 @@ static void emit_count(struct tctx *c, unsigned k)
 	c->s0_group = -1;
 }
 
+/* A jump to its own beginning ends the block. */
+static bool is_loop(const struct tctx *c)
+{
+	const struct insn *i = &c->insn[c->n - 1];
+
+	return (i->row->bt == BT_JCC || i->row->bt == BT_JMP) && i->op[0].kind == OPK_REL && i->imm[0] + c->guest_len == 0;
+}
+
+/* bt_tune.c. No kick finds a block in lockstep: there one has this, the next that. */
+static unsigned stage_of(const struct tctx *c)
+{
+	unsigned stage = c->bt->single ? (unsigned)(c->gpa >> 2) % 3 : *bt_stage(c->bt, c->gpa);
+
+	if (!(c->key & BK_USER))
+		return 0;
+	return stage ? stage : is_loop(c);
+}
+
+/* One more execution of the block, flags untouched. */
+static void emit_trial(struct tctx *c, uint32_t site)
+{
+	e_load_gs(&c->e, S0, GS_SITE(site, since));
+	e_lea(&c->e, true, S0, S0, NO_REG, 1, 1);
+	e_store_gs(&c->e, S0, GS_SITE(site, since));
+}
+
 static struct bt_block *emit_block(struct tctx *c)
 {
 	struct bt *bt = c->bt;
 	struct bt_block *b = &bt->block[c->block_index];
-	bool closed = false;
+	bool closed = false, trial;
 
 	emit_init(&c->e, bt->cache_next, (uint64_t)(bt->cache + BT_CACHE_BYTES - bt->cache_next));
 	c->host = c->e.p;
 	b->site0 = bt->nsites;
+	b->rec0 = bt->nrecs;
+	b->stage = (uint8_t)stage_of(c);
+	c->windows = !(c->key & BK_USER) || b->stage;
+	trial = bt_in_trial(b);
+	if (trial && bt->nsites++ == BT_MAX_SITES) { /* the first counts executions */
+		bt->nsites--;
+		return NULL;
+	}
 	c->nmarks = c->nstubs = c->naccess = 0;
 	c->fl_mem = false;
 	c->kind = SAMPLE_COPY;
@@ -372,6 +406,8 @@ static struct bt_block *emit_block(struct tctx *c)
 		bt_mark(c, 0, 0);
 		if (bt->hot && k == 0)
 			bt_emit_hot(c);
+		if (trial && k == 0)
+			emit_trial(c, b->site0);
 		if (bt->single)
 			bt_emit_single_insn(c, k + 1);
 		if (c->v->vm->cfg.count_rows)

@@ -42,6 +42,7 @@ struct tctx {
 	uint64_t lin, gpa, gpa2_page;
 	uint32_t key, block_index;
 	bool code64;
+	bool windows;		/* where an access is not wild */
 	unsigned bits, max_insns;
 	bool too_long;
 	bool need_ret_flags;	/* code behind a CALL reads flags: RETs must keep them */

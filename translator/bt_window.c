@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The check in front of a memory access, three ways: the instruction's own window; the inline TLB, where the window would
- * move all the time; none, where a group's check has been done.
+ * move all the time or nobody knows yet (bt_tune.c); none, where a group's check has been done.
  */
 #include "translator/bt_trans.h"
 
@@ -83,7 +83,7 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 		emit8(e, 0x85);
 		emit8(e, 0xc0 | (S0 & 7) << 3 | (S0 & 7));
 		slow = e_jcc32(e, CC_E);
-	} else if (!s1_busy && *bt_wild(c->bt, c->gpa + c->guest_off)) {
+	} else if (!s1_busy && (!c->windows || *bt_wild(c->bt, c->gpa + c->guest_off))) {
 		r->inline_tlb = true;
 		emit_linear(c, r, false, base, index, scale, disp, addrsize);
 		if (c->bt->bmi2) {
@@ -98,6 +98,7 @@ static void emit_check(struct tctx *c, unsigned acc, unsigned size, unsigned seg
 		slow = e_jcc32(e, CC_A);
 		e_gs_base_op(e, true, ALU_ADD << 3 | 3, S0, S1, table + 8);
 	} else {
+		r->windowed = true;
 		r->disp = emit_linear(c, r, true, base, index, scale, disp, addrsize) ? disp : 0;
 		e_alu_gs(e, true, ALU_CMP, S0, GS_SITE(site, limit));
 		slow = e_jcc32(e, CC_AE);
