@@ -539,6 +539,9 @@ static void bt_vcpu_fini(struct vcpu *v)
 	struct bt_cpu *cpu = bt_cpu(v);
 
 	atomic_store(&cpu->live, false);
+	/* What the lists name outlives them, in the code cache and in struct vcpu: the next thread, after a reset, has empty ones. */
+	if (cpu->bt && cpu->bt->cache)
+		bt_tlb_flushed(v, TLB_FLUSH_ALL, 0);
 	bt_signals_thread_end(v);
 	v->tlb_flushed = NULL;
 	v->vec_save = NULL;

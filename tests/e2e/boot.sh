@@ -58,4 +58,13 @@ fi
 boot in1 500 amd64 "$(run_list 1 sieve fib sha256 quicksort interp hashtable matmul strings) steelyard.poweroff" --path interp --memory 256M --cpus 1
 check "interp: boots and powers off with status 0" booted in1
 check "interp: native checksums" same_checksums in1 1 sieve fib sha256 quicksort interp hashtable matmul strings
+
+# A kernel without a root panics and resets the machine, again and again: nothing of a boot may be left for the next one.
+again() { # CPUS
+	timeout -k 5 60 "$STEELYARD" run --path bt --cpus "$1" --kernel "$GUEST/amd64/vmlinuz" --append "console=ttyS0 panic=-1 nokaslr" \
+		--serial "file:$work/again" --timeout 15 2>"$work/again.err" </dev/null
+	[ "$(grep -ac 'Linux version' "$work/again")" -ge 3 ] && ! grep -aE 'BUG:|Oops|general protection|WARNING:' "$work/again"
+}
+check "bt: many resets, every boot as the first" again 1
+check "bt, 2 vCPUs: many resets, every boot as the first" again 2
 finish
