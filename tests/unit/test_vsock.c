@@ -355,6 +355,8 @@ static void test_credit(struct scene *s)
 		if (get(s, ring_at(0, 2) + 2, 2) != s->used[0] && hear(s, &h, NULL) && h.op == VSOCK_OP_RST)
 			break;
 	}
+	while (h.op != VSOCK_OP_RST && hear(s, &h, NULL))
+		;
 	CHECK(h.op == VSOCK_OP_RST && h.dst_port == 60);
 	while (!silent(s)) /* what was said to a connection that is no more */
 		CHECK(hears(s, VSOCK_OP_RST, 60, NULL));
