@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/block/blk_remote.h"
@@ -85,18 +86,23 @@ static enum status look_inside(const struct blk_image *img, const struct blk_con
 			 cfg->file, blk_format_name(seen), blk_format_name(seen));
 }
 
+/* The requests that a killed machine had in io_uring hold its file, and the lock, until the kernel has done them: behind its back,
+ * and for some moments after the process is gone. */
+#define LOCK_TRIES 100
+#define LOCK_NAP_NS 10000000
+
 static enum status lock_file(const struct blk_image *img, const char *file, bool shared, struct error *e)
 {
 	struct flock l = {.l_type = shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
 
-	if (fcntl(img->fd, F_OFD_SETLK, &l) == 0 || errno == ENOLCK || errno == EOPNOTSUPP)
-		return ST_OK;
-	if (errno == EAGAIN || errno == EACCES)
-		return error_set(
-			e, ST_BUSY,
-			"the disk image '%s' is in use by another machine: stop that, or give --snapshot to both",
-			file);
-	return error_errno(e, ST_IO, "cannot lock the disk image '%s'", file);
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (fcntl(img->fd, F_OFD_SETLK, &l) == 0 || errno == ENOLCK || errno == EOPNOTSUPP)
+			return ST_OK;
+		if (errno != EAGAIN && errno != EACCES)
+			return error_errno(e, ST_IO, "cannot lock the disk image '%s'", file);
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_NAP_NS}, NULL);
+	}
+	return error_set(e, ST_BUSY, "the disk image '%s' is in use by another machine: stop that, or give --snapshot to both", file);
 }
 
 static enum status open_direct(struct blk_image *img, const char *file, struct error *e)
