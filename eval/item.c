@@ -345,11 +345,13 @@ static bool deal(const struct runner *r, const struct plan_item *it, struct hand
 }
 
 /* A workload behind which nothing of the machine was seen: all its executions have that reason. */
-static void spread_reason(struct hand *h, const char *workload, const char *why)
+static void spread_reason(struct hand *h, unsigned culprit)
 {
+	const char *workload = h->run[culprit].workload;
+
 	for (unsigned i = 0; i < h->n; i++)
-		if (!strcmp(h->run[i].workload, workload) && !h->run[i].ok && !h->run[i].why[0])
-			snprintf(h->run[i].why, sizeof(h->run[i].why), "%s", why);
+		if (i != culprit && !strcmp(h->run[i].workload, workload) && !h->run[i].ok && !h->run[i].why[0])
+			memcpy(h->run[i].why, h->run[culprit].why, sizeof(h->run[i].why));
 }
 
 /* The records of one machine. *more: something has not been run and may be in another machine. */
@@ -364,7 +366,7 @@ static bool put_machine(struct runner *r, const struct plan_item *it, const stru
 	if (ob->stopped)
 		culprit = NULL;
 	if (culprit)
-		spread_reason(h, culprit, h->run[ob->culprit].why);
+		spread_reason(h, (unsigned)ob->culprit);
 	for (unsigned i = 0; i < h->n; i++) {
 		put += (h->run[i].ok || h->run[i].why[0]) &&
 		       !ledger_done(&r->ledger, it, h->run[i].workload, h->scale[i], h->run[i].iteration);

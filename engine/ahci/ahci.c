@@ -108,7 +108,7 @@ static void *next_piece(struct ahci *a, struct command *c, uint64_t max, uint64_
 		uint64_t address;
 		uint32_t reserved, count;
 	} prd;
-	uint64_t room;
+	uint64_t room = 0;
 	void *p;
 
 	for (; c->prd < c->nprd; c->prd++, c->used = 0) {

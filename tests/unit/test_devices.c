@@ -684,6 +684,7 @@ static void test_i8042(struct tally *t)
 	out8(&i8042_cmd_ops, k, 0, 0xfe);
 	EQ(resets, 1);
 	i8042_free(k);
+	free(c);
 }
 
 /* ---- the small ones ---- */
