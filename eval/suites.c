@@ -30,6 +30,7 @@ static const struct eval_suite suites[] = {
 	 .paths = "bt,interp,kvm,qemu-tcg",
 	 .blocks = 4,
 	 .blocks_max = 4,
+	 .peer_blocks = 2,
 	 .together = 8,
 	 .scale = 20,
 	 .iterations = 4,
