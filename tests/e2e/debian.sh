@@ -80,6 +80,8 @@ cat >"$work/www/look" <<'LOOK'
 echo "IS $(systemctl is-system-running --wait)"
 systemctl --failed --no-legend --plain
 echo "ARCH $(dpkg --print-architecture) $(uname -m) $(findmnt -no SOURCE,FSTYPE / | tr -s ' ')"
+/lib/systemd/systemd-networkd-wait-online --timeout=90 2>&1 # the IPv6 address takes its seconds, the machine is not "configured" before
+networkctl --no-legend list
 echo "NET $(networkctl --no-legend list | grep -c 'ether *routable *configured') $(getent hosts steelyard | wc -l)"
 echo "CLOCK $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 cd /root && curl -fsS --max-time 100 -o file "$1/file" && echo "SUM $(sha256sum <file | cut -d' ' -f1)"
