@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/block/blk_wire.h"
 #include "engine/mem.h"
 
 #define ANSWER_MS 30000
@@ -138,11 +139,11 @@ static int await(struct blk_remote *rm, unsigned life, bool watcher)
 /* One piece that fits the bounce buffer, once. EAGAIN: the daemon died. */
 static int attempt(struct blk_remote *rm, enum blk_op op, uint64_t off, uint8_t *buf, uint64_t len, bool watcher)
 {
-	static const uint32_t type[] = {[BLK_READ] = VHOST_IN,
-					[BLK_WRITE] = VHOST_OUT,
-					[BLK_FLUSH] = VHOST_FLUSH,
-					[BLK_DISCARD] = VHOST_DISCARD,
-					[BLK_ZEROES] = VHOST_ZEROES};
+	static const uint32_t type[] = {[BLK_READ] = BLK_T_IN,
+					[BLK_WRITE] = BLK_T_OUT,
+					[BLK_FLUSH] = BLK_T_FLUSH,
+					[BLK_DISCARD] = BLK_T_DISCARD,
+					[BLK_ZEROES] = BLK_T_WRITE_ZEROES};
 	struct iovec iov = {bounce(rm), len};
 	struct vhost_ring_request rq = {.type = type[op], .sector = off / BLK_SECTOR};
 	unsigned life;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/block/blk_remote.h"
+#include "engine/block/blk_wire.h"
 
 #define NO_RING UINT32_MAX
 #define WAIT_MS 50
@@ -116,12 +117,12 @@ static void put(struct blk_rqueue *q, unsigned n)
 {
 	struct step *s = &q->slot[n];
 	const struct blk_request *r = s->r;
-	struct vhost_ring_request rq = {.type = VHOST_FLUSH};
+	struct vhost_ring_request rq = {.type = BLK_T_FLUSH};
 
 	if (s->flushing) {
 		s->mark = q->rm->journal.seq;
 	} else if (r->op == BLK_READ || r->op == BLK_WRITE) {
-		rq.type = r->op == BLK_READ ? VHOST_IN : VHOST_OUT;
+		rq.type = r->op == BLK_READ ? BLK_T_IN : BLK_T_OUT;
 		rq.sector = r->offset / BLK_SECTOR;
 		rq.iov = r->iov;
 		rq.niov = r->niov;
@@ -129,7 +130,7 @@ static void put(struct blk_rqueue *q, unsigned n)
 		uint64_t max = r->op == BLK_DISCARD ? q->rm->disk.discard_sectors : q->rm->disk.zeroes_sectors;
 		uint64_t left = (r->bytes - s->at) / BLK_SECTOR;
 
-		rq.type = r->op == BLK_DISCARD ? VHOST_DISCARD : VHOST_ZEROES;
+		rq.type = r->op == BLK_DISCARD ? BLK_T_DISCARD : BLK_T_WRITE_ZEROES;
 		rq.sector = (r->offset + s->at) / BLK_SECTOR;
 		rq.sectors = (uint32_t)(left < max ? left : max);
 	}

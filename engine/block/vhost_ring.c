@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "engine/block/blk_wire.h"
+
 #define AVAIL_AT 4096u
 #define USED_AT 8192u
 #define SLOTS_AT 12288u
@@ -32,14 +34,8 @@ struct used {
 };
 
 struct slot {
-	struct {
-		uint32_t type, reserved;
-		uint64_t sector;
-	} header;
-	struct {
-		uint64_t sector;
-		uint32_t sectors, flags;
-	} range;
+	struct blk_wire_header header;
+	struct blk_wire_range range;
 	uint8_t status, padding[15];
 	struct descriptor table[VHOST_RING_SEGMENTS + 2];
 };
@@ -104,15 +100,15 @@ void vhost_ring_put(struct vhost_ring *r, unsigned n, const struct vhost_ring_re
 	s->header.sector = rq->sector;
 	s->status = STATUS_NONE;
 	add(s, &count, &s->header, sizeof(s->header), NEXT);
-	if (rq->type == VHOST_DISCARD || rq->type == VHOST_ZEROES) {
+	if (rq->type == BLK_T_DISCARD || rq->type == BLK_T_WRITE_ZEROES) {
 		s->header.sector = 0;
 		s->range.sector = rq->sector;
 		s->range.sectors = rq->sectors;
-		s->range.flags = rq->type == VHOST_ZEROES; /* it may give the space back */
+		s->range.flags = rq->type == BLK_T_WRITE_ZEROES; /* it may give the space back */
 		add(s, &count, &s->range, sizeof(s->range), NEXT);
 	}
 	for (unsigned i = 0; i < rq->niov; i++)
-		add(s, &count, rq->iov[i].iov_base, rq->iov[i].iov_len, NEXT | (rq->type == VHOST_IN ? WRITE : 0));
+		add(s, &count, rq->iov[i].iov_base, rq->iov[i].iov_len, NEXT | (rq->type == BLK_T_IN ? WRITE : 0));
 	add(s, &count, &s->status, 1, WRITE);
 	descriptors(r)[n] =
 		(struct descriptor){(uintptr_t)s->table, count * (uint32_t)sizeof(s->table[0]), INDIRECT, 0};

@@ -18,8 +18,6 @@
 #define VHOST_RING_SEGMENTS 256u
 #define VHOST_RING_BYTES (320u << 12) /* of shared memory; what is not used is never touched */
 
-enum { VHOST_IN = 0, VHOST_OUT = 1, VHOST_FLUSH = 4, VHOST_DISCARD = 11, VHOST_ZEROES = 13 };
-
 struct vhost_ring {
 	uint8_t *area; /* VHOST_RING_BYTES, page-aligned */
 	uint16_t next_avail, next_used;
@@ -27,9 +25,9 @@ struct vhost_ring {
 	bool out[VHOST_RING_SLOTS]; /* with the device */
 };
 
-/* What a slot is to do. iov: in shared memory; VHOST_IN and VHOST_OUT. sectors: of a discard. */
+/* What a slot is to do. iov: in shared memory; BLK_T_IN and BLK_T_OUT. sectors: of a discard. */
 struct vhost_ring_request {
-	uint32_t type;
+	uint32_t type; /* BLK_T_ of blk_wire.h */
 	uint64_t sector;
 	const struct iovec *iov;
 	unsigned niov;

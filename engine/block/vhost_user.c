@@ -8,15 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/block/blk_wire.h"
+
 #define VERSION 1u
 #define FLAG_REPLY (1u << 2)
 #define FLAG_NEED_REPLY (1u << 3)
 
-#define F_RO (1ull << 5)
-#define F_FLUSH (1ull << 9)
-#define F_MQ (1ull << 12)
-#define F_DISCARD (1ull << 13)
-#define F_WRITE_ZEROES (1ull << 14)
 #define F_INDIRECT (1ull << 28)
 #define F_PROTOCOL (1ull << 30)
 #define F_VERSION_1 (1ull << 32)
@@ -64,26 +61,9 @@ struct memory {
 	} region[VHOST_USER_REGIONS];
 };
 
-/* virtio 1.2, 5.2.4, as far as it is looked at. */
-struct disk_config {
-	uint64_t capacity;
-	uint32_t size_max, seg_max;
-	uint16_t cylinders;
-	uint8_t heads, sectors;
-	uint32_t blk_size;
-	uint8_t physical_exp, alignment;
-	uint16_t min_io;
-	uint32_t opt_io;
-	uint8_t writeback, unused;
-	uint16_t num_queues;
-	uint32_t max_discard_sectors, max_discard_seg, discard_alignment;
-	uint32_t max_zeroes_sectors, max_zeroes_seg;
-	uint8_t zeroes_may_unmap, unused2[3];
-} __attribute__((packed));
-
 struct config {
 	uint32_t offset, size, flags;
-	struct disk_config disk;
+	struct blk_wire_config disk;
 } __attribute__((packed));
 
 static enum status bad(struct error *e, const char *what)
@@ -184,7 +164,7 @@ static enum status set_number(struct vhost_user *v, uint32_t request, uint64_t n
 	return set(v, request, &n, sizeof(n), NULL, 0, what, e);
 }
 
-static enum status get_config(struct vhost_user *v, struct disk_config *c, struct error *e)
+static enum status get_config(struct vhost_user *v, struct blk_wire_config *c, struct error *e)
 {
 	struct config m = {.size = sizeof(m.disk)};
 	enum status st = send_message(v, GET_CONFIG, &m, sizeof(m), NULL, 0, e);
@@ -195,7 +175,8 @@ static enum status get_config(struct vhost_user *v, struct disk_config *c, struc
 	return st;
 }
 
-static enum status describe(struct vhost_user_disk *d, const struct disk_config *c, uint64_t features, struct error *e)
+static enum status describe(struct vhost_user_disk *d, const struct blk_wire_config *c, uint64_t features,
+			    struct error *e)
 {
 	unsigned block = c->blk_size;
 
@@ -208,10 +189,10 @@ static enum status describe(struct vhost_user_disk *d, const struct disk_config 
 		.block = block,
 		.discard_sectors = c->max_discard_sectors ? c->max_discard_sectors : SECTORS_DEFAULT,
 		.zeroes_sectors = c->max_zeroes_sectors ? c->max_zeroes_sectors : SECTORS_DEFAULT,
-		.readonly = features & F_RO,
-		.flush = features & F_FLUSH,
-		.discard = features & F_DISCARD,
-		.zeroes = features & F_WRITE_ZEROES,
+		.readonly = features & BLK_F_RO,
+		.flush = features & BLK_F_FLUSH,
+		.discard = features & BLK_F_DISCARD,
+		.zeroes = features & BLK_F_WRITE_ZEROES,
 	};
 	return ST_OK;
 }
@@ -220,9 +201,9 @@ enum status vhost_user_begin(struct vhost_user *v, unsigned rings, struct vhost_
 {
 	const uint64_t must = F_VERSION_1 | F_PROTOCOL | F_INDIRECT;
 	const uint64_t must_protocol = PROTOCOL_MQ | PROTOCOL_REPLY_ACK | PROTOCOL_CONFIG;
-	const uint64_t known = must | F_RO | F_FLUSH | F_MQ | F_DISCARD | F_WRITE_ZEROES;
+	const uint64_t known = must | BLK_F_RO | BLK_F_FLUSH | BLK_F_MQ | BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
 	uint64_t features = 0, protocol = 0, n = 0;
-	struct disk_config c = {0};
+	struct blk_wire_config c = {0};
 	enum status st = get_number(v, GET_FEATURES, &features, "GET_FEATURES", e);
 
 	if (st == ST_OK && (features & must) == must)

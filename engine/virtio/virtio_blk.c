@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/block/blk_wire.h"
+
 #define ID_BLOCK 2u
 #define CLASS_SCSI 0x010000u
 #define QUEUES_MAX 8u
@@ -23,45 +25,6 @@
 #define RANGES_MAX 16u
 #define RANGE_SECTORS_MAX (1u << 22) /* 2 GiB in one request */
 
-#define F_SEG_MAX (1ull << 2)
-#define F_RO (1ull << 5)
-#define F_BLK_SIZE (1ull << 6)
-#define F_FLUSH (1ull << 9)
-#define F_TOPOLOGY (1ull << 10)
-#define F_MQ (1ull << 12)
-#define F_DISCARD (1ull << 13)
-#define F_WRITE_ZEROES (1ull << 14)
-
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum { S_OK, S_IOERR, S_UNSUPP };
-
-struct header {
-	uint32_t type, reserved;
-	uint64_t sector;
-};
-
-struct range {
-	uint64_t sector;
-	uint32_t sectors, flags;
-};
-
-/* 5.2.4 */
-struct config {
-	uint64_t capacity;
-	uint32_t size_max, seg_max;
-	uint16_t cylinders;
-	uint8_t heads, sectors;
-	uint32_t blk_size;
-	uint8_t physical_exp, alignment;
-	uint16_t min_io;
-	uint32_t opt_io;
-	uint8_t writeback, unused;
-	uint16_t num_queues;
-	uint32_t max_discard_sectors, max_discard_seg, discard_alignment;
-	uint32_t max_zeroes_sectors, max_zeroes_seg;
-	uint8_t zeroes_may_unmap, unused2[3];
-} __attribute__((packed));
-
 struct queue;
 
 struct request {
@@ -70,7 +33,7 @@ struct request {
 	struct request *free_next;
 	uint8_t type, status, *status_at;
 	unsigned range, nranges; /* of a discard: one request to the image after the other */
-	struct range ranges[RANGES_MAX];
+	struct blk_wire_range ranges[RANGES_MAX];
 	struct iovec *data; /* inside chain.iov */
 	unsigned ndata;
 	struct vchain chain;
@@ -89,7 +52,7 @@ struct virtio_blk {
 	struct virtio v;
 	struct blk_image *image;
 	char serial[VIRTIO_BLK_SERIAL];
-	struct config config;
+	struct blk_wire_config config;
 	unsigned nqueues;
 	struct queue queue[QUEUES_MAX];
 };
@@ -103,12 +66,12 @@ static void complete(struct request *r)
 	const struct dma *dma = q->d->v.dma;
 	uint32_t written = 1;
 
-	if (r->type == T_IN && r->status == S_OK)
+	if (r->type == BLK_T_IN && r->status == BLK_S_OK)
 		for (unsigned i = 0; i < r->ndata; i++) {
 			dma_wrote(dma, r->data[i].iov_base, r->data[i].iov_len);
 			written += (uint32_t)r->data[i].iov_len;
 		}
-	else if (r->type == T_GET_ID)
+	else if (r->type == BLK_T_GET_ID)
 		written = (uint32_t)r->chain.in_bytes;
 	__atomic_store_n(r->status_at, r->status, __ATOMIC_RELAXED);
 	dma_wrote(dma, r->status_at, 1);
@@ -123,7 +86,7 @@ static void on_done(struct blk_request *b, int err)
 {
 	struct request *r = (struct request *)b;
 
-	r->status = err ? S_IOERR : S_OK;
+	r->status = err ? BLK_S_IOERR : BLK_S_OK;
 	if (!err && r->nranges && next_range(r))
 		return;
 	complete(r);
@@ -141,7 +104,7 @@ static bool in_image(const struct virtio_blk *d, uint64_t sector, uint64_t bytes
 /* Submits the next range of a discard; false: there is none. */
 static bool next_range(struct request *r)
 {
-	const struct range *g = &r->ranges[r->range];
+	const struct blk_wire_range *g = &r->ranges[r->range];
 
 	if (r->range == r->nranges)
 		return false;
@@ -157,19 +120,19 @@ static uint8_t take_ranges(struct request *r)
 	const struct virtio_blk *d = r->q->d;
 	uint64_t bytes = r->chain.out_bytes - HEADER_BYTES;
 
-	if (!bytes || bytes % sizeof(struct range) || bytes > sizeof(r->ranges))
-		return S_IOERR;
-	r->nranges = (unsigned)(bytes / sizeof(struct range));
+	if (!bytes || bytes % sizeof(struct blk_wire_range) || bytes > sizeof(r->ranges))
+		return BLK_S_IOERR;
+	r->nranges = (unsigned)(bytes / sizeof(struct blk_wire_range));
 	vchain_read(&r->chain, HEADER_BYTES, r->ranges, bytes);
 	for (unsigned i = 0; i < r->nranges; i++) {
-		const struct range *g = &r->ranges[i];
+		const struct blk_wire_range *g = &r->ranges[i];
 
-		if (g->flags & ~(r->type == T_WRITE_ZEROES ? 1u : 0u))
-			return S_UNSUPP;
+		if (g->flags & ~(r->type == BLK_T_WRITE_ZEROES ? 1u : 0u))
+			return BLK_S_UNSUPP;
 		if (g->sectors > RANGE_SECTORS_MAX || !in_image(d, g->sector, (uint64_t)g->sectors * BLK_SECTOR))
-			return S_IOERR;
+			return BLK_S_IOERR;
 	}
-	return S_OK;
+	return BLK_S_OK;
 }
 
 /* iov without its first `skip` bytes; returns how many pieces are left, *first the first. */
@@ -207,43 +170,43 @@ static void get_id(struct request *r)
 static enum blk_op op_of(uint8_t type)
 {
 	switch (type) {
-	case T_IN:
+	case BLK_T_IN:
 		return BLK_READ;
-	case T_OUT:
+	case BLK_T_OUT:
 		return BLK_WRITE;
-	case T_DISCARD:
+	case BLK_T_DISCARD:
 		return BLK_DISCARD;
-	case T_WRITE_ZEROES:
+	case BLK_T_WRITE_ZEROES:
 		return BLK_ZEROES;
 	default:
 		return BLK_FLUSH;
 	}
 }
 
-/* What can be said without the image: S_OK means submit it. *answered: it is complete as it is. */
-static uint8_t judge(struct request *r, const struct header *h, bool *answered)
+/* What can be said without the image: BLK_S_OK means submit it. *answered: it is complete as it is. */
+static uint8_t judge(struct request *r, const struct blk_wire_header *h, bool *answered)
 {
 	struct virtio_blk *d = r->q->d;
-	bool writes = h->type == T_OUT || h->type == T_DISCARD || h->type == T_WRITE_ZEROES;
+	bool writes = h->type == BLK_T_OUT || h->type == BLK_T_DISCARD || h->type == BLK_T_WRITE_ZEROES;
 
 	if (writes && blk_image_readonly(d->image))
-		return S_IOERR;
+		return BLK_S_IOERR;
 	switch (h->type) {
-	case T_IN:
-	case T_OUT:
-		return in_image(d, h->sector, r->blk.bytes) ? S_OK : S_IOERR;
-	case T_FLUSH:
-		return S_OK;
-	case T_GET_ID:
+	case BLK_T_IN:
+	case BLK_T_OUT:
+		return in_image(d, h->sector, r->blk.bytes) ? BLK_S_OK : BLK_S_IOERR;
+	case BLK_T_FLUSH:
+		return BLK_S_OK;
+	case BLK_T_GET_ID:
 		get_id(r);
 		*answered = true;
-		return S_OK;
-	case T_DISCARD:
-		return d->v.features & F_DISCARD ? take_ranges(r) : S_UNSUPP;
-	case T_WRITE_ZEROES:
-		return d->v.features & F_WRITE_ZEROES ? take_ranges(r) : S_UNSUPP;
+		return BLK_S_OK;
+	case BLK_T_DISCARD:
+		return d->v.features & BLK_F_DISCARD ? take_ranges(r) : BLK_S_UNSUPP;
+	case BLK_T_WRITE_ZEROES:
+		return d->v.features & BLK_F_WRITE_ZEROES ? take_ranges(r) : BLK_S_UNSUPP;
 	default:
-		return S_UNSUPP;
+		return BLK_S_UNSUPP;
 	}
 }
 
@@ -253,28 +216,28 @@ static bool begin(struct request *r)
 	struct vchain *c = &r->chain;
 	struct virtio_blk *d = r->q->d;
 	bool answered = false;
-	struct header h;
+	struct blk_wire_header h;
 
 	if (c->in_bytes < 1 || vchain_read(c, 0, &h, sizeof(h)) != HEADER_BYTES)
 		return false;
-	r->type = h.type <= T_WRITE_ZEROES ? (uint8_t)h.type : UINT8_MAX;
+	r->type = h.type <= BLK_T_WRITE_ZEROES ? (uint8_t)h.type : UINT8_MAX;
 	r->nranges = r->range = 0;
 	r->ndata = 0;
 	r->blk = (struct blk_request){.op = op_of(r->type), .offset = h.sector * BLK_SECTOR, .done = on_done};
-	r->blk.bytes = h.type == T_IN ? c->in_bytes - 1 : h.type == T_OUT ? c->out_bytes - HEADER_BYTES : 0;
+	r->blk.bytes = h.type == BLK_T_IN ? c->in_bytes - 1 : h.type == BLK_T_OUT ? c->out_bytes - HEADER_BYTES : 0;
 	r->blk.durable =
-		!virtio_has(&d->v, F_FLUSH); /* a driver that cannot flush gets writes that need none (5.2.6.2) */
+		!virtio_has(&d->v, BLK_F_FLUSH); /* a driver that cannot flush gets writes that need none (5.2.6.2) */
 	r->status = judge(r, &h, &answered);
 	r->status_at = cut_status(c);
-	if (h.type == T_IN) {
+	if (h.type == BLK_T_IN) {
 		r->data = c->iov + c->nout;
 		r->ndata = c->nin;
-	} else if (h.type == T_OUT) {
+	} else if (h.type == BLK_T_OUT) {
 		r->ndata = skip_bytes(c->iov, c->nout, HEADER_BYTES, &r->data);
 	}
 	r->blk.iov = r->data;
 	r->blk.niov = r->ndata;
-	if (r->status != S_OK || answered || (h.type <= T_OUT && !r->blk.bytes))
+	if (r->status != BLK_S_OK || answered || (h.type <= BLK_T_OUT && !r->blk.bytes))
 		complete(r);
 	else if (!r->nranges || !next_range(r))
 		blk_submit(r->q->blk, &r->blk);
@@ -414,9 +377,9 @@ static const struct virtio_ops blk_ops = {
 static uint64_t describe(struct virtio_blk *d)
 {
 	const struct blk_image *img = d->image;
-	uint64_t features = F_SEG_MAX | F_BLK_SIZE | F_TOPOLOGY;
+	uint64_t features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_TOPOLOGY;
 
-	d->config = (struct config){
+	d->config = (struct blk_wire_config){
 		.capacity = blk_image_bytes(img) / BLK_SECTOR,
 		.seg_max = SEG_MAX,
 		.blk_size = blk_image_block(img),
@@ -431,14 +394,14 @@ static uint64_t describe(struct virtio_blk *d)
 	};
 	/* Without a cache there is nothing to flush, and saying so is what makes the guest rely on it. */
 	if (blk_image_flushes(img))
-		features |= F_FLUSH;
+		features |= BLK_F_FLUSH;
 	if (blk_image_readonly(img))
-		features |= F_RO;
+		features |= BLK_F_RO;
 	else
-		features |= F_WRITE_ZEROES;
+		features |= BLK_F_WRITE_ZEROES;
 	if (blk_image_discards(img))
-		features |= F_DISCARD;
-	return features | (d->nqueues > 1 ? F_MQ : 0);
+		features |= BLK_F_DISCARD;
+	return features | (d->nqueues > 1 ? BLK_F_MQ : 0);
 }
 
 static enum status queue_new(struct virtio_blk *d, unsigned n, struct error *e)

@@ -17,6 +17,7 @@
 #include "engine/block/vhost_ring.h"
 #include "engine/block/vhost_user.h"
 #include "tests/unit/check.h"
+#include "engine/block/blk_wire.h"
 
 #define FEATURES (1ull << 32 | 1ull << 30 | 1ull << 28 | 1ull << 9 | 1ull << 13)
 #define SETS 6u /* the messages of a ring that starts */
@@ -167,8 +168,8 @@ static void test_ring(void)
 {
 	uint8_t *area = mmap(NULL, VHOST_RING_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct iovec iov[2] = {{area, 512}, {area + 512, 512}};
-	const struct vhost_ring_request in = {.type = VHOST_IN, .sector = 7, .iov = iov, .niov = 2};
-	const struct vhost_ring_request zeroes = {.type = VHOST_ZEROES, .sector = 9, .sectors = 3};
+	const struct vhost_ring_request in = {.type = BLK_T_IN, .sector = 7, .iov = iov, .niov = 2};
+	const struct vhost_ring_request zeroes = {.type = BLK_T_WRITE_ZEROES, .sector = 9, .sectors = 3};
 	struct vhost_ring r;
 	bool ok = false;
 
