@@ -95,7 +95,13 @@ else
 ip link set lo up || exit 77
 tgtd -f -C 7 --iscsi portal=127.0.0.1:3260 >tgtd.log 2>&1 &
 t=\$!
-trap 'kill \$t' EXIT
+ends() { # a tgtd that has targets does not heed SIGTERM
+	tgtadm -C 7 --lld iscsi --op delete --force --mode target --tid 1
+	tgtadm -C 7 --op delete --mode system
+	kill -9 \$t
+	rm -f /var/run/tgtd/socket.7 /var/run/tgtd/socket.7.lock
+} 2>/dev/null
+trap ends EXIT
 for _ in 1 2 3 4 5 6 7 8 9 10; do tgtadm -C 7 --lld iscsi --op new --mode target --tid 1 -T iqn.2001-01.org.example:disk 2>/dev/null && break; sleep 0.5; done
 tgtadm -C 7 --lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b $work/lun.img && tgtadm -C 7 --lld iscsi --op bind --mode target --tid 1 -I ALL || exit 77
 "\$@"
