@@ -17,8 +17,11 @@ head -c 3000000 /dev/urandom >root/data
 mke2fs -q -t ext4 -d root a.img 48M >mke2fs 2>&1
 all=mount=vda+sums+copy+exec+trim+umount
 # sound FORMAT FILE: the image and the file system in it
-sound() {
-	[ "$1" = vhdx ] || [ "$1" = vdi ] || [ "$1" = qcow2 ] && { qemu-img check -q -f "$1" "$2" >check 2>&1 || { cat check; return 1; }; }
+sound() { # FORMAT FILE [killed]: a daemon that was killed may leave clusters that nothing refers to (status 3), and no other fault
+	if [ "$1" = vhdx ] || [ "$1" = vdi ] || [ "$1" = qcow2 ]; then
+		qemu-img check -q -f "$1" "$2" >check 2>&1
+		case $?${3:-} in 0* | 3killed) ;; *) cat check; return 1 ;; esac
+	fi
 	qemu-img convert -f "$1" -O raw "$2" back.img && e2fsck -fn back.img >fsck 2>&1
 }
 for f in qcow2 vdi vhdx vmdk; do
@@ -93,17 +96,18 @@ else
 	cp a.img lun.img
 	cat >iscsi.sh <<NS
 ip link set lo up || exit 77
-tgtd -f -C 7 --iscsi portal=127.0.0.1:3260 >tgtd.log 2>&1 &
+c=\$((\$\$ % 30000 + 1)) # its control port: a name in the file system, so of this test alone
+tgtd -f -C \$c --iscsi portal=127.0.0.1:3260 >tgtd.log 2>&1 &
 t=\$!
 ends() { # a tgtd that has targets does not heed SIGTERM
-	tgtadm -C 7 --lld iscsi --op delete --force --mode target --tid 1
-	tgtadm -C 7 --op delete --mode system
+	tgtadm -C \$c --lld iscsi --op delete --force --mode target --tid 1
+	tgtadm -C \$c --op delete --mode system
 	kill -9 \$t
-	rm -f /var/run/tgtd/socket.7 /var/run/tgtd/socket.7.lock
+	rm -f /var/run/tgtd/socket.\$c /var/run/tgtd/socket.\$c.lock
 } 2>/dev/null
 trap ends EXIT
-for _ in 1 2 3 4 5 6 7 8 9 10; do tgtadm -C 7 --lld iscsi --op new --mode target --tid 1 -T iqn.2001-01.org.example:disk 2>/dev/null && break; sleep 0.5; done
-tgtadm -C 7 --lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b $work/lun.img && tgtadm -C 7 --lld iscsi --op bind --mode target --tid 1 -I ALL || exit 77
+for _ in 1 2 3 4 5 6 7 8 9 10; do tgtadm -C \$c --lld iscsi --op new --mode target --tid 1 -T iqn.2001-01.org.example:disk 2>/dev/null && break; sleep 0.5; done
+tgtadm -C \$c --lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b $work/lun.img && tgtadm -C \$c --lld iscsi --op bind --mode target --tid 1 -I ALL || exit 77
 "\$@"
 NS
 	in_ns="unshare -n sh iscsi.sh"
@@ -126,7 +130,7 @@ for _ in $(seq 10); do kill -9 $(pgrep -P "$machine" -f qemu-storage) 2>/dev/nul
 stop kill "$pid"
 kill $listener 2>/dev/null; wait $listener 2>/dev/null
 check "the daemon killed under a file system: the guest sees nothing of it" clean kill
-check "the image and the file system are sound" sound qcow2 k.1
+check "the image and the file system are sound" sound qcow2 k.1 killed
 check "lines say what happened" grep -q "its storage daemon was ended by signal 9" kill.err
 check "the control socket's clients are told" grep -q 'another storage daemon goes on' events
 check "and that it goes on" grep -q "another storage daemon goes on" kill.err
