@@ -102,6 +102,14 @@ static struct irq_line isa_line(struct board *b, unsigned irq)
 	return (struct irq_line){.set = isa_set_line, .ctx = b, .n = irq};
 }
 
+static bool pit_heard(void *ctx, unsigned n)
+{
+	const struct board *b = ctx;
+
+	(void)n;
+	return pic_hears_ir0(b->pic) || ioapic_hears(b->ioapic);
+}
+
 static void intr_changed(void *ctx, bool level)
 {
 	struct board *b = ctx;
@@ -181,7 +189,8 @@ static bool make_devices(struct board *b)
 	b->ioapic = ioapic_new(vm, BOARD_IOAPIC_ID);
 	if (!b->pic || !b->ioapic)
 		return false;
-	b->pit = pit_new(&vm->clock, isa_line(b, BOARD_IRQ_PIT));
+	b->pit = pit_new(&vm->clock,
+			 (struct irq_line){.set = isa_set_line, .heard = pit_heard, .ctx = b, .n = BOARD_IRQ_PIT});
 	b->rtc = rtc_new(&vm->clock, isa_line(b, BOARD_IRQ_RTC), NULL, NULL);
 	b->kbc = i8042_new(&kbc);
 	b->pm = acpi_pm_new(&vm->clock, isa_line(b, BOARD_IRQ_SCI), &pm);
@@ -195,6 +204,10 @@ static bool make_devices(struct board *b)
 			return false;
 		/* Its log would be in the way on a line that people read. */
 		b->firmware_log = vm->debugcon != vm->serial ? b->debug : NULL;
+	}
+	if (b->pit) {
+		pic_watch_ir0(b->pic, pit_ended, b->pit);
+		ioapic_watch(b->ioapic, BOARD_PIT_GSI, pit_ended, b->pit);
 	}
 	return b->pit && b->rtc && b->kbc && b->pm && b->com1;
 }

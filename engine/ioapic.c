@@ -10,6 +10,7 @@
  */
 #include "engine/ioapic.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "engine/lapic.h"
@@ -41,6 +42,10 @@ struct ioapic {
 	uint64_t redir[IOAPIC_PINS];
 	void (*lent)(void *ctx, unsigned pin, bool level); /* NULL: the chip is ours */
 	void *lent_ctx;
+	unsigned watched;               /* IOAPIC_PINS: none */
+	_Atomic uint8_t watched_vector; /* that its edges are sent with; 0: they are not sent, or not with a vector */
+	void (*ended)(void *ctx);
+	void *ended_ctx;
 };
 
 struct ioapic *ioapic_new(struct vm *vm, uint8_t id)
@@ -51,6 +56,7 @@ struct ioapic *ioapic_new(struct vm *vm, uint8_t id)
 		return NULL;
 	io->vm = vm;
 	io->reset_id = id;
+	io->watched = IOAPIC_PINS;
 	ioapic_reset(io);
 	vm->ioapic = io;
 	return io;
@@ -63,6 +69,40 @@ void ioapic_free(struct ioapic *io)
 	free(io);
 }
 
+/* Something changed that watched_vector hangs on. */
+static void look(struct ioapic *io)
+{
+	uint64_t re = io->watched < IOAPIC_PINS && !io->lent ? io->redir[io->watched] : RE_MASKED;
+	unsigned delivery = re >> RE_DELIVERY_SHIFT & 7;
+	bool sent = !(re & (RE_MASKED | RE_LEVEL)) && (delivery == DELIVER_FIXED || delivery == DELIVER_LOWEST);
+
+	atomic_store_explicit(&io->watched_vector, sent ? (uint8_t)(re & RE_VECTOR) : 0, memory_order_relaxed);
+}
+
+void ioapic_watch(struct ioapic *io, unsigned pin, void (*ended)(void *ctx), void *ctx)
+{
+	io->watched = pin;
+	io->ended = ended;
+	io->ended_ctx = ctx;
+	look(io);
+}
+
+bool ioapic_watches(const struct ioapic *io, uint8_t vector)
+{
+	return atomic_load_explicit(&io->watched_vector, memory_order_relaxed) == vector;
+}
+
+bool ioapic_hears(const struct ioapic *io)
+{
+	return !ioapic_watches(io, 0);
+}
+
+void ioapic_ended(struct ioapic *io)
+{
+	if (io->ended)
+		io->ended(io->ended_ctx);
+}
+
 void ioapic_reset(struct ioapic *io)
 {
 	io->id = io->reset_id;
@@ -70,6 +110,7 @@ void ioapic_reset(struct ioapic *io)
 	io->pins = io->irr = 0;
 	for (unsigned i = 0; i < IOAPIC_PINS; i++)
 		io->redir[i] = RE_MASKED;
+	look(io);
 }
 
 /* Sends what pin i has to say, if it may. */
@@ -139,6 +180,7 @@ void ioapic_load(struct ioapic *io, const struct ioapic_state *s)
 	io->irr = s->irr;
 	for (unsigned i = 0; i < IOAPIC_PINS; i++)
 		io->redir[i] = s->redir[i] & (RE_WRITABLE | RE_REMOTE_IRR);
+	look(io);
 	for (unsigned i = 0; i < IOAPIC_PINS; i++)
 		pin_service(io, i);
 }
@@ -147,6 +189,7 @@ void ioapic_lend(struct ioapic *io, void (*out)(void *ctx, unsigned pin, bool le
 {
 	io->lent = out;
 	io->lent_ctx = ctx;
+	look(io);
 }
 
 static uint32_t reg_read(const struct ioapic *io)
@@ -180,6 +223,7 @@ static void reg_write(struct ioapic *io, uint32_t val)
 	io->redir[i] = (io->redir[i] & ~mask) | ((uint64_t)val << shift & mask);
 	if (!(io->redir[i] & RE_LEVEL))
 		io->redir[i] &= ~RE_REMOTE_IRR; /* Linux and others clear a stuck pin by making it edge for a moment */
+	look(io);
 	pin_service(io, i);
 }
 

@@ -43,4 +43,12 @@ void ioapic_lend(struct ioapic *io, void (*out)(void *ctx, unsigned pin, bool le
 /* A local APIC ended a level-triggered vector. */
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
 
+/* One pin whose edges have an end, too: ended(ctx) when a local APIC ends the vector that the pin's entry has. May set pins. */
+void ioapic_watch(struct ioapic *io, unsigned pin, void (*ended)(void *ctx), void *ctx);
+/* Would an edge at that pin be sent now, with a vector? Not while the chip is lent. */
+bool ioapic_hears(const struct ioapic *io);
+/* Is it that pin's? Any thread, no lock. */
+bool ioapic_watches(const struct ioapic *io, uint8_t vector);
+void ioapic_ended(struct ioapic *io);
+
 #endif

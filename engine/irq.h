@@ -7,6 +7,8 @@
 
 struct irq_line {
 	void (*set)(void *ctx, unsigned n, bool level);
+	/* May an edge get to a processor now, and will its end be told? NULL: not known. */
+	bool (*heard)(void *ctx, unsigned n);
 	void *ctx;
 	unsigned n;
 };

@@ -127,6 +127,10 @@ void lapic_end_of_interrupt(struct lapic *l)
 		pthread_mutex_lock(&l->vm->dev_lock);
 		ioapic_eoi(l->vm->ioapic, (uint8_t)vec);
 		pthread_mutex_unlock(&l->vm->dev_lock);
+	} else if (l->vm->ioapic && ioapic_watches(l->vm->ioapic, (uint8_t)vec)) {
+		pthread_mutex_lock(&l->vm->dev_lock);
+		ioapic_ended(l->vm->ioapic);
+		pthread_mutex_unlock(&l->vm->dev_lock);
 	}
 	lapic_look_again(l);
 }

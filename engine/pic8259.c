@@ -53,6 +53,8 @@ struct pic {
 	void *ctx;
 	void (*lent)(void *ctx, unsigned n, bool level); /* NULL: the chips are ours */
 	void *lent_ctx;
+	void (*ended)(void *ctx); /* IR0 */
+	void *ended_ctx;
 };
 
 /* Distance from the top of the priority ring to the first set bit; 8: none. */
@@ -150,7 +152,20 @@ int pic_ack(struct pic *p)
 		chip_set_line(m, CASCADE_IR, false);
 	}
 	pic_update(p);
+	if (ir == 0 && m->aeoi && p->ended)
+		p->ended(p->ended_ctx);
 	return vector;
+}
+
+void pic_watch_ir0(struct pic *p, void (*ended)(void *ctx), void *ctx)
+{
+	p->ended = ended;
+	p->ended_ctx = ctx;
+}
+
+bool pic_hears_ir0(const struct pic *p)
+{
+	return !p->lent && p->chip[0].step == INIT_DONE && !(p->chip[0].imr & 1);
 }
 
 bool pic_intr(const struct pic *p)
@@ -319,9 +334,13 @@ static uint64_t pic_read(struct pic *p, unsigned which, uint64_t off, unsigned s
 
 static void pic_write(struct pic *p, unsigned which, uint64_t off, unsigned size, uint64_t val)
 {
+	uint8_t served = p->chip[0].isr;
+
 	for (unsigned i = 0; i < size; i++)
 		chip_write(&p->chip[which], off + i, (uint8_t)(val >> (8 * i)));
 	pic_update(p);
+	if (served & ~p->chip[0].isr & 1 && p->ended)
+		p->ended(p->ended_ctx);
 }
 
 static uint64_t master_read(void *dev, uint64_t off, unsigned size)

@@ -16,6 +16,10 @@ struct pic *pic_new(void (*intr)(void *ctx, bool level), void *ctx);
 void pic_free(struct pic *p);
 void pic_reset(struct pic *p);
 
+/* ended(ctx): software has ended IR0's interrupt, or its acknowledge was the end (automatic EOI). May set lines. */
+void pic_watch_ir0(struct pic *p, void (*ended)(void *ctx), void *ctx);
+/* Would an edge of IR0 be asked for now? Not while the chips are lent. */
+bool pic_hears_ir0(const struct pic *p);
 /* n 0-15; 2 is the cascade and ignored. Fits struct irq_line.set with ctx = the pic. */
 void pic_set_line(void *pic, unsigned n, bool level);
 /* The state of INTR. */

@@ -8,13 +8,22 @@
  *
  * Where this differs from the chip: a count takes effect at the moment its last byte is written, also in modes 2 and 3
  * where the chip finishes the running period first; and channel 0's low phase lasts no longer than its rising edge
- * needs (the line is pulsed), except in mode 0. When the host comes late by whole periods, the missed edges are one.
+ * needs (the line is pulsed), except in mode 0.
+ *
+ * Periods that the host was late for are owed: a guest that counts ticks, or looks whether the timer works by counting some while the TSC
+ * runs (Linux's check of the I/O APIC), must not see that its processor got no time. In modes 2 and 3 the next edge waits until the guest
+ * has ended the interrupt of the one before, and an owed one follows at once; as KVM's PIT does. There is a bound, the ticks of
+ * a second, and nothing is owed across a change of the channel or for a line that nobody hears.
+ *
+ * What is not made good: time that the host takes from a vCPU between its reads of the TSC and of channel 2, from which Linux gets the
+ * TSC's frequency. The reads alone do not show it, and a count that ran on the vCPU's own time would contradict every other clock.
  */
 #include "engine/pit8254.h"
 
 #include <stdlib.h>
 
 #define NS_PER_S 1000000000ull
+#define ENDED_NS 100000000u /* an interrupt that has not ended by then may have been lost */
 #define REFRESH_NS 15085u /* port 0x61 bit 4: the DRAM refresh request, 18 PIT ticks */
 
 /* Port 0x61 */
@@ -49,6 +58,10 @@ struct pit {
 	struct clock *clock;
 	struct timer timer;
 	struct irq_line irq;
+	uint64_t edges;     /* of channel 0 since its start, raised or owed */
+	uint64_t owed;      /* of these, not raised */
+	bool waits;         /* for the end of the one raised last, */
+	uint64_t raised_ns; /* then */
 };
 
 static uint64_t pit_now(const struct pit *p)
@@ -155,13 +168,58 @@ static void pit_schedule(struct pit *p)
 		timer_arm(&p->timer, pit_tick_to_ns(rise));
 }
 
+static void pit_pulse(struct pit *p)
+{
+	irq_set(&p->irq, false);
+	irq_set(&p->irq, true);
+}
+
+/* One of the edges that are owed, if there is one and the guest is done with the one before. */
+static void pit_pay(struct pit *p)
+{
+	uint64_t now = clock_ns(p->clock);
+
+	if (!p->owed || (p->waits && now < p->raised_ns + ENDED_NS))
+		return;
+	p->owed--;
+	p->waits = true;
+	p->raised_ns = now;
+	pit_pulse(p);
+}
+
+static void pit_forget(struct pit *p)
+{
+	p->edges = p->owed = 0;
+	p->waits = false;
+}
+
 static void pit_fire(void *ctx)
 {
 	struct pit *p = ctx;
+	const struct channel *c = &p->ch[0];
+	uint64_t edges = channel_elapsed(c, pit_now(p)) / c->count, second = PIT_HZ / c->count + 1;
 
-	irq_set(&p->irq, false);
-	irq_set(&p->irq, true);
+	if ((c->mode == 2 || c->mode == 3) && p->irq.heard && p->irq.heard(p->irq.ctx, p->irq.n)) {
+		p->owed += edges - p->edges;
+		if (p->owed > second)
+			p->owed = second;
+		p->edges = edges;
+		pit_pay(p);
+	} else {
+		pit_forget(p);
+		p->edges = edges;
+		pit_pulse(p);
+	}
 	pit_schedule(p);
+}
+
+void pit_ended(void *pit)
+{
+	struct pit *p = pit;
+
+	p->waits = false;
+	if (p->owed && p->irq.heard && p->irq.heard(p->irq.ctx, p->irq.n))
+		pit_pay(p);
 }
 
 /* Channel 0 was reprogrammed: the line follows OUT as it is now. */
@@ -169,6 +227,7 @@ static void pit_changed(struct pit *p, unsigned n)
 {
 	if (n != 0)
 		return;
+	pit_forget(p);
 	irq_set(&p->irq, channel_out(&p->ch[0], pit_now(p)));
 	pit_schedule(p);
 }
@@ -388,6 +447,7 @@ void pit_reset(struct pit *p)
 		p->ch[i] =
 			(struct channel){.mode = 3, .rw = RW_WORD, .gate = i != 2, .count = 65536, .null_count = true};
 	p->port61 = 0;
+	pit_forget(p);
 	timer_cancel(&p->timer);
 	irq_set(&p->irq, false);
 }

@@ -18,6 +18,8 @@ struct pit;
 struct pit *pit_new(struct clock *clock, struct irq_line irq);
 void pit_free(struct pit *p);
 void pit_reset(struct pit *p);
+/* The guest has ended channel 0's interrupt. For lines that are heard (engine/irq.h). */
+void pit_ended(void *pit);
 
 extern const struct io_ops pit_ops;        /* 4 ports */
 extern const struct io_ops pit_port61_ops; /* 1 port */

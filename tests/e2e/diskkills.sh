@@ -35,7 +35,7 @@ judge() {
 }
 # machine FORMAT: in the background; $pid
 machine() {
-	"$STEELYARD" run --path bt --kernel "$GUEST/amd64/vmlinuz" --initrd "$work/initrd" --control none --timeout 3000 \
+	"$STEELYARD" run --path bt --kernel "$GUEST/amd64/vmlinuz" --initrd "$work/initrd" --control "$work/ctl" --timeout 3000 \
 		--append "console=ttyS0 quiet panic=-1 steelyard.exec=/bin/devices+records=vda" --disk "file=r.$1,format=$1" \
 		</dev/null >kill.raw 2>kill.err &
 	pid=$!
@@ -43,6 +43,21 @@ machine() {
 		[ "$(grep -ac '^RECORD' kill.raw)" -ge 3 ] && return
 		sleep 0.1
 	done
+	silent
+}
+# Two minutes without a record: what its threads do, twice, and what it said.
+silent() {
+	echo "     no record after two minutes, load $(cut -d' ' -f1-3 /proc/loadavg); process $pid:"
+	for _ in 1 2; do
+		for t in /proc/"$pid"/task/*; do
+			echo "     ${t##*/} $(tr '\n' ' ' <"$t/comm")$(sed 's/.*) \(.\).*/\1/' "$t/stat") $(cat "$t/wchan") ticks $(sed 's/.*) //' "$t/stat" | cut -d' ' -f12,13) $(cut -d' ' -f1 "$t/syscall")"
+		done
+		sleep 1
+	done
+	timeout 10 "$STEELYARD" vm status "$work/ctl" 2>&1 | sed 's/^/     /'
+	timeout 10 "$STEELYARD" vm stats "$work/ctl" 2>&1 | sed 's/^/     /'
+	tail -n 3 kill.raw | sed 's/^/     /'
+	cat kill.err
 }
 formats=raw
 if command -v qemu-storage-daemon >/dev/null && command -v qemu-img >/dev/null; then

@@ -233,6 +233,52 @@ static uint32_t ioapic_get(struct vm *vm, unsigned reg)
 	return (uint32_t)ioapic_ops.read(vm->ioapic, 0x10, 4);
 }
 
+static void count_end(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+/* Who has been told when the interrupt of an edge ends. */
+static void test_ioapic_watch(struct vm *vm)
+{
+	struct vcpu *v = vm->vcpu[0];
+	struct ioapic *io = vm->ioapic;
+	struct ioapic_state s;
+	unsigned ends = 0;
+
+	lw(v, 0xf0, 0x1ff);
+	ioapic_watch(io, 2, count_end, &ends);
+	CHECK(!ioapic_hears(io)); /* masked */
+	ioapic_set(vm, 0x10 + 2 * 2, 0x51);
+	CHECK(ioapic_hears(io));
+	ioapic_set_pin(io, 2, true);
+	lapic_deliver(L(v), 0x61, false);
+	CHECK(lapic_ack(L(v)) == 0x61);
+	lw(v, 0xb0, 0);
+	CHECK(ends == 0 && lapic_ack(L(v)) == 0x51);
+	CHECK(ends == 0);
+	lw(v, 0xb0, 0);
+	CHECK(ends == 1);
+	ioapic_set_pin(io, 2, false);
+	for (unsigned i = 0; i < 3; i++) { /* NMI, level, masked: no edge with an end */
+		static const uint32_t entry[] = {0x451, 0x8051, 0x10051};
+
+		ioapic_set(vm, 0x10 + 2 * 2, entry[i]);
+		CHECK(!ioapic_hears(io));
+	}
+	ioapic_set(vm, 0x10 + 2 * 2, 0x151); /* lowest priority */
+	CHECK(ioapic_hears(io));
+	ioapic_save(io, &s);
+	ioapic_reset(io);
+	CHECK(!ioapic_hears(io));
+	ioapic_load(io, &s);
+	CHECK(ioapic_hears(io) && ioapic_watches(io, 0x51));
+	ioapic_watch(io, IOAPIC_PINS, NULL, NULL);
+	CHECK(!ioapic_hears(io));
+	ioapic_reset(io);
+	quiet(v);
+}
+
 static void test_ioapic(struct vm *vm)
 {
 	struct vcpu *v = vm->vcpu[0];
@@ -281,6 +327,7 @@ static void test_apics(void)
 	test_lapic_priority(vm);
 	test_lapic_messages(vm);
 	test_lapic_x2apic(vm);
+	test_ioapic_watch(vm);
 	test_ioapic(vm);
 	test_lapic_timer(vm);
 	vm_destroy(vm);
