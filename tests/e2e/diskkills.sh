@@ -35,6 +35,7 @@ judge() {
 }
 # machine FORMAT: in the background; $pid
 machine() {
+	: >kill.raw # before its own shell does it: the records of the machine before are not this one's
 	"$STEELYARD" run --path bt --kernel "$GUEST/amd64/vmlinuz" --initrd "$work/initrd" --control "$work/ctl" --timeout 3000 \
 		--append "console=ttyS0 quiet panic=-1 steelyard.exec=/bin/devices+records=vda" --disk "file=r.$1,format=$1" \
 		</dev/null >kill.raw 2>kill.err &
