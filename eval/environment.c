@@ -78,11 +78,21 @@ static json_t *mitigations_json(void)
 
 static json_t *packages_json(void)
 {
-	char *query[] = {
-		(char *)"dpkg-query",      (char *)"-W",    (char *)"-f",          (char *)"${Package} ${Version}\n",
-		(char *)"qemu-system-x86", (char *)"libc6", (char *)"libzydis4.0", (char *)"libzydis-dev",
-		(char *)"libjansson4",     (char *)"gcc",   (char *)"clang",       NULL};
+	char *query[] = {(char *)"dpkg-query",
+			 (char *)"-W",
+			 (char *)"-f",
+			 (char *)"${Package} ${Version}\n",
+			 (char *)"qemu-system-x86",
+			 (char *)"libc6",
+			 (char *)"libzydis4.0",
+			 (char *)"libzydis-dev",
+			 (char *)"libjansson4",
+			 (char *)"gcc",
+			 (char *)"clang",
+			 (char *)"libunicorn2",
+			 NULL};
 	char *qemu[] = {(char *)"qemu-system-x86_64", (char *)"--version", NULL};
+	char unicorn[4200], *peer[] = {unicorn, (char *)"--version", NULL};
 	json_t *o = json_object();
 	char out[4096], *save = NULL;
 
@@ -99,6 +109,10 @@ static json_t *packages_json(void)
 	if (observe_output(qemu, out, sizeof(out))) {
 		out[strcspn(out, "\n")] = 0;
 		json_object_set_new(o, "qemu-system-x86_64", text_json(out));
+	}
+	if (path_flat_program(unicorn, sizeof(unicorn)) && observe_output(peer, out, sizeof(out))) {
+		out[strcspn(out, "\n")] = 0;
+		json_object_set_new(o, "unicorn", text_json(out));
 	}
 	return o;
 }

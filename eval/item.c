@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One item of the plan: a native pass, or one machine with its hand of workloads. Only what has no record yet is recorded, so an
+ * One item of the plan: a native pass, one machine with its hand of workloads, or the workloads of a path without a machine. Only what has no record yet is recorded, so an
  * item that was interrupted is finished by running what is missing of it.
  *
  * A workload that hangs or takes its machine with it is one failed record and an event; those behind it run in another machine.
@@ -60,7 +60,7 @@ bool item_pending(const struct runner *r, const struct plan_item *it)
 		return machine_item_pending(r, it);
 	if (it->path >= 0 && ledger_given_up(&r->ledger, path_of(r, it), NULL))
 		return false;
-	if (it->path >= 0 && !ledger_boot_done(&r->ledger, it))
+	if (it->path >= 0 && !path_of(r, it)->row->flat && !ledger_boot_done(&r->ledger, it))
 		return true;
 	for (unsigned w = 0; w < it->nworkloads; w++)
 		if (workload_pending(r, it, w))
@@ -227,14 +227,20 @@ static bool put_boot(struct runner *r, const struct plan_item *it, const struct 
 	return runner_put(r, "boot", o);
 }
 
-static bool put_given_up(struct runner *r, const struct plan_item *it, const char *workload, const char *why)
+static bool put_event(struct runner *r, const struct plan_item *it, const char *what, const char *workload,
+		      const char *why)
 {
-	json_t *o = json_pack("{s:s, s:o, s:s, s:i, s:s, s:i}", "what", "given-up", "at", runner_now(), "why", why,
-			      "order", (int)it->order, "path", path_of(r, it)->row->name, "cpus", (int)it->cpus);
+	json_t *o = json_pack("{s:s, s:o, s:s, s:i, s:s, s:i}", "what", what, "at", runner_now(), "why", why, "order",
+			      (int)it->order, "path", path_of(r, it)->row->name, "cpus", (int)it->cpus);
 
 	if (workload)
 		json_object_set_new(o, "workload", json_string(workload));
 	return runner_put(r, "event", o);
+}
+
+static bool put_given_up(struct runner *r, const struct plan_item *it, const char *workload, const char *why)
+{
+	return put_event(r, it, "given-up", workload, why);
 }
 
 static void note_stop(struct runner *r, const struct observe *ob)
@@ -299,6 +305,70 @@ static bool run_native(struct runner *r, const struct plan_item *it)
 			return false;
 	}
 	return true;
+}
+
+/* ---- flat paths ---- */
+
+/* Executions of one workload by the program that stands for the machine. Its clocks are the host's, as natively. */
+static bool flat_one(struct runner *r, const struct plan_item *it, const char *name, unsigned scale, unsigned times)
+{
+	struct observed_run *run = calloc(times, sizeof(*run));
+	char program[4200], binary[4200], again[16], ncpus[16], percent[16], key[80];
+	char *argv[] = {program, (char *)"--times", again,   binary, (char *)"--mark", (char *)"--cpus",
+			ncpus,   (char *)name,      percent, NULL};
+	struct observe ob = {.argv = argv,
+			     .boot_limit_s = path_of(r, it)->row->boot_s,
+			     .repeat = 1,
+			     .native = true,
+			     .stop_fd = r->stop_fd,
+			     .run = run,
+			     .nruns = times};
+	bool fine = run && path_flat_program(program, sizeof(program));
+	double native;
+
+	snprintf(key, sizeof(key), "%s/%u", name, scale);
+	native = json_real_value(json_object_get(r->ledger.native_s, key));
+	snprintf(binary, sizeof(binary), "%s/workloads", r->guest_dir);
+	snprintf(again, sizeof(again), "%u", times);
+	snprintf(ncpus, sizeof(ncpus), "%u", it->cpus);
+	snprintf(percent, sizeof(percent), "%u", scale);
+	for (unsigned i = 0; fine && i < times; i++)
+		run[i] = (struct observed_run){
+			.workload = name, .iteration = i, .limit_s = 15 + native * path_of(r, it)->row->slowdown};
+	if (fine)
+		observe(&ob);
+	note_stop(r, &ob);
+	for (unsigned i = 0; fine && i < times && !ob.stopped; i++) {
+		if (!run[i].ok && !run[i].why[0])
+			snprintf(run[i].why, sizeof(run[i].why), "%s",
+				 ob.why[0] ? ob.why : "it ended without a result");
+		fine = put_sample(r, it, &run[i], scale, 1, false);
+	}
+	fine = fine && !ob.stopped;
+	if (run)
+		observe_free(&ob);
+	free(run);
+	return fine;
+}
+
+static bool run_flat(struct runner *r, const struct plan_item *it)
+{
+	const struct eval_path *row = path_of(r, it)->row;
+	char text[200];
+	bool fine = true;
+
+	if (path_why_not(row, text, sizeof(text)))
+		return put_given_up(r, it, NULL, text);
+	for (unsigned w = 0; w < it->nworkloads && fine; w++) {
+		const char *name = r->spec.workload[it->workload[w]].name;
+		const char *why = eval_path_leaves_out(row, name);
+
+		if (!workload_pending(r, it, w))
+			continue;
+		fine = why ? put_event(r, it, "left-out", name, why)
+			   : flat_one(r, it, name, item_scale(r, it, w), iterations(r, it, w));
+	}
+	return fine;
 }
 
 /* ---- machines ---- */
@@ -427,5 +497,7 @@ bool item_run(struct runner *r, const struct plan_item *it)
 {
 	if (it->machine)
 		return machine_item_run(r, it);
-	return it->path < 0 ? run_native(r, it) : run_machine(r, it);
+	if (it->path < 0)
+		return run_native(r, it);
+	return path_of(r, it)->row->flat ? run_flat(r, it) : run_machine(r, it);
 }

@@ -125,7 +125,7 @@ static void take_event(struct ledger *l, json_t *o)
 {
 	char key[200];
 
-	if (!strcmp(str(o, "what"), "given-up")) {
+	if (!strcmp(str(o, "what"), "given-up") || !strcmp(str(o, "what"), "left-out")) {
 		key_path(key, sizeof(key), str(o, "path"), num(o, "cpus"), str(o, "workload"));
 		json_object_set_new(l->given_up, key, json_true());
 	} else if (!strcmp(str(o, "what"), "submitted")) {

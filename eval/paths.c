@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The paths and peers of an evaluation, one row each, and the command lines that start them. Every machine gets the same
- * kernel, initramfs, kernel command line, memory and number of processors.
+ * kernel, initramfs, kernel command line, memory and number of processors. A flat path has no machine: it gets the program that
+ * the machines have in their initramfs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,35 @@ static const struct eval_path paths[] = {
 	{"bt", "our translator", PEER_STEELYARD, "bt", .boot_s = 60, .slowdown = 100},
 	{"interp", "our interpreter", PEER_STEELYARD, "interp", .slow = true, .boot_s = 300, .slowdown = 3000},
 	{"kvm", "the processor, through KVM", PEER_STEELYARD, "kvm", .boot_s = 30, .slowdown = 100},
-	{"hybrid", "ring 3 in KVM, the rest in our translator", PEER_STEELYARD, "hybrid", .boot_s = 60, .slowdown = 100},
+	{"hybrid", "ring 3 in KVM, the rest in our translator", PEER_STEELYARD, "hybrid", .boot_s = 60,
+	 .slowdown = 100},
 	{"qemu-tcg", "QEMU's translator", PEER_QEMU, "tcg", .machine = "pc", .boot_s = 90, .slowdown = 3000},
 	{"qemu-kvm", "QEMU on KVM", PEER_QEMU, "kvm", .machine = "pc", .boot_s = 30, .slowdown = 100},
 	{"qemu-microvm", "QEMU's translator, tuned microvm, boot only", PEER_QEMU, "tcg", .machine = MICROVM,
 	 .boot_only = true, .boot_s = 30, .slowdown = 100},
+	{"unicorn", "libunicorn, the same program without a system", PEER_UNICORN, "", .slow = true, .flat = true,
+	 .boot_s = 30, .slowdown = 3000},
 };
+
+const char *const eval_peer_words[] = {
+	[PEER_STEELYARD] = "steelyard", [PEER_QEMU] = "qemu", [PEER_UNICORN] = "unicorn", NULL};
+
+/* What only seems to run on a path: its result would be right, and its time that of other work. */
+static const struct {
+	const char *path, *workload, *why;
+} leaves_out[] = {
+	{"unicorn", "matavx2", "libunicorn has no AVX: the program would run its plain code in place of it"},
+};
+
+const char *eval_path_leaves_out(const struct eval_path *p, const char *workload)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(leaves_out); i++)
+		if (!strcmp(leaves_out[i].path, p->name) && !strcmp(leaves_out[i].workload, workload))
+			return leaves_out[i].why;
+	if (p->flat && !workload_group(workload)->flat)
+		return "it needs an operating system, and there is none in libunicorn";
+	return NULL;
+}
 
 const struct eval_path *eval_path_at(unsigned i)
 {
@@ -54,8 +78,27 @@ static bool in_path(const char *program)
 	return false;
 }
 
+bool path_flat_program(char *file, size_t n)
+{
+	char self[4096];
+	ssize_t got = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (got <= 0)
+		return false;
+	self[got] = 0;
+	slash = strrchr(self, '/');
+	return slash && snprintf(file, n, "%.*s/peers/unicorn", (int)(slash - self), self) < (int)n;
+}
+
 const char *path_why_not(const struct eval_path *p, char *text, size_t n)
 {
+	char flat[4200];
+
+	if (p->flat && (!path_flat_program(flat, sizeof(flat)) || access(flat, X_OK))) {
+		snprintf(text, n, "libunicorn was not here when this program was built; make deps installs it");
+		return text;
+	}
 	if (p->peer == PEER_QEMU && !in_path("qemu-system-x86_64")) {
 		snprintf(text, n, "there is no qemu-system-x86_64 in PATH; make deps installs it");
 		return text;
@@ -92,12 +135,11 @@ bool path_command(const struct runner *r, const struct spec_path *p, const char 
 	snprintf(c->limit, sizeof(c->limit), "%u", limit_s);
 	snprintf(c->accel, sizeof(c->accel), "%s", row->accel);
 	snprintf(c->machine, sizeof(c->machine), "%s", row->machine ? row->machine : "");
-	const char *const ours[] = {r->self,       "run",           "--path",      c->accel,    "--memory",
-				    c->memory,     "--cpus",        c->ncpus,      "--kernel",  c->kernel,
-				    "--initrd",    c->initrd,       "--append",    c->append,   "--serial",
-				    "stdio",       "--marks",       OBSERVE_MARKS, "--control", "none",
-				    "--no-reboot", "--no-fallback", "--timeout",   c->limit,    "--sample",
-				    SAMPLE_HZ,     NULL};
+	const char *const ours[] = {r->self,     "run",     "--path",      c->accel,        "--memory",  c->memory,
+				    "--cpus",    c->ncpus,  "--kernel",    c->kernel,       "--initrd",  c->initrd,
+				    "--append",  c->append, "--serial",    "stdio",         "--marks",   OBSERVE_MARKS,
+				    "--control", "none",    "--no-reboot", "--no-fallback", "--timeout", c->limit,
+				    "--sample",  SAMPLE_HZ, NULL};
 	const char *const qemu[] = {"qemu-system-x86_64",
 				    "-accel",
 				    c->accel,

@@ -176,6 +176,31 @@ static void print_versus(FILE *f, const struct results *r, const struct figures 
 		fprintf(f, "bt boots with %.2f times the CPU time of qemu-tcg.\n", b->value / t->value);
 }
 
+/* The workloads that a path cannot run by its nature, by reasons. */
+static void print_left_out(FILE *f, const struct results *r)
+{
+	for (unsigned i = 0; i < r->nevents; i++) {
+		const struct results_event *e = &r->event[i], *o = r->event;
+		bool said = false;
+
+		if (strcmp(e->what, "left-out") || e->path < 0 || !e->workload || !e->why)
+			continue;
+		for (unsigned k = 0; k < r->nevents; k++) {
+			if (strcmp(o[k].what, "left-out") || o[k].path != e->path || !o[k].workload || !o[k].why ||
+			    strcmp(o[k].why, e->why))
+				continue;
+			if (k < i)
+				break; /* with those before */
+			if (!said)
+				fprintf(f, "%s leaves out", r->path[e->path].label);
+			fprintf(f, "%s %s", said ? "," : "", o[k].workload);
+			said = true;
+		}
+		if (said)
+			fprintf(f, ": %s.\n", e->why);
+	}
+}
+
 static void print_remarks(FILE *f, const struct results *r, const struct figures *g)
 {
 	const struct verdict *v = &g->verdict;
@@ -192,6 +217,7 @@ static void print_remarks(FILE *f, const struct results *r, const struct figures
 			fprintf(f, "%s %s", k ? "," : "", r->workload[e.failed[k]].name);
 		fprintf(f, ".\n");
 	}
+	print_left_out(f, r);
 	if (v->untimed)
 		fprintf(f,
 			"%u samples have a result but no time: both markers had waited for a busy host. More work "

@@ -321,8 +321,10 @@ static bool take_event(struct results *r, json_t *o)
 	e->what = text_of(o, "what");
 	e->why = text_of(o, "why");
 	e->at = text_of(o, "at");
-	if (!strcmp(e->what, "given-up") && name && json_object_get(o, "cpus"))
-		path_failed(r, results_find_path(r, name, small_of(o, "cpus")), e->why);
+	e->workload = text_of(o, "workload");
+	e->path = name && json_object_get(o, "cpus") ? results_find_path(r, name, small_of(o, "cpus")) : RESULTS_NATIVE;
+	if (!strcmp(e->what, "given-up"))
+		path_failed(r, e->path, e->why);
 	return true;
 }
 
@@ -354,7 +356,8 @@ static bool take_part(struct results *r, json_t *o)
 		json_object_set(r->head, "probe", json_object_get(o, "probe"));
 	}
 	if (e)
-		*e = (struct results_event){"unlike", unlike, text_of(o, "started")};
+		*e = (struct results_event){
+			.path = RESULTS_NATIVE, .what = "unlike", .why = unlike, .at = text_of(o, "started")};
 	return true;
 }
 

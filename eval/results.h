@@ -65,6 +65,8 @@ struct results_cost {
 	double p50, p95, p99, min, mean; /* 0: not recorded */
 };
 struct results_event {
+	int path;             /* that it is about, or RESULTS_NATIVE */
+	const char *workload; /* or NULL */
 	const char *what, *why, *at;
 };
 struct results_problem {

@@ -137,6 +137,8 @@ struct path_command {
 /* false: the kernel's command line would be too long. words: what init is to do. */
 bool path_command(const struct runner *r, const struct spec_path *p, const char *words, unsigned limit_s,
 		  struct path_command *c);
+/* The program that runs another in libunicorn (eval/peers/unicorn.c): beside this one. false: the name is too long. */
+bool path_flat_program(char *file, size_t n);
 /* NULL: can be tried here; else why not. probe may be NULL. */
 const char *path_why_not(const struct eval_path *p, char *text, size_t n);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "engine/status.h"
+#include "eval/suites.h"
 
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define FIELDS(...) ((const struct schema_field[]){__VA_ARGS__, {0}})
@@ -28,11 +29,10 @@
 		name, SCHEMA_##type, SCHEMA_##need, "", what, NULL, sub, #sub \
 	}
 
-static const char *const peer_words[] = {"steelyard", "qemu", NULL};
 static const char *const phase_words[] = {"boot", "cold", "steady", NULL};
 static const char *const pass_words[] = {"0", "1", "slow", "inject", "reference", NULL};
 static const char *const flag_words[] = {"pilot", "unquiet", "clock", "again", "late", "unlike", NULL};
-static const char *const event_words[] = {"waited",  "unquiet",   "given-up",    "interrupted",
+static const char *const event_words[] = {"waited",  "unquiet",   "given-up",    "left-out", "interrupted",
 					  "resumed", "submitted", "failed-task", NULL};
 
 static const struct schema_field workload[] = {
@@ -47,7 +47,7 @@ static const struct schema_field workload[] = {
 static const struct schema_field spec_path[] = {
 	F("name", STRING, REQUIRED, "", "of `eval list`"),
 	F("cpus", UINT, REQUIRED, "", "virtual CPUs"),
-	FW("peer", WORD, REQUIRED, peer_words, "whose program runs the machine"),
+	FW("peer", WORD, REQUIRED, eval_peer_words, "whose program runs the workloads"),
 	F("slow", BOOL, OPTIONAL, "", "gets one block and the slow scale"),
 	F("boot_only", BOOL, OPTIONAL, "", "is ended at the first line of init: boot records, no samples"),
 	{0},
@@ -231,7 +231,7 @@ static const struct schema_record records[] = {
 	{"event", "Something that happened to the run",
 	 FIELDS(FW("what", WORD, REQUIRED, event_words,
 		   "`waited` for the host to be quiet; `unquiet`: it would not be; `given-up`: a path, or a workload "
-		   "on it, will not be tried again; "
+		   "on it, will not be tried again; `left-out`: a workload that the path cannot run on any host; "
 		   "`interrupted` by a signal; `resumed`; `submitted`: tasks of a sweep; `failed-task`: one of them "
 		   "ended without its block"),
 		F("at", TIME, REQUIRED, "", "when"), F("why", STRING, REQUIRED, "", "in a sentence"),

@@ -336,7 +336,7 @@ json_t *spec_json(const struct eval_spec *s)
 	for (unsigned i = 0; i < s->npaths; i++) {
 		const struct eval_path *row = s->path[i].row;
 		json_t *p = json_pack("{s:s, s:i, s:s}", "name", row->name, "cpus", (int)s->path[i].cpus, "peer",
-				      row->peer == PEER_QEMU ? "qemu" : "steelyard");
+				      eval_peer_words[row->peer]);
 
 		if (row->slow)
 			json_object_set_new(p, "slow", json_true());

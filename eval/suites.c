@@ -7,9 +7,9 @@
 #include "eval/suites.h"
 
 static const struct eval_group groups[] = {
-#define G(group, title, bench) {#group, title, bench},
+#define G(group, title, bench, flat) {#group, title, bench, flat},
 #include "eval/workloads/table.def"
-#define MG(group, title) {#group, title, false},
+#define MG(group, title) {#group, title, false, false},
 #include "eval/workloads/macro.def"
 };
 
@@ -57,7 +57,7 @@ static const struct eval_suite suites[] = {
 	{.name = "cpu",
 	 .what = "integer, floating point and memory workloads; blocks by a pilot",
 	 .groups = "int,fp,mem",
-	 .paths = "bt,interp,kvm,qemu-tcg,qemu-kvm",
+	 .paths = "bt,interp,kvm,qemu-tcg,qemu-kvm,unicorn",
 	 .blocks = 6,
 	 .blocks_max = 30,
 	 .pilot_blocks = 2,
@@ -101,7 +101,7 @@ static const struct eval_suite suites[] = {
 	{.name = "full",
 	 .what = "all but the macro suite, on every path and peer, and the machine suite; half an hour",
 	 .groups = SUITE,
-	 .paths = "bt,interp,kvm,hybrid,qemu-tcg,qemu-kvm,qemu-microvm",
+	 .paths = "bt,interp,kvm,hybrid,qemu-tcg,qemu-kvm,qemu-microvm,unicorn",
 	 .blocks = 8,
 	 .blocks_max = 8,
 	 .peer_blocks = 3,
