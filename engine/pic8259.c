@@ -324,11 +324,15 @@ static uint8_t chip_read(struct chip *c, uint64_t off)
 
 static uint64_t pic_read(struct pic *p, unsigned which, uint64_t off, unsigned size)
 {
+	uint8_t asked = p->chip[0].irr;
 	uint64_t val = 0;
 
 	for (unsigned i = 0; i < size; i++)
 		val |= (uint64_t)chip_read(&p->chip[which], off + i) << (8 * i);
 	pic_update(p);
+	/* Only a poll takes a request, and with automatic EOI that is its end. */
+	if (p->chip[0].aeoi && asked & ~p->chip[0].irr & 1 && p->ended)
+		p->ended(p->ended_ctx);
 	return val;
 }
 

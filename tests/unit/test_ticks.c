@@ -114,6 +114,27 @@ static void test_late_host(struct tally *t)
 	}
 }
 
+/* A guest that polls the 8259 instead of being interrupted: no INTA cycle, with automatic EOI no end of interrupt either. */
+static void test_polled(struct tally *t)
+{
+	struct scene s;
+
+	for (unsigned aeoi = 0; aeoi < 2; aeoi++) {
+		unsigned n = 0;
+
+		scene_open(&s, aeoi ? 0x03 : 0x01);
+		late(&s, 50);
+		for (; pic_intr(s.pic) && n < 1000; n++) {
+			out8(&pic_master_ops, s.pic, 0, 0x0c);
+			EQ(in8(&pic_master_ops, s.pic, 0), 0x80);
+			if (!aeoi)
+				out8(&pic_master_ops, s.pic, 0, 0x20);
+		}
+		EQ(n, 50);
+		scene_close(&s);
+	}
+}
+
 /* The timers are on time; it is the processor that gets none. */
 static void test_late_processor(struct tally *t)
 {
@@ -189,6 +210,7 @@ int main(void)
 	struct tally t = {0};
 
 	test_late_host(&t);
+	test_polled(&t);
 	test_late_processor(&t);
 	test_limits(&t);
 	test_lost_end(&t);
