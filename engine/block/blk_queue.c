@@ -38,7 +38,6 @@ struct blk_queue {
 	unsigned under_way;
 	bool uring;
 	struct blk_rqueue *remote; /* NULL: none of a storage daemon */
-	unsigned unpushed;         /* of the ring */
 	struct io_uring ring;
 	struct pool pool;
 	struct blk_request *now, **now_end; /* done, and not told yet */
@@ -164,7 +163,17 @@ static void uring_submit(struct blk_queue *q, struct blk_request *r)
 	else
 		io_uring_prep_fsync(sqe, img->fd, IORING_FSYNC_DATASYNC);
 	io_uring_sqe_set_data(sqe, r);
-	q->unpushed++;
+}
+
+/*
+ * Not done, but not for the medium's sake: interrupted, no way without waiting, taken back with the kernel's helper thread,
+ * or an alignment or a flag that the file system does not take. A flush that the medium failed is never tried again: the
+ * kernel reports such a failure once, and the next one would succeed (fsync(2)).
+ */
+static bool uring_declined(const struct blk_request *r, int res)
+{
+	return res == -EINTR || res == -EAGAIN || res == -ECANCELED ||
+	       (r->op != BLK_FLUSH && (res == -EINVAL || res == -EOPNOTSUPP));
 }
 
 static void uring_reap(struct blk_queue *q, bool wait)
@@ -178,13 +187,22 @@ static void uring_reap(struct blk_queue *q, bool wait)
 		int res = cqe->res;
 
 		io_uring_cqe_seen(&q->ring, cqe);
-		/* A part of it, an interrupted call, or an alignment that the file system does not take: once more, slowly. */
-		if (r->op != BLK_FLUSH &&
-		    ((res >= 0 && (uint64_t)res != r->bytes) || res == -EINTR || res == -EAGAIN || res == -EINVAL))
+		if (r->op != BLK_FLUSH && res >= 0 ? (uint64_t)res != r->bytes : uring_declined(r, res))
 			finish_now(q, r, blk_image_do(q->img, r));
 		else
 			finish_now(q, r, res < 0 ? -res : 0);
 	}
+}
+
+/* The kernel may take a part of what is there, or nothing, when it is short of something: the worker comes again. */
+static void uring_push(struct blk_queue *q)
+{
+	int n = 0;
+
+	while (io_uring_sq_ready(&q->ring) && ((n = io_uring_submit(&q->ring)) > 0 || n == -EINTR))
+		;
+	if (io_uring_sq_ready(&q->ring))
+		worker_kick(q->w);
 }
 
 /* ---- both ---- */
@@ -254,18 +272,10 @@ void blk_submit(struct blk_queue *q, struct blk_request *r)
 
 void blk_push(struct blk_queue *q)
 {
-	int n;
-
 	if (q->remote)
 		blk_rqueue_run(q->remote);
-	if (!q->unpushed)
-		return;
-	do
-		n = io_uring_submit(&q->ring);
-	while (n == -EINTR);
-	q->unpushed = n < 0; /* the kernel is short of something: the worker comes again */
-	if (n < 0)
-		worker_kick(q->w);
+	if (q->uring)
+		uring_push(q);
 }
 
 unsigned blk_reap(struct blk_queue *q, bool wait)
