@@ -50,10 +50,10 @@ enum status blk_open_error(struct error *e, const char *file)
 	return error_errno(e, st, "cannot open the disk image '%s'", file);
 }
 
-static enum status look_at(struct blk_image *img, const char *file, struct error *e)
+static enum status look_at(struct blk_image *img, const char *file, bool writes, struct error *e)
 {
 	struct stat st;
-	int sector = BLK_SECTOR;
+	int sector = BLK_SECTOR, ro = 0;
 
 	if (fstat(img->fd, &st) != 0)
 		return error_errno(e, ST_IO, "cannot look at the disk image '%s'", file);
@@ -64,6 +64,13 @@ static enum status look_at(struct blk_image *img, const char *file, struct error
 	if (img->device && (ioctl(img->fd, BLKGETSIZE64, &img->bytes) != 0 || ioctl(img->fd, BLKSSZGET, &sector) != 0))
 		return error_errno(e, ST_IO, "cannot ask the block device '%s' for its size", file);
 	img->block = sector >= (int)BLK_SECTOR && sector <= 4096 ? (unsigned)sector : BLK_SECTOR;
+	if (img->device && img->bytes == 0)
+		return error_set(e, ST_BAD_FILE, "the block device '%s' has no medium, or no file is attached to it",
+				 file);
+	/* root may open one for writing, and every write fails */
+	if (img->device && writes && ioctl(img->fd, BLKROGET, &ro) == 0 && ro)
+		return error_set(e, ST_DENIED, "the block device '%s' cannot be written to; with readonly it may do",
+				 file);
 	if (img->bytes == 0)
 		return error_set(e, ST_BAD_FILE,
 				 "the disk image '%s' is empty: make one with truncate -s 1G or the like", file);
@@ -102,7 +109,9 @@ static enum status lock_file(const struct blk_image *img, const char *file, bool
 			return error_errno(e, ST_IO, "cannot lock the disk image '%s'", file);
 		nanosleep(&(struct timespec){.tv_nsec = LOCK_NAP_NS}, NULL);
 	}
-	return error_set(e, ST_BUSY, "the disk image '%s' is in use by another machine: stop that, or give --snapshot to both", file);
+	return error_set(e, ST_BUSY,
+			 "the disk image '%s' is in use by another machine: stop that, or give --snapshot to both",
+			 file);
 }
 
 static enum status open_direct(struct blk_image *img, const char *file, struct error *e)
@@ -126,7 +135,10 @@ static enum status open_raw(struct blk_image *img, const struct blk_config *cfg,
 	img->fd = open(cfg->file, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	st = img->fd < 0 ? blk_open_error(e, cfg->file) : look_inside(img, cfg, e);
 	if (st == ST_OK)
-		st = look_at(img, cfg->file, e);
+		st = look_at(img, cfg->file, !ro, e);
+	/* from here on waiting is right: io_uring would refuse what it cannot do at once */
+	if (st == ST_OK && fcntl(img->fd, F_SETFL, 0) != 0)
+		st = error_errno(e, ST_IO, "cannot use the disk image '%s'", cfg->file);
 	if (st == ST_OK)
 		st = lock_file(img, cfg->file, ro, e);
 	if (st == ST_OK && blk_cache_row(cfg->cache)->direct && !cfg->snapshot)
@@ -326,6 +338,14 @@ void blk_image_failed(struct blk_image *img, const struct blk_request *r, int er
 	img->tell.fn(img->tell.ctx, text);
 }
 
+static int sync_data(const struct blk_image *img)
+{
+	while (fdatasync(img->fd) != 0)
+		if (errno != EINTR)
+			return errno;
+	return 0;
+}
+
 int blk_image_do(struct blk_image *img, const struct blk_request *r)
 {
 	int err;
@@ -349,9 +369,7 @@ int blk_image_do(struct blk_image *img, const struct blk_request *r)
 		err = punch(img, r);
 		break;
 	default:
-		return !blk_cache_row(img->cache)->flush || fdatasync(img->fd) == 0 ? 0 : errno;
+		return blk_cache_row(img->cache)->flush ? sync_data(img) : 0;
 	}
-	if (!err && blk_durable(img, r) && fdatasync(img->fd) != 0)
-		err = errno;
-	return err;
+	return !err && blk_durable(img, r) ? sync_data(img) : err;
 }
