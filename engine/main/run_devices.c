@@ -280,6 +280,10 @@ static int net_word(struct net_config *c, const struct word *w)
 		return (c->mac_given = parse_mac(w->value, c->mac))
 			       ? EXIT_OK
 			       : verb_usage("--net: mac=%s: give one like 52:54:00:12:34:56", w->value);
+	else if (!strcmp(w->key, "queues"))
+		return small_number(w->value, 1, NET_QUEUES_MAX, &c->queues)
+			       ? EXIT_OK
+			       : verb_usage("--net: queues=%s: give 1 to %u", w->value, NET_QUEUES_MAX);
 	else if (!strcmp(w->key, "ifname") && c->kind == NET_TAP)
 		c->ifname = w->value;
 	else if (!strcmp(w->key, "path") && c->kind == NET_SOCKET)
@@ -289,7 +293,7 @@ static int net_word(struct net_config *c, const struct word *w)
 	else if (!strcmp(w->key, "bootfile") && c->kind == NET_USER)
 		c->bootfile = w->value;
 	else
-		return verb_usage("--net: what is %s? Known: mac, pcap, transitional; user: hostfwd, tftp, bootfile; "
+		return verb_usage("--net: what is %s? Known: mac, pcap, queues, transitional; user: hostfwd, tftp, bootfile; "
 				  "tap: ifname; socket: path",
 				  w->key);
 	return EXIT_OK;

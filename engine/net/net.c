@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the backends share: opening by kind, the dump in pcap's format (libpcap, "LINKTYPE_ETHERNET"), checksums. */
+/* What the backends share: opening by kind, the dump in pcap's format (libpcap, "LINKTYPE_ETHERNET"), flows, checksums. */
 #include "engine/net/net.h"
 
 #include <errno.h>
@@ -53,6 +53,7 @@ enum status net_open(const struct net_config *cfg, struct net **out, struct erro
 	if (!n)
 		return error_set(e, ST_NO_MEMORY, "out of memory");
 	n->pcap_fd = -1;
+	n->queues = cfg->queues ? cfg->queues : 1;
 	st = by_kind[cfg->kind](n, cfg, e);
 	if (st == ST_OK && cfg->pcap)
 		st = open_dump(n, cfg->pcap, e);
@@ -73,6 +74,60 @@ void net_close(struct net *n)
 	if (n->pcap_fd >= 0)
 		close(n->pcap_fd);
 	free(n);
+}
+
+#define ETH_BYTES 14u
+#define ETH_IP4 0x0800u
+#define ETH_IP6 0x86ddu
+#define IP4_BYTES 20u
+#define IP6_BYTES 40u
+#define IP_TCP 6u
+#define IP_UDP 17u
+
+static unsigned be16(const uint8_t *p)
+{
+	return (unsigned)p[0] << 8 | p[1];
+}
+
+/* Exclusive or does not mind which end is the source. */
+static uint32_t xor_words(const uint8_t *p, unsigned bytes)
+{
+	uint32_t x = 0;
+
+	for (unsigned i = 0; i < bytes; i += 4)
+		x ^= be16(p + i) << 16 | be16(p + i + 2);
+	return x;
+}
+
+/* Extension headers of IPv6 count as a protocol without ports: the flow is then that of the addresses. */
+uint32_t net_flow(const uint8_t *frame, unsigned bytes)
+{
+	const uint8_t *ip = frame + ETH_BYTES;
+	unsigned len = bytes - ETH_BYTES, head, protocol;
+	uint32_t x;
+
+	if (bytes < ETH_BYTES)
+		return 0;
+	if (be16(frame + 12) == ETH_IP4 && len >= IP4_BYTES) {
+		bool fragment = be16(ip + 6) & 0x3fff;
+
+		head = (ip[0] & 15u) * 4;
+		protocol = ip[9];
+		x = xor_words(ip + 12, 8);
+		if (fragment) /* only the first has ports */
+			head = len;
+	} else if (be16(frame + 12) == ETH_IP6 && len >= IP6_BYTES) {
+		head = IP6_BYTES;
+		protocol = ip[6];
+		x = xor_words(ip + 8, 32);
+	} else {
+		return 0;
+	}
+	x ^= protocol << 24;
+	if ((protocol == IP_TCP || protocol == IP_UDP) && head + 4 <= len)
+		x ^= be16(ip + head) ^ be16(ip + head + 2);
+	x *= 0x9e3779b1u; /* 2^32 by the golden ratio: each bit reaches the upper ones */
+	return x ^ x >> 16;
 }
 
 void net_checksum(uint8_t *frame, unsigned bytes, unsigned start, unsigned offset)

@@ -59,14 +59,15 @@ static void wire_poll(void *ctx, const struct pollfd *p, unsigned n)
 			return;
 		}
 		if ((size_t)got <= sizeof(w->buf))
-			w->net->receive(w->net->dev, w->buf, (unsigned)got);
+			w->net->receive(w->net->dev, NET_STEER, w->buf, (unsigned)got);
 	}
 }
 
-static void wire_send(void *ctx, const uint8_t *frame, unsigned bytes)
+static void wire_send(void *ctx, unsigned queue, const uint8_t *frame, unsigned bytes)
 {
 	struct wire *w = ctx;
 
+	(void)queue; /* one wire */
 	if (w->fd >= 0 && send(w->fd, frame, bytes, MSG_NOSIGNAL) < 0 && (errno == EPIPE || errno == ECONNRESET))
 		drop_peer(w); /* a full socket drops the frame, as a wire would */
 }

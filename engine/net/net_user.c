@@ -48,7 +48,7 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 	struct user *u = opaque;
 
 	if (u->net->receive)
-		u->net->receive(u->net->dev, buf, (unsigned)len);
+		u->net->receive(u->net->dev, NET_STEER, buf, (unsigned)len);
 	return (ssize_t)len;
 }
 
@@ -178,10 +178,11 @@ static void user_poll(void *ctx, const struct pollfd *p, unsigned n)
 	}
 }
 
-static void user_send(void *ctx, const uint8_t *frame, unsigned bytes)
+static void user_send(void *ctx, unsigned queue, const uint8_t *frame, unsigned bytes)
 {
 	struct user *u = ctx;
 
+	(void)queue; /* one network behind all of them */
 	slirp_input(u->slirp, frame, (int)bytes);
 }
 

@@ -30,6 +30,11 @@ else
 	guest in1 "net+fetch=$at+rng" --path interp --net user --rng
 	check "interp: the network, random numbers" clean in1
 	check "interp: the file arrives as it is" grep -q "SUM $sum" "$work/in1.out"
+	guest mq "net+queues+fetch-each=$at" --path bt --cpus 2 --net user,queues=4
+	check "bt, 2 vCPUs, four pairs of queues: the network" clean mq
+	check "Linux uses a pair for each vCPU" grep -qx 'QUEUES rx-0 rx-1 tx-0 tx-1 *' "$work/mq.out"
+	check "each vCPU's file arrives as it is" [ "$(grep -c "^SUM [01] $sum" "$work/mq.out")" -eq 2 ]
+	check "what a vCPU asked for comes in its own queue" [ "$(grep -cE '^COUNT input\.[01] [0-9]{2,}$' "$work/mq.out")" -eq 2 ]
 	kill $server 2>/dev/null
 
 	back=$(port)
@@ -56,23 +61,32 @@ check "the wire's socket is gone" [ ! -e "$work/wire" ]
 
 if unshare -n true 2>/dev/null && [ -w /dev/net/tun ]; then
 	cat >"$work/ns" <<'NS'
-ip tuntap add tap0 mode tap && ip addr add 10.8.0.1/24 dev tap0 && ip link set tap0 up || exit 77
+ip tuntap add tap0 mode tap $QUEUES && ip addr add 10.8.0.1/24 dev tap0 && ip link set tap0 up || exit 77
 exec "$@"
 NS
 	if ! command -v ip >/dev/null; then
 		skip "tap: no ip command"
 	else
-		in_ns="unshare -n sh $work/ns"
+		in_ns="unshare -n env QUEUES= sh $work/ns"
 		guest tap "addr=10.8.0.2+ping=10.8.0.1" --path bt --net "tap,ifname=tap0"
 		in_ns=
 		if [ "$status" -eq 77 ]; then skip "tap: this host makes no tap interface"; else
 			check "tap: the guest sees the host" clean tap
+			in_ns="unshare -n env QUEUES=multi_queue sh $work/ns"
+			guest tapmq "addr=10.8.0.2+ping=10.8.0.1+queues" --path bt --cpus 2 --net "tap,ifname=tap0,queues=2"
+			check "tap with two queues, 2 vCPUs: the guest sees the host" clean tapmq
+			check "tap with two queues: Linux uses them" grep -qx 'QUEUES rx-0 rx-1 tx-0 tx-1 *' "$work/tapmq.out"
+			in_ns="unshare -n env QUEUES= sh $work/ns"
+			refused "two queues on a tap that has one" 1 --net "tap,ifname=tap0,queues=2"
+			in_ns=
 		fi
 	fi
 else
 	skip "tap: no network namespaces or no /dev/net/tun here"
 fi
 
+refused "more queues than there can be" 2 --net user,queues=17
+refused "no queue" 2 --net user,queues=0
 refused "no such kind" 2 --net cable
 refused "a bad MAC address" 2 --net user,mac=53:54:00:12:34:56
 refused "a bad forward" 2 --net user,hostfwd=tcp:80

@@ -29,6 +29,7 @@
 #define PORTS 0xc000u
 #define DEVFN 8u
 #define OPS_MAX 512u
+#define QUEUES 5u /* that a start by the book brings up */
 
 enum op { OP_MEMORY, OP_REGISTER, OP_NOTIFY, OP_START, OP_CONFIG, OP_RESET, OP_READ, OP_WAIT, OP_OFFER, OPS };
 
@@ -50,7 +51,7 @@ struct machine {
 	struct mem mem;
 	struct dma dma;
 	struct pci_bus bus;
-	uint16_t avail[4];
+	uint16_t avail[QUEUES];
 	int client; /* of the vsock device; 0: none */
 };
 
@@ -80,11 +81,13 @@ static void echo_poll(void *ctx, const struct pollfd *p, unsigned n)
 	(void)ctx, (void)p, (void)n;
 }
 
-static void echo_send(void *ctx, const uint8_t *frame, unsigned bytes)
+static void echo_send(void *ctx, unsigned queue, const uint8_t *frame, unsigned bytes)
 {
 	struct net *n = ctx;
 
-	n->receive(n->dev, frame, bytes);
+	if (queue >= n->queues)
+		FUZZ_FAIL("a frame from queue %u of %u", queue, n->queues);
+	n->receive(n->dev, NET_STEER, frame, bytes);
 }
 
 static void echo_close(void *ctx)
@@ -95,15 +98,25 @@ static void echo_close(void *ctx)
 static const struct net_ops echo_ops = {
 	.prepare = echo_prepare, .poll = echo_poll, .send = echo_send, .close = echo_close};
 
-static struct virtio *make_net(struct machine *m, struct error *e)
+static struct virtio *make_card(struct machine *m, unsigned queues, struct error *e)
 {
 	static const uint8_t mac[6] = {2};
 	struct net *n = calloc(1, sizeof(*n));
 
 	if (!n)
 		return NULL;
-	*n = (struct net){.ops = &echo_ops, .ctx = n, .big = true, .trusted = true, .pcap_fd = -1};
+	*n = (struct net){.ops = &echo_ops, .ctx = n, .big = true, .trusted = true, .pcap_fd = -1, .queues = queues};
 	return virtio_net_new(n, mac, &m->dma, e);
+}
+
+static struct virtio *make_net(struct machine *m, struct error *e)
+{
+	return make_card(m, 1, e);
+}
+
+static struct virtio *make_net_mq(struct machine *m, struct error *e)
+{
+	return make_card(m, 2, e);
 }
 
 static struct virtio *make_disk(struct machine *m, struct error *e)
@@ -159,7 +172,7 @@ static struct virtio *make_vsock(struct machine *m, struct error *e)
 }
 
 static struct virtio *(*const devices[])(struct machine *m, struct error *e) = {make_disk,    make_net,     make_rng,
-										make_balloon, make_console, make_vsock};
+										make_balloon, make_console, make_vsock, make_net_mq};
 
 /* ---- a guest ---- */
 
@@ -181,7 +194,7 @@ static void start(struct machine *m, uint64_t features)
 			    (uint32_t)pci_mem_ops.read(&m->bus, REGS + 4, 4));
 	}
 	reg(m, 20, 1, 11);
-	for (unsigned q = 0; q < 4; q++) {
+	for (unsigned q = 0; q < QUEUES; q++) {
 		reg(m, 22, 2, q);
 		reg(m, 24, 2, 8);
 		reg(m, 32, 8, q * 0x1000);
@@ -238,7 +251,7 @@ static void operate(struct machine *m, struct input *in)
 		usleep(100);
 		break;
 	case OP_OFFER: /* the next descriptor chain of queue q begins at a descriptor of the input's choice */
-		n = code >> 6;
+		n = code & 0x20 ? QUEUES - 1 : code >> 6;
 		off = n * 0x1000 + 0x400;
 		m->mem.ram_hva[off + 4 + 2 * (m->avail[n] % 8)] = (uint8_t)take(in, 1);
 		m->avail[n]++;

@@ -265,13 +265,14 @@ static void net_poll(void *ctx, const struct pollfd *p, unsigned n)
 
 	(void)p, (void)n;
 	if (atomic_exchange(&s->reply, false))
-		s->net->receive(s->net->dev, (const uint8_t *)"a reply of twenty-four by", 25);
+		s->net->receive(s->net->dev, NET_STEER, (const uint8_t *)"a reply of twenty-four by", 25);
 }
 
-static void net_send(void *ctx, const uint8_t *frame, unsigned bytes)
+static void net_send(void *ctx, unsigned queue, const uint8_t *frame, unsigned bytes)
 {
 	struct scene *s = ctx;
 
+	(void)queue;
 	memcpy(s->frame, frame, bytes < sizeof(s->frame) ? bytes : sizeof(s->frame));
 	atomic_store(&s->frame_bytes, bytes);
 	atomic_store(&s->reply, true);
@@ -315,7 +316,7 @@ static void test_net(void)
 	struct error e;
 
 	s->net = calloc(1, sizeof(*s->net));
-	*s->net = (struct net){.ops = &net_ops, .ctx = s, .pcap_fd = -1};
+	*s->net = (struct net){.ops = &net_ops, .ctx = s, .pcap_fd = -1, .queues = 1};
 	scene_add(s, virtio_net_new(s->net, mac, &s->dma, &e), true);
 	CHECK(pci_config_read(&s->bus, 0, 8, 0, 4) == 0x10001af4u && in(s, CONFIG + 2, 4) == 0x05040302u);
 	exchange(s, 0, 10);
