@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make fuzz [T=60] [FUZZ_TARGETS="decode load device translate control virtio nvme disk"]: libFuzzer on each target for its share of T seconds, on
+# make fuzz [T=60] [FUZZ_TARGETS="decode load device translate control virtio nvme ahci pflash disk"]: libFuzzer on each target for its share of T seconds, on
 # one core, with the seeds of tests/fuzz/corpus/TARGET. What it finds is in $(O)/fuzz/TARGET: new inputs in corpus/, crashes beside it. A
 # crash belongs, reduced, into tests/golden/fuzz/TARGET: make check replays those files and the seeds without a fuzzer.
 #
@@ -8,7 +8,7 @@
 # use no vector registers and no stack but its own; there, coverage is counters in memory only.
 T ?= 60
 FUZZ_CLANG ?= clang
-FUZZ_TARGETS ?= decode load device translate control virtio nvme disk
+FUZZ_TARGETS ?= decode load device translate control virtio nvme ahci pflash disk
 FUZZ_SECONDS = $(shell n=$$(( $(T) / $(words $(FUZZ_TARGETS)) )); [ $$n -gt 0 ] || n=1; echo $$n)
 FUZZ_CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -Wall -Wextra -fno-strict-aliasing -fno-omit-frame-pointer -pthread -MMD -MP -O1 -g
 # clang's word for "no calls of memset and memcpy out of loops"
@@ -24,6 +24,8 @@ FUZZ_KIND_translate := cov
 FUZZ_KIND_control := asan
 FUZZ_KIND_virtio := asan
 FUZZ_KIND_nvme := asan
+FUZZ_KIND_ahci := asan
+FUZZ_KIND_pflash := asan
 FUZZ_KIND_disk := asan
 # A crash is found in a quiet process: its signals are the translator's own; see fuzz_translate.c for the input that it leaves.
 FUZZ_ARGS_decode := -max_len=64
@@ -32,6 +34,8 @@ FUZZ_ARGS_control := -max_len=1024 -dict=tests/fuzz/control.dict
 FUZZ_ARGS_device := -max_len=1024
 FUZZ_ARGS_virtio := -max_len=2048
 FUZZ_ARGS_nvme := -max_len=2048
+FUZZ_ARGS_ahci := -max_len=2048
+FUZZ_ARGS_pflash := -max_len=1024
 FUZZ_ARGS_disk := -max_len=70000
 FUZZ_ARGS_translate := -max_len=130 -handle_segv=0 -handle_bus=0 -handle_fpe=0 -handle_ill=0 -handle_usr1=0 -handle_usr2=0
 FUZZ_OUR_SRCS := $(filter engine/% translator/% fastpath/%,$(LIB_SRCS)) engine/main/paths.c
@@ -65,7 +69,7 @@ fuzz-run-$(1): $$(O)/fuzz/fuzz_$(1)
 -include $$(O)/fuzz/$$(FUZZ_KIND_$(1))/tests/fuzz/fuzz_$(1).d
 .PHONY: fuzz-run-$(1)
 endef
-$(foreach t,decode load device translate control virtio nvme disk,$(eval $(call fuzz_target,$(t))))
+$(foreach t,decode load device translate control virtio nvme ahci pflash disk,$(eval $(call fuzz_target,$(t))))
 
 # One after the other.
 fuzz:

@@ -18,7 +18,7 @@
 
 typedef int target_fn(const uint8_t *data, size_t size);
 target_fn fuzz_decode_one, fuzz_load_one, fuzz_device_one, fuzz_translate_one, fuzz_control_one, fuzz_virtio_one,
-	fuzz_nvme_one, fuzz_disk_one;
+	fuzz_nvme_one, fuzz_ahci_one, fuzz_pflash_one, fuzz_disk_one;
 
 static const struct target {
 	const char *name;
@@ -32,6 +32,8 @@ static const struct target {
 	{"control", fuzz_control_one, PATH_INTERP},
 	{"virtio", fuzz_virtio_one, PATH_INTERP},
 	{"nvme", fuzz_nvme_one, PATH_INTERP},
+	{"ahci", fuzz_ahci_one, PATH_INTERP},
+	{"pflash", fuzz_pflash_one, PATH_INTERP},
 	{"disk", fuzz_disk_one, PATH_INTERP},
 };
 #define TARGETS (sizeof(targets) / sizeof(targets[0]))
