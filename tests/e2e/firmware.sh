@@ -6,6 +6,7 @@
 export XDG_RUNTIME_DIR=$work/run
 mkdir -m 0700 "$XDG_RUNTIME_DIR"
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
+IMAGES=${IMAGES:-$GUEST/images}
 PATIENCE=${PATIENCE:-150} # seconds until something that has not come will not come
 
 vm() { timeout -k 5 60 "$STEELYARD" vm "$@" 2>>"$work/vm.err"; }
@@ -75,6 +76,7 @@ grub_image() { # FILE TIMEOUT
 	mkdir -p "$work/disk/boot/grub"
 	cp "$GUEST/amd64/vmlinuz" "$GUEST/amd64/initrd" "$work/disk/boot/"
 	cp /boot/memtest86+x64.bin "$work/disk/boot/memtest" 2>/dev/null
+	for f in vmlinuz initrd; do cp "$IMAGES/amd64.img.$f" "$work/disk/boot/debian-$f" 2>/dev/null; done
 	cat >"$work/disk/boot/grub/grub.cfg" <<GRUB
 serial --unit=0
 terminal_input console serial
@@ -87,6 +89,10 @@ menuentry "First entry" {
 menuentry "Second entry" {
 	linux /boot/vmlinuz console=ttyS0 panic=-1 second steelyard.poweroff
 	initrd /boot/initrd
+}
+menuentry "Debian" {
+	linux /boot/debian-vmlinuz root=LABEL=steelyard console=ttyS0
+	initrd /boot/debian-initrd
 }
 menuentry "Memory test" {
 	linux16 /boot/memtest
@@ -117,6 +123,17 @@ if have "SeaBIOS" /usr/share/seabios/bios-256k.bin && [ "$grub" ]; then
 	check "bt: RAM below ECAM and above 4 GiB" serial_has sb 'BIOS-e820: .mem 0x0000000100000000-0x000000013fffffff. usable'
 	check "bt: both processors" serial_has sb 'STEELYARD GUEST cpus=2'
 	seabios_grub interp si
+	if [ -w /dev/kvm ]; then
+		"$STEELYARD" probe --quick --json </dev/null >"$work/probe" 2>&1
+		seabios_grub kvm sk --json
+		if ! grep -q '"path": "kvm"' "$work/probe"; then
+			skip "SeaBIOS on kvm to its end: $(sed -n 's/^verdict *//p' <<<"$("$STEELYARD" probe --quick </dev/null 2>&1)" | cut -c1-100)"
+			check "kvm: on a KVM that is not native the machine goes on on bt by itself, and says why" \
+				grep -qE '"from":"kvm","to":"bt","cause":"[a-z]+","cs":[0-9]+,"rip":[0-9]+,"why":"[^"]{10,}' "$work/sk.err"
+		fi
+	else
+		skip "SeaBIOS on kvm: no /dev/kvm that we may open"
+	fi
 	if have "memtest86+" /boot/memtest86+x64.bin && start mt --bios seabios --path bt --memory 64M --disk "file=$grub,readonly"; then
 		shows mt 'First entry' && type_in mt '<end><enter>'
 		check "memtest86+ runs" shows mt 'Memtest86+'
@@ -235,6 +252,16 @@ if have "OVMF" /usr/share/OVMF/OVMF_CODE_4M.fd; then
 		check "GRUB starts Debian's kernel by EFI, which powers off" ended og
 		check "it is EFI" serial_has og 'efi: EFI v'
 		check "Linux complains of nothing" sound og
+	fi
+	if [ "$grub" ] && have "OVMF from NVMe to Debian's login" "$IMAGES/amd64.img" "$IMAGES/amd64.img.initrd" &&
+		start on --bios ovmf --path bt --boot order=c --memory 512M --disk "file=$grub,readonly,if=nvme" \
+			--disk "file=$IMAGES/amd64.img,if=nvme" --snapshot; then
+		check "OVMF starts GRUB from NVMe" says on 'First entry'
+		type_in on '<down><down><enter>'
+		check "GRUB reads kernel and initial RAM disk from NVMe by EFI; Debian comes to its login" says on 'steelyard login:'
+		check "its root is the other NVMe disk" serial_has on 'EXT4-fs (nvme.n1): mounted'
+		check "it complains of nothing" eval "! grep -aqE '$bad' '$work/on.raw'"
+		stop on
 	fi
 	if [ "$grub" ] && start oc --bios ovmf --path bt --boot order=d --cdrom "$grub"; then
 		check "OVMF starts GRUB from a CD" says oc 'First entry'
