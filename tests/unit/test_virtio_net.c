@@ -136,9 +136,9 @@ static bool needs_reset(struct card *c)
 
 static void up(struct card *c, uint64_t features, unsigned queues)
 {
+	wr(c, 20, 1, 0); /* from here on the rings are the driver's */
 	memset(c->mem.ram_hva + RING(0), 0, RING(CONTROL + 1) - RING(0));
 	memset(c->avail, 0, sizeof(c->avail));
-	wr(c, 20, 1, 0);
 	wr(c, 20, 1, 3);
 	for (unsigned i = 0; i < 2; i++) {
 		wr(c, 8, 4, i);
