@@ -126,6 +126,9 @@ static void effects_of_copy(struct numbering *n, const struct insn *i, unsigned 
 			renumber(n, i->op[k].reg);
 }
 
+/* What one instruction adds to a delta fits 16 bits, so that those of a block stay far from overflow. */
+_Static_assert(BT_MAX_BLOCK_INSNS <= 1 << 10, "deltas of a block below 2^25");
+
 static void effects(const struct tctx *c, struct numbering *n, unsigned k, unsigned word)
 {
 	const struct insn *i = &c->insn[k];
@@ -170,9 +173,6 @@ static void effects(const struct tctx *c, struct numbering *n, unsigned k, unsig
 			renumber_all(n);
 		}
 	}
-	for (unsigned r = 0; r < 16; r++) /* keep the arithmetic far from overflow */
-		if (n->reg[r].delta > 1 << 20 || n->reg[r].delta < -(1 << 20))
-			renumber(n, r);
 }
 
 /* A write does not join a group of reads from before a conditional branch: the page might be one that is only read. */

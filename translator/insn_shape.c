@@ -159,6 +159,11 @@ static ALWAYS_INLINE uint64_t shape_key(uint64_t w, unsigned length)
 	return length == 8 ? w : w & ((1ull << (8 * length)) - 1);
 }
 
+static ALWAYS_INLINE uint16_t *shape_guess(struct shapes *s, const uint8_t *bytes)
+{
+	return &s->guess[(uintptr_t)bytes >> 1 & ((1u << SHAPE_GUESS_BITS) - 1)];
+}
+
 static ALWAYS_INLINE uint64_t load64(const uint8_t *p)
 {
 	uint64_t w;
@@ -184,21 +189,35 @@ static struct shape *find_near_end(struct shapes *s, const uint8_t *bytes, unsig
 	return e && e->insn.len <= n ? e : NULL;
 }
 
+/* The guess was wrong. */
+static __attribute__((noinline)) struct shape *find_afresh(struct shapes *s, const uint8_t *bytes, uint64_t w, unsigned bits)
+{
+	unsigned length = shape_length(w, bits);
+	uint64_t key = shape_key(w, length);
+	struct shape *e = shape_place(s, key, bits);
+
+	if (UNLIKELY(e->key != key || e->bits != bits || !length))
+		return NULL;
+	*shape_guess(s, bytes) = (uint16_t)(e - s->shape);
+	return e;
+}
+
 struct shape *shape_find(struct shapes *s, const uint8_t *bytes, unsigned n, unsigned bits)
 {
-	uint64_t w, key;
-	unsigned length;
+	uint64_t w;
 	struct shape *e;
 	struct insn *i;
 
 	if (UNLIKELY(n < 24))
 		return find_near_end(s, bytes, n, bits);
 	w = load64(bytes);
-	length = shape_length(w, bits);
-	key = shape_key(w, length);
-	e = shape_place(s, key, bits);
-	if (UNLIKELY(e->key != key || e->bits != bits || !length))
-		return NULL;
+	e = &s->shape[*shape_guess(s, bytes)];
+	/* bytes that begin with a shape's bytes have that shape: its length follows from them */
+	if (UNLIKELY(((w ^ e->key) & e->key_mask) || e->bits != bits)) {
+		e = find_afresh(s, bytes, w, bits);
+		if (!e)
+			return NULL;
+	}
 	i = &e->insn;
 	__builtin_memcpy(i->raw, &w, 8);
 	__builtin_memcpy(i->raw + 7, bytes + 7, 8);
@@ -244,6 +263,7 @@ enum decode_result shape_decode(struct shapes *s, struct shape **out, const uint
 	if (e->by_count && !(e->insn.imm[0] & 31))
 		return r;
 	e->key = shape_key(w, length);
+	e->key_mask = shape_key(~0ull, length);
 	e->bits = (uint8_t)bits;
 	find_fields(e);
 	*shape_place(s, e->key, bits) = *e;

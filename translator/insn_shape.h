@@ -2,7 +2,9 @@
 /*
  * Decoding by shape: most instructions of a program differ from one decoded before in their displacement and immediate
  * alone. The bytes before those (prefixes, opcode, ModRM, SIB) are the shape; a table by shape keeps what libzydis made of
- * the first one, and the next of the same shape takes a few dozen host instructions.
+ * the first one, and the next of the same shape takes a few dozen host instructions. Code that is met again (it is interpreted several
+ * times, looked at for flags, translated) has mostly the same shapes at the same places: where the bytes agree with the shape that was
+ * there, their length need not be found out, on which everything behind an instruction waits.
  *
  * Threads: a table belongs to one vCPU's thread.
  */
@@ -13,11 +15,13 @@
 #include "translator/insn.h"
 
 #define SHAPE_BITS 11
+#define SHAPE_GUESS_BITS 17
 #define SHAPE_COPY_MAX 12
 #define SHAPE_NO_COPY 0xff
 
 struct shape {
 	uint64_t key;	/* the shape's bytes, the first one lowest */
+	uint64_t key_mask; /* as many bytes as they are */
 	uint8_t bits;	/* code size; 0: empty */
 	bool by_count;	/* a shift by an immediate, not by a multiple of 32: its flags depend on the count */
 	/* where disp and imm[0] are; how far the 8 bytes there are shifted up and down again; what of it counts */
@@ -36,6 +40,8 @@ struct shape {
 struct shapes {
 	struct shape shape[1u << SHAPE_BITS];
 	struct shape other; /* what has no shape that could be kept */
+	/* By where its bytes are, in steps of two: which shape the last instruction there had. A guess, which the bytes confirm. */
+	uint16_t guess[1u << SHAPE_GUESS_BITS];
 };
 
 enum status shapes_create(struct shapes **out, struct error *e);
