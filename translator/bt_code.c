@@ -498,6 +498,87 @@ static void emit_jcxz(struct tctx *c, const struct insn *i, bool loop)
 	bt_emit_goto(c, -1, loop ? next : next + i->imm[0]);
 }
 
+/* As many elements of one REP run here; kicks single-step to its end. */
+#define REP_MAX 128
+
+/* C does the instruction, when the host jumps from here. Flags are in fl, or dead. *id: its record, whose `next` is to be set. */
+static bool callout_from(struct tctx *c, const struct insn *i, uint8_t *from, uint32_t *id)
+{
+	struct bt_rec *r = bt_rec_new(c, id);
+
+	r->insn = bt_arena(c->bt, sizeof(*i));
+	if (!r->insn) {
+		c->e.overflow = true;
+		return false;
+	}
+	*r->insn = *i;
+	bt_stub_add(c, from, SVC_ARG(SVC_CALLOUT, *id), true, -1);
+	return true;
+}
+
+static void emit_xchg(struct emit *e, unsigned a, unsigned b)
+{
+	e_rex_op(e, rex_bits(true, a, 0, b), 0x87 | (0xc0 | (a & 7) << 3 | (b & 7)) << 8, 2);
+}
+
+/* To C unless all elements at [reg] are in its page. S0 is free. */
+static bool emit_same_page(struct tctx *c, const struct insn *i, unsigned reg, uint32_t *id)
+{
+	struct emit *e = &c->e;
+
+	e_lea(e, true, S0, reg, R_CX, i->opsize, -1);
+	e_alu_rr(e, true, ALU_XOR, S0, reg);
+	e_shr_imm(e, true, S0, 12);
+	return callout_from(c, i, e_jcc32(e, CC_NE), id);
+}
+
+/*
+ * REP MOVS and REP STOS of a few elements that stay in one page: kernels clear and copy their structures so. The host's own
+ * instruction does it; guest RDI and RSI behind it are kept in S0 and S1 meanwhile. It is checked before that nothing can fault,
+ * and what has been begun is single-stepped to its end, as the registers are neither those before nor those behind it.
+ */
+static bool emit_rep(struct tctx *c, const struct insn *i)
+{
+	struct emit *e = &c->e;
+	unsigned n = i->opsize;
+	bool movs = (i->opcode & 0xfe) == 0xa4;
+	uint32_t id[3], ids = 0;
+
+	if (!c->code64 || i->addrsize != 8 || i->lock || i->seg >= SEG_FS || (!movs && (i->opcode & 0xfe) != 0xaa))
+		return false;
+	bt_flags_spill(c, c->cur_live, true);
+	e_lea(e, true, S0, R_CX, NO_REG, 1, -1); /* none at all is too many */
+	e_alu_imm32(e, true, ALU_CMP, S0, REP_MAX);
+	if (!callout_from(c, i, e_jcc32(e, CC_AE), &id[ids++]) || !emit_same_page(c, i, R_DI, &id[ids++]) ||
+	    (movs && !emit_same_page(c, i, R_SI, &id[ids++])))
+		return true;
+	if (movs) {
+		bt_emit_element(c, ACC_READ, n, i->seg, R_SI, false);
+		e_mov_rr(e, true, S1, S0);
+	}
+	bt_emit_element(c, ACC_WRITE, n, SEG_ES, R_DI, movs);
+	bt_mark(c, MARK_STEP, 0);
+	emit_xchg(e, S0, R_DI);
+	e_lea(e, true, S0, S0, R_CX, n, 0);
+	if (movs) {
+		emit_xchg(e, S1, R_SI);
+		e_lea(e, true, S1, S1, R_CX, n, 0);
+	}
+	if (n == 2)
+		emit8(e, 0x66);
+	emit8(e, 0xf3);
+	e_rex(e, n == 8, 0, 0, 0, false);
+	emit8(e, (uint8_t)((movs ? 0xa4 : 0xaa) | (n != 1)));
+	e_mov_rr(e, true, R_DI, S0);
+	if (movs)
+		e_mov_rr(e, true, R_SI, S1);
+	for (unsigned k = 0; k < ids; k++)
+		c->bt->rec[id[k]].resume = c->bt->rec[id[k]].next = bt_code_off(c, e->p);
+	c->ready = 0; /* C may have been here */
+	c->s0_group = -1;
+	return true;
+}
+
 /* MOVS, STOS, LODS without REP. S1 carries the element between the two accesses of MOVS. */
 static bool emit_string(struct tctx *c, const struct insn *i)
 {
@@ -684,7 +765,7 @@ bool bt_emit_insn(struct tctx *c, unsigned k)
 				return true;
 			break;
 		case BT_STRING:
-			if (emit_string(c, i))
+			if (i->rep ? emit_rep(c, i) : emit_string(c, i))
 				return false;
 			break;
 		case BT_OTHER:
