@@ -1,11 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Typesets NAME.tex in DIR. A figure, label or reference that is not there is an error, as every other is.
-# usage: typeset.sh DIR NAME
+# The file says the time of the measurements, not of the typesetting: the same results give the same bytes.
+# usage: typeset.sh DIR NAME      DIR/generated/run.json: the first record of the results
 set -eu
 cd "$1"
+SOURCE_DATE_EPOCH=$(date -u -d "$(sed -n 's/.*"started": *"\([^"]*\)".*/\1/p' generated/run.json)" +%s)
+export SOURCE_DATE_EPOCH
 latex() {
-	pdflatex -interaction=nonstopmode -halt-on-error "$2" >"$1.out" 2>&1 || {
+	pdflatex -jobname="$2" -interaction=nonstopmode -halt-on-error "\\pdftrailerid{$2}\\input{$2}" >"$1.out" 2>&1 || {
 		grep -A 4 '^!' "$1.out" >&2 || tail -n 20 "$1.out" >&2
 		echo "paper: pdflatex failed; all that it said is in $PWD/$1.out" >&2
 		exit 1
