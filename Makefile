@@ -16,7 +16,7 @@ GENERAL_REGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 LDLIBS := -lZydis -lcapstone -luring -lslirp -ljansson -lz -llzma -lzstd -llz4 -lm -pthread
 LDFLAGS := $(if $(SAN),-fsanitize=$(SAN))
 
-PROGRAM_DIRS := engine engine/ahci engine/block engine/net engine/nvme engine/pci engine/virtio translator fastpath mgmt eval
+PROGRAM_DIRS := engine $(addprefix engine/,ahci apic block control load net nvme pc pci virtio) translator fastpath mgmt eval eval/report eval/run
 LIB_SRCS := $(wildcard $(addsuffix /*.c,$(PROGRAM_DIRS)))
 MAIN_SRCS := $(wildcard engine/main/*.c)
 ASM_SRCS := $(wildcard $(addsuffix /*.S,engine translator fastpath mgmt))

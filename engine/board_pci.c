@@ -9,11 +9,11 @@
 #include "engine/devices.h"
 #include "engine/dirty.h"
 #include "engine/io.h"
-#include "engine/ioapic.h"
-#include "engine/lapic.h"
+#include "engine/apic/ioapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/pci/pci_host.h"
 #include "engine/pci/pci_isa.h"
-#include "engine/pic8259.h"
+#include "engine/pc/pic8259.h"
 #include "engine/vm.h"
 
 /* Message address and data (SDM 3A 10.11.1, 10.11.2) */

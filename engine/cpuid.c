@@ -23,7 +23,7 @@
 #include <cpuid.h>
 
 #include "engine/cpuid.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"
 

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 
 #include "engine/dirty.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/vm.h"
 
 #define KEYS 1024u

@@ -20,7 +20,7 @@
 #include "engine/msr.h"
 
 #include "engine/cpuid.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/mtrr.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "engine/io.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/switch.h"
 #include "engine/vm.h"
 

@@ -19,7 +19,7 @@
 #include "engine/board.h"
 #include "engine/cpuid.h"
 #include "engine/exec.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/msr.h"
 #include "engine/vm.h"
 

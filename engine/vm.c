@@ -16,11 +16,11 @@
 
 #include "engine/board.h"
 #include "engine/board_map.h"
-#include "engine/boot.h"
+#include "engine/load/boot.h"
 #include "engine/chardev_host.h"
 #include "engine/dirty.h"
 #include "engine/io.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/run.h"
 #include "engine/switch.h"
 

@@ -146,7 +146,7 @@ struct vm {
 	struct io *io;		    /* engine/io.h: the I/O thread */
 	struct run *run;	    /* engine/run.c: what only the run loop knows */
 	pthread_rwlock_t msi_gate; /* a leaf but for what delivers: held for reading while a device's message is delivered */
-	const struct msi_lent *msi_lent; /* engine/lapic.h; NULL: the APICs are ours. msi_gate */
+	const struct msi_lent *msi_lent; /* engine/apic/lapic.h; NULL: the APICs are ours. msi_gate */
 	struct ioapic *ioapic;	    /* for end-of-interrupt broadcasts; owned by the board */
 };
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "engine/cpuid.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 
 static unsigned physical_bits(const struct vcpu *v)
 {

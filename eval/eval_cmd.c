@@ -2,7 +2,7 @@
 /*
  * The command line of steelyard eval: a verb is a row of the table at the end; the name of a built-in spec alone is short for "run" with
  * it. A spec is the name of a built-in one or a file;
- * each of its numbers has an option of its own (eval/spec.c), whose name has "-" for "_".
+ * each of its numbers has an option of its own (eval/run/spec.c), whose name has "-" for "_".
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,10 +14,11 @@
 
 #include "engine/status.h"
 #include "eval/eval.h"
-#include "eval/machine.h"
-#include "eval/report.h"
-#include "eval/runner.h"
+#include "eval/run/machine.h"
+#include "eval/report/report.h"
+#include "eval/run/runner.h"
 #include "eval/schema.h"
+#include "eval/seal.h"
 
 static int complain(const char *text)
 {

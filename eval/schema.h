@@ -58,7 +58,7 @@ const struct schema_field *schema_common(void);
 bool schema_check(json_t *obj, char *text, size_t n);
 /* The same for an object and rows of one's own, e.g. of a spec file. where is the beginning of the sentence. */
 bool schema_check_fields(const struct schema_field *fields, json_t *obj, const char *where, char *text, size_t n);
-/* The rows of a spec, as in the run record; a spec file has the same words (eval/spec_file.c). */
+/* The rows of a spec, as in the run record; a spec file has the same words (eval/run/spec_file.c). */
 const struct schema_field *schema_spec(void);
 /* The tables as Markdown. */
 void schema_print(FILE *f);

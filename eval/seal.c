@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 
 #include "engine/status.h"
 #include "eval/results_file.h"
-#include "eval/runner.h"
+#include "eval/run/observe.h"
+#include "eval/seal.h"
 
 #define SUMS "SHA256SUMS"
 #define CRATE "ro-crate-metadata.json"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "engine/status.h"
-#include "eval/macro.h"
+#include "eval/run/macro.h"
 #include "eval/suites.h"
 
 static const struct eval_group groups[] = {

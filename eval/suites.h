@@ -19,7 +19,7 @@ const char *workload_at(unsigned i);
 const char *workload_what(unsigned i);
 const struct eval_group *workload_group(const char *name);
 
-/* A built-in spec: where it differs from the others. What is the same for all is in spec_builtin (eval/spec.c). */
+/* A built-in spec: where it differs from the others. What is the same for all is in spec_builtin (eval/run/spec.c). */
 struct eval_suite {
 	const char *name, *what;
 	const char *workloads; /* NULL: those of groups */
@@ -41,7 +41,7 @@ struct eval_suite {
 const struct eval_suite *suite_at(unsigned i);
 const struct eval_suite *suite_find(const char *name);
 
-/* How a path is started (eval/paths.c). */
+/* How a path is started (eval/run/paths.c). */
 enum eval_peer { PEER_STEELYARD, PEER_QEMU, PEER_UNICORN };
 extern const char *const eval_peer_words[]; /* by enum eval_peer, NULL behind the last */
 struct eval_path {
@@ -61,7 +61,7 @@ const struct eval_path *eval_path_find(const char *name);
 /* NULL, or why this path leaves the workload out, whatever the host. */
 const char *eval_path_leaves_out(const struct eval_path *p, const char *workload);
 
-/* eval/resident.c: resident memory of a process in KiB: the guest's RAM (the mapping of that name; NULL: of that size), and all
+/* eval/run/resident.c: resident memory of a process in KiB: the guest's RAM (the mapping of that name; NULL: of that size), and all
  * else. false: cannot be read. */
 bool resident_read(pid_t pid, const char *ram_name, uint64_t ram_bytes, uint64_t *ram_kb, uint64_t *other_kb);
 

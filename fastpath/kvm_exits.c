@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/msr.h"
 #include "fastpath/kvm_int.h"
 

@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "engine/board_map.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/vm.h"
 #include "fastpath/kvm.h"
 

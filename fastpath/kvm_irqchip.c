@@ -28,10 +28,10 @@
 #include <string.h>
 
 #include "engine/board.h"
-#include "engine/ioapic.h"
-#include "engine/lapic.h"
+#include "engine/apic/ioapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/msr.h"
-#include "engine/pic8259.h"
+#include "engine/pc/pic8259.h"
 #include "fastpath/kvm_int.h"
 
 #define CHIP_PIC_GSI IOAPIC_PINS

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "fastpath/kvm_int.h"
 
 #define FINISH_MAX 100000

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "engine/cpuid.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "fastpath/kvm_int.h"
 
 /* MSRs with a field that KVM switches. EFER and the FS and GS bases travel with the segment registers, the TSC apart. */

@@ -17,7 +17,7 @@
  */
 #include <string.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "fastpath/ring3_int.h"
 
 #define ADDRESS 0x000ffffffffff000ull

@@ -9,6 +9,6 @@ $(BUILD_INFO): FORCE_BUILD_INFO
 	$(Q)mkdir -p $(@D)
 	$(Q)printf '$(BUILD_INFO_TEXT)' >$@.part; cmp -s $@.part $@ && rm $@.part || mv $@.part $@
 FORCE_BUILD_INFO:
-$(O)/eval/environment.o: $(BUILD_INFO)
-$(O)/eval/environment.o: EXTRA_CFLAGS := -include $(BUILD_INFO)
+$(O)/eval/run/environment.o: $(BUILD_INFO)
+$(O)/eval/run/environment.o: EXTRA_CFLAGS := -include $(BUILD_INFO)
 .PHONY: FORCE_BUILD_INFO

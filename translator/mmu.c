@@ -12,7 +12,7 @@
  */
 #include <stdlib.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "translator/mmu_tlb.h"
 
 /* ---- life ---- */

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 #include "engine/cpuid.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/vm.h"
 #include "translator/mmu_tlb.h"
 #include "translator/sys_ops.h"

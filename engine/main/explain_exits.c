@@ -4,21 +4,21 @@
  * rows here, KVM's exits name themselves.
  *
  * Known times are what KVM's exits took outside. For the rest --costs gives estimates: count times the cost of the item of the
- * machine micro-suite that stands for the counter (eval/overhead.c), on the same path. They are marked "~", for an exit in a program need not
+ * machine micro-suite that stands for the counter (eval/report/overhead.c), on the same path. They are marked "~", for an exit in a program need not
  * cost what it costs in a loop.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "engine/main/explain.h"
-#include "eval/overhead.h"
+#include "eval/report/overhead.h"
 
 struct flow {
 	const char *counter, *event, *handler, *item;
 	enum explain_kind kind;
 };
 
-/* By counter of README.md; item: only where eval/overhead.c, which must not count an event twice, has none. Not here: counters that say how much, not how often something was left (bytes, instructions). */
+/* By counter of README.md; item: only where eval/report/overhead.c, which must not count an event twice, has none. Not here: counters that say how much, not how often something was left (bytes, instructions). */
 static const struct flow flows[] = {
 	{"io_reads", "IN, INS", "port bus: a device reads", NULL, EXPLAIN_EXIT},
 	{"io_writes", "OUT, OUTS", "port bus: a device writes", NULL, EXPLAIN_EXIT},

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "engine/control_client.h"
+#include "engine/control/control_client.h"
 #include "engine/main/explain.h"
 
 static void size_text(uint64_t bytes, char *out, size_t n)

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "engine/board.h"
-#include "engine/boot.h"
+#include "engine/load/boot.h"
 #include "engine/main/lockstep_int.h"
 #include "engine/main/verbs.h"
 

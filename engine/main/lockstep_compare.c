@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/main/lockstep_int.h"
 #include "engine/msr.h"
 #include "translator/vec.h"

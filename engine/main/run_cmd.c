@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/boot.h"
+#include "engine/load/boot.h"
 #include "engine/chardev_host.h"
 #include "engine/io.h"
 #include "engine/main/lockstep.h"

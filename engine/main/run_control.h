@@ -3,7 +3,7 @@
 #ifndef STEELYARD_RUN_CONTROL_H
 #define STEELYARD_RUN_CONTROL_H
 
-#include "engine/control.h"
+#include "engine/control/control.h"
 #include "engine/vm.h"
 
 struct run_control {

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "engine/boot.h"
+#include "engine/load/boot.h"
 #include "engine/main/verbs.h"
 
 #define VARS ",vars="

@@ -7,7 +7,7 @@
  *   {"mark":"@start sieve 25","host_ns":...,"cpu_ns":...,"vcpu_ns":...,"io_ns":...,"counters":{...},"exits":{...}}
  *
  * An empty line is a moment without text: the next line gets the clocks of it. So a guest can mark an end first and say later
- * what ended. The device hands over whole lines (engine/outbuf.c). Nothing waits here: a pipe that is full loses the line.
+ * what ended. The device hands over whole lines (engine/pc/outbuf.c). Nothing waits here: a pipe that is full loses the line.
  */
 #include "engine/main/run_marks.h"
 

@@ -2,7 +2,7 @@
 /*
  * steelyard vm: talks to running machines through their control sockets.
  *
- * Most verbs are rows of engine/control_schema.c: arguments that must be there follow the name, the others are options.
+ * Most verbs are rows of engine/control/control_schema.c: arguments that must be there follow the name, the others are options.
  * The rest is here: list asks everybody in the user's folder, events prints what comes, schema prints the protocol. Verbs
  * whose effect takes time (stop, switch) wait for it.
  */
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/control_path.h"
+#include "engine/control/control_path.h"
 #include "engine/main/verbs.h"
 #include "engine/main/vm_cmd.h"
 

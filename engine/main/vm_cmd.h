@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "engine/control_client.h"
+#include "engine/control/control_client.h"
 
 enum vm_output { VM_OUT_TABLE, VM_OUT_JSON, VM_OUT_NAME };
 

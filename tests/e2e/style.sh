@@ -23,43 +23,36 @@ includes() { grep -Ho '^#include "[^"]*"' "$@" 2>/dev/null | sed 's/:#include "/
 sources() { find $dirs tests mk \( -name '*.[chS]' -o -name '*.def' -o -name '*.inc' -o -name '*.sh' -o -name '*.mk' \) | sort; }
 
 # ---- arrows ----
-# A device knows buses, lines, clocks and chardevs; the board alone knows vm.h. The APICs are not on this list: they send
-# messages to vCPUs and so belong to the machine.
-device_headers=" engine/bus.h engine/irq.h engine/clock.h engine/chardev.h engine/mem.h engine/status.h engine/outbuf.h engine/keyboard.h "
-for d in acpi_pm debugport i8042 outbuf pciconf pic8259 pit8254 port92 rtc uart16550; do
-	includes engine/$d.[ch] | while read -r file header; do
-		case "$device_headers engine/$d.h " in *" $header "*) ;; *) echo "$file includes $header" ;; esac
-	done
-done | none "a device includes bus, irq, clock, chardev, mem, status, outbuf, the table of keys and its own header only"
-
-includes engine/pci/*.[ch] | while read -r file header; do
-	case " engine/bus.h engine/irq.h engine/mem.h engine/status.h " in *" $header "*) continue ;; esac
-	case $header in engine/pci/*) ;; *) echo "$file includes $header" ;; esac
-done | none "PCI includes bus, irq, mem, status and its own headers only"
-
-includes engine/ahci/*.[ch] engine/virtio/*.[ch] engine/nvme/*.[ch] engine/block/*.[ch] engine/net/*.[ch] | while read -r file header; do
-	case " engine/dma.h engine/worker.h engine/mem.h engine/status.h " in *" $header "*) continue ;; esac
-	case $header in engine/pci/pci.h | engine/ahci/* | engine/virtio/* | engine/nvme/* | engine/block/* | engine/net/*) ;; *) echo "$file includes $header" ;; esac
-done | none "a virtio or NVMe device or a SATA controller includes PCI, DMA, workers, disk images, networks and its own headers only"
-
-# arrows NAME FROM TO...: the files of FROM include nothing but headers under TO
-arrows() {
+# may NAME FOLDER HEADER...: the files of the folder, and of those below it, include no project header but these (patterns)
+may() {
 	local name=$1 from=$2 file header ok to
 	shift 2
-	includes $(find $from -maxdepth 1 -name '*.[chS]') | while read -r file header; do
+	includes $(find $from -name '*.[chS]' | grep -v "^engine/main/") | while read -r file header; do
 		ok=
-		for to; do case $header in "$to"/*) ok=1 ;; esac; done
+		for to; do case $header in $to) ok=1 ;; esac; done
 		[ -n "$ok" ] || echo "$file includes $header"
 	done | none "$name"
 }
-arrows "engine/ includes engine/ only" engine engine
-arrows "translator/ includes engine/ and translator/ only" translator engine translator
-arrows "fastpath/ includes engine/ and fastpath/ only" fastpath engine fastpath
-arrows "eval/ includes engine/ and eval/ only" eval engine eval
-arrows "mgmt/ includes engine/ and mgmt/ only" mgmt engine mgmt
-includes mgmt/*.[ch] | grep ' engine/' | grep -v ' engine/status.h$' | none "mgmt/ reaches no machine but through its socket: no machine header but status.h"
-includes eval/*.[ch] | grep ' engine/' | grep -v ' engine/status.h$' | none "eval/ drives the program from outside: no machine header but status.h"
-includes engine/*.[ch] translator/*.[ch] fastpath/*.[ch] eval/*.[ch] | grep ' engine/main/' | none "only engine/main/ includes engine/main/"
+# A device knows buses, lines, clocks and chardevs; the board alone knows vm.h. The APICs send messages to vCPUs and so belong to
+# the machine.
+may "a device of the board includes bus, irq, clock, chardev, mem, status and its own folder only" engine/pc \
+	engine/bus.h engine/irq.h engine/clock.h engine/chardev.h engine/mem.h engine/status.h 'engine/pc/*'
+may "PCI includes bus, irq, mem, status and its own headers only" engine/pci \
+	engine/bus.h engine/irq.h engine/mem.h engine/status.h 'engine/pci/*'
+for d in ahci virtio nvme block net; do
+	may "engine/$d/ includes PCI, DMA, workers, disk images, networks and devices on PCI only" engine/$d engine/dma.h engine/worker.h engine/mem.h \
+		engine/status.h engine/pci/pci.h 'engine/ahci/*' 'engine/virtio/*' 'engine/nvme/*' 'engine/block/*' 'engine/net/*'
+done
+may "engine/ includes engine/ only" engine 'engine/*'
+may "translator/ includes engine/ and translator/ only" translator 'engine/*' 'translator/*'
+may "fastpath/ includes engine/ and fastpath/ only" fastpath 'engine/*' 'fastpath/*'
+may "eval/ drives the program from outside: no machine header but status.h" "eval/*.[ch]" engine/status.h 'eval/*'
+may "the runner knows nothing of reports" eval/run engine/status.h eval/*.h 'eval/run/*' 'eval/workloads/*'
+may "reports know nothing of the runner: there is only the results folder between them" eval/report engine/status.h eval/*.h 'eval/report/*'
+may "mgmt/ reaches no machine but through its socket: no machine header but status.h" mgmt engine/status.h 'mgmt/*'
+includes $(find $dirs -name '*.[chS]' | grep -v '^engine/main/') | grep ' engine/main/' | none "only engine/main/ includes engine/main/"
+includes $(find $dirs -name '*.[chS]' | grep -v '^engine/main/\|^engine/control/') | grep ' engine/control/' |
+	none "the machine does not know its control socket"
 includes $(find $dirs -name '*.[chS]') | grep ' tests/' | none "nothing but a test includes tests/"
 includes $(ls translator/*.[ch] | grep -v '/bt') | grep ' translator/bt' | none "the interpreter knows nothing of the translator"
 

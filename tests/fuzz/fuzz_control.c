@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "engine/control_proto.h"
+#include "engine/control/control_proto.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_line(char *line, json_t *id, const char *what)

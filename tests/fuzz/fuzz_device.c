@@ -19,7 +19,7 @@
 #include "engine/board.h"
 #include "engine/board_map.h"
 #include "engine/exec.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/msr.h"
 #include "engine/vm.h"
 #include "tests/fuzz/fuzz.h"

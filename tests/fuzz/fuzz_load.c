@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "engine/boot.h"
-#include "engine/loader.h"
+#include "engine/load/boot.h"
+#include "engine/load/loader.h"
 #include "engine/vm.h"
 #include "tests/fuzz/fuzz.h"
 

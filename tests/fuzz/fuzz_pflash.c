@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "engine/pflash.h"
+#include "engine/pc/pflash.h"
 #include "tests/fuzz/fuzz.h"
 
 #define CHIP_BYTES (4 * PFLASH_BLOCK)

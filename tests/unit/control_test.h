@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "engine/control_path.h"
-#include "engine/control_proto.h"
+#include "engine/control/control_path.h"
+#include "engine/control/control_proto.h"
 
 /* A value that the field takes. */
 static inline json_t *good_value(const struct control_field *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Local APICs and the I/O APIC: priorities, messages, x2APIC, pins, timers. */
-#include "engine/ioapic.h"
-#include "engine/lapic.h"
+#include "engine/apic/ioapic.h"
+#include "engine/apic/lapic.h"
 #include "tests/unit/fake_machine.h"
 
 #define L(v) ((v)->lapic)

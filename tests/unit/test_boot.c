@@ -18,9 +18,9 @@
 #include <zstd.h>
 
 #include "engine/board_map.h"
-#include "engine/boot.h"
+#include "engine/load/boot.h"
 #include "engine/cpuid.h"
-#include "engine/loader.h"
+#include "engine/load/loader.h"
 #include "engine/msr.h"
 #include "engine/vcpu.h"
 #include "engine/vm.h"

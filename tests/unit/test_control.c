@@ -3,14 +3,14 @@
  * The control server around a machine whose guest is a C function: every verb where it is legal and where it is not, guest
  * time, clients that misbehave, many at once.
  */
-#include "engine/control.h"
+#include "engine/control/control.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "engine/control_client.h"
+#include "engine/control/control_client.h"
 #include "tests/unit/control_test.h"
 #include "tests/unit/fake_machine.h"
 

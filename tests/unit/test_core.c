@@ -2,7 +2,7 @@
 /* The machine without any instruction: buses, memory, clock, the life of a machine. */
 #include "engine/chardev_host.h"
 #include "engine/io.h"
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/run.h"
 #include "tests/unit/fake_machine.h"
 

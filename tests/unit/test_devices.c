@@ -4,14 +4,14 @@
  * would do to find and use a device is done here in the order in which Linux does it, where that order is delicate. The
  * last line is the tally.
  */
-#include "engine/acpi_pm.h"
-#include "engine/debugport.h"
-#include "engine/i8042.h"
-#include "engine/pciconf.h"
-#include "engine/pic8259.h"
-#include "engine/pit8254.h"
-#include "engine/port92.h"
-#include "engine/rtc.h"
+#include "engine/pc/acpi_pm.h"
+#include "engine/pc/debugport.h"
+#include "engine/pc/i8042.h"
+#include "engine/pc/pciconf.h"
+#include "engine/pc/pic8259.h"
+#include "engine/pc/pit8254.h"
+#include "engine/pc/port92.h"
+#include "engine/pc/rtc.h"
 
 #include "tests/unit/device_test.h"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* eval/changepoint.c on series whose levels are known. */
+/* eval/report/changepoint.c on series whose levels are known. */
 #include <math.h>
 #include <stdio.h>
 
-#include "eval/bootstrap.h"
-#include "eval/changepoint.h"
+#include "eval/report/bootstrap.h"
+#include "eval/report/changepoint.h"
 #include "tests/unit/check.h"
 
 #define N 120

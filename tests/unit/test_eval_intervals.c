@@ -7,8 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "eval/bootstrap.h"
-#include "eval/stats.h"
+#include "eval/report/bootstrap.h"
+#include "eval/report/stats.h"
 #include "tests/unit/check.h"
 
 #define RUNS 1500

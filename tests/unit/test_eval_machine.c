@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* eval/machine_run.c: its tables agree with themselves and with those that name its items. */
+/* eval/run/machine_run.c: its tables agree with themselves and with those that name its items. */
 #include <stdio.h>
 #include <string.h>
 
-#include "eval/machine.h"
-#include "eval/overhead.h"
+#include "eval/run/machine.h"
+#include "eval/report/overhead.h"
 #include "tests/unit/check.h"
 
 static void rows(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * eval/observe.c: what is made of the output of a process, whatever the load of the host. This program is also the process
+ * eval/run/observe.c: what is made of the output of a process, whatever the load of the host. This program is also the process
  * under observation ("test_eval_observe as CASE"): it knows from FIONREAD when its reader has what it wrote.
  */
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "eval/observe.h"
+#include "eval/run/observe.h"
 
 static unsigned passed, failed;
 

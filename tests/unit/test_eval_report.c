@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/compare.h"
-#include "eval/effects.h"
-#include "eval/figures.h"
-#include "eval/page.h"
-#include "eval/report.h"
+#include "eval/report/compare.h"
+#include "eval/report/effects.h"
+#include "eval/report/figures.h"
+#include "eval/report/page.h"
+#include "eval/report/report.h"
 #include "eval/results_file.h"
 #include "tests/unit/check.h"
 

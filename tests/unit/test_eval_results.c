@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * eval/results.c: the example folder is read for what it is; cut off anywhere, changed anywhere, compressed or damaged, it is
+ * eval/report/results.c: the example folder is read for what it is; cut off anywhere, changed anywhere, compressed or damaged, it is
  * read as far as it makes sense, and the process lives.
  */
 #include <lzma.h>
@@ -11,9 +11,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "eval/bootstrap.h"
-#include "eval/figures.h"
-#include "eval/results.h"
+#include "eval/report/bootstrap.h"
+#include "eval/report/figures.h"
+#include "eval/report/results.h"
 #include "eval/results_file.h"
 #include "tests/unit/check.h"
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "engine/status.h"
-#include "eval/runner.h"
+#include "eval/run/runner.h"
 #include "eval/schema.h"
 #include "tests/unit/check.h"
 

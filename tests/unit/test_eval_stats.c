@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * eval/stats.c: quantiles against the printed tables, ratios and intervals against numbers worked out by hand, the classes
+ * eval/report/stats.c: quantiles against the printed tables, ratios and intervals against numbers worked out by hand, the classes
  * at their limits, Benjamini and Hochberg's own example.
  */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "eval/stats.h"
+#include "eval/report/stats.h"
 #include "tests/unit/check.h"
 
 static void classes(void)

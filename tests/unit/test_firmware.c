@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/fwcfg.h"
-#include "engine/loader.h"
-#include "engine/pflash.h"
-#include "engine/smbios.h"
-#include "engine/vga.h"
+#include "engine/pc/fwcfg.h"
+#include "engine/load/loader.h"
+#include "engine/pc/pflash.h"
+#include "engine/load/smbios.h"
+#include "engine/pc/vga.h"
 #include "engine/vm.h"
 #include "tests/unit/check.h"
 

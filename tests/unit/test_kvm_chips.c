@@ -9,9 +9,9 @@
 #include <sys/eventfd.h>
 
 #include "engine/board.h"
-#include "engine/ioapic.h"
-#include "engine/lapic.h"
-#include "engine/pic8259.h"
+#include "engine/apic/ioapic.h"
+#include "engine/apic/lapic.h"
+#include "engine/pc/pic8259.h"
 
 /* ---- the steady state: an exit costs KVM_RUN and no other request ---- */
 

@@ -12,7 +12,7 @@
 
 #include <unistd.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/run.h"
 #include "engine/switch.h"
 

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "eval/macro.h"
+#include "eval/run/macro.h"
 #include "tests/unit/check.h"
 
 #include "eval/workloads/macro/inputs.c"

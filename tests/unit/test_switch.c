@@ -11,7 +11,7 @@
 
 #include <unistd.h>
 
-#include "engine/lapic.h"
+#include "engine/apic/lapic.h"
 #include "engine/msr.h"
 #include "engine/switch.h"
 

@@ -3,8 +3,8 @@
  * The 8254's ticks on a host that has no time: those that nobody raised, or that the guest could not take yet, are owed and come one by one
  * behind the guest's end of interrupt, through an 8259 that is programmed as PCs do it. The last line is the tally.
  */
-#include "engine/pic8259.h"
-#include "engine/pit8254.h"
+#include "engine/pc/pic8259.h"
+#include "engine/pc/pit8254.h"
 
 #include "tests/unit/device_test.h"
 

@@ -3,15 +3,15 @@
  * The 16550A as Linux's driver probes and drives it; then every device of the board, port by port, under a guest that
  * writes and reads anything anywhere. The last line is the tally.
  */
-#include "engine/acpi_pm.h"
-#include "engine/debugport.h"
-#include "engine/i8042.h"
-#include "engine/pciconf.h"
-#include "engine/pic8259.h"
-#include "engine/pit8254.h"
-#include "engine/port92.h"
-#include "engine/rtc.h"
-#include "engine/uart16550.h"
+#include "engine/pc/acpi_pm.h"
+#include "engine/pc/debugport.h"
+#include "engine/pc/i8042.h"
+#include "engine/pc/pciconf.h"
+#include "engine/pc/pic8259.h"
+#include "engine/pc/pit8254.h"
+#include "engine/pc/port92.h"
+#include "engine/pc/rtc.h"
+#include "engine/pc/uart16550.h"
 
 #include "tests/unit/device_test.h"
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The seals of a results folder: SHA256SUMS and ro-crate-metadata.json. Any thread; false with text: what is wrong. */
+#ifndef STEELYARD_EVAL_SEAL_H
+#define STEELYARD_EVAL_SEAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+bool seal_write(const char *dir, char *text, size_t n);
+/* Compares SHA256SUMS. */
+bool seal_verify(const char *dir, char *text, size_t n);
+/* SHA-256 of a file in hexadecimal; "" when it cannot be read. */
+void seal_hash(const char *file, char out[65]);
+
+#endif
