@@ -39,7 +39,7 @@ bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 		return false;
 	limit <<= 2 * bt->page_heat[page];
 	h = (gpa >> 12 ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 32) * 0x9e3779b97f4a7c15ull;
-	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS) ^ (gpa >> 4 & 255)]; /* those of a page side by side */
+	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS) ^ (gpa >> 2 & 1023)]; /* those of a page side by side */
 	if (*n >= limit || *n == UINT8_MAX) {
 		*n = 0;
 		return false;

@@ -132,7 +132,7 @@ struct bt_jc {
 };
 
 /* How often a block has run before it is translated (bt_cold.c). */
-#define BT_COLD_BITS 16
+#define BT_COLD_BITS 18
 
 /* Why bt_find has no block. */
 enum bt_miss {

@@ -212,11 +212,24 @@ static void take(struct tctx *c, unsigned k, struct shape *s)
 	}
 }
 
-/* A conditional branch forward, the last instruction so far: the block goes on behind it, as execution does more often than not. */
-static bool goes_on(struct tctx *c, const struct insn *i)
+/* A conditional branch forward, the last instruction so far: the block goes on behind it, as execution does more often than not. next:
+ * where that is, from the block's beginning. */
+static bool goes_on(struct tctx *c, const struct insn *i, unsigned next)
 {
-	return i->row->bt == BT_JCC && (int64_t)i->imm[0] > 0 && (c->code64 || i->opsize == 4) && !c->interpret[c->n - 1] &&
-	       c->side_exits++ < BT_MAX_SIDE_EXITS;
+	if (i->row->bt != BT_JCC || (int64_t)i->imm[0] <= 0 || !(c->code64 || i->opsize == 4) || c->interpret[c->n - 1] ||
+	    c->nexits == BT_MAX_SIDE_EXITS)
+		return false;
+	c->exit[c->nexits++] = next + (uint32_t)i->imm[0];
+	return true;
+}
+
+/* Is a side exit's target here? Its block begins with the same instructions: they are translated once, there. */
+static bool is_exit(const struct tctx *c, unsigned off)
+{
+	for (unsigned k = 0; k < c->nexits; k++)
+		if (c->exit[k] == off)
+			return true;
+	return false;
 }
 
 static bool decode_block(struct tctx *c)
@@ -228,8 +241,8 @@ static bool decode_block(struct tctx *c)
 		struct shape *found;
 		bool more;
 
-		if (((c->lin + off) ^ c->lin) >> 12)
-			break; /* exactly at the page's end */
+		if (((c->lin + off) ^ c->lin) >> 12 || is_exit(c, off))
+			break; /* exactly at the page's end, or where another block begins */
 		found = bt_decode(c->v, c->page + ((c->lin + off) & 0xfff), c->bits, &more);
 		if (more) {
 			if (c->n)
@@ -251,7 +264,7 @@ static bool decode_block(struct tctx *c)
 		take(c, c->n, found);
 		c->off[c->n++] = (uint16_t)off;
 		off += i->len;
-		if (bt_ends_block(i) && !goes_on(c, i)) {
+		if (bt_ends_block(i) && !goes_on(c, i, off)) {
 			found = NULL;
 			if (i->row->bt == BT_OTHER && !(((c->lin + off) ^ c->lin) >> 12))
 				found = bt_decode(c->v, c->page + ((c->lin + off) & 0xfff), c->bits, &more);
@@ -486,7 +499,7 @@ struct bt_block *bt_translate(struct bt *bt, struct vcpu *v, uint64_t lin, uint6
 	c->max_insns = bt->single_insns ? bt->single_insns : BT_MAX_BLOCK_INSNS;
 	c->too_long = c->need_ret_flags = false;
 	c->sampled = v->vm->cfg.sample_hz != 0;
-	c->n = c->guest_len = c->side_exits = 0;
+	c->n = c->guest_len = c->nexits = 0;
 	*step = false;
 	if (off == UINT64_MAX || bt->nblocks == BT_MAX_BLOCKS) {
 		*step = off == UINT64_MAX;

@@ -53,7 +53,8 @@ struct tctx {
 	uint8_t kind;		/* enum vcpu_sample */
 	unsigned guest_len;
 	unsigned n, nmarks, nstubs, naccess;
-	unsigned side_exits;	/* conditional branches that the block goes on behind */
+	unsigned nexits;	/* conditional branches that the block goes on behind, and where they lead, from its beginning */
+	uint32_t exit[BT_MAX_SIDE_EXITS];
 	uint32_t access_rec[4]; /* records of the current instruction's accesses */
 	unsigned cur, cur_access; /* instruction being emitted, and its next access */
 	uint32_t cur_live;	/* flags live before it */
