@@ -299,11 +299,15 @@ static int write_zeroes(int fd, uint64_t off, uint64_t bytes)
 	return err;
 }
 
-/* A hole reads as zeroes; where the file system has none, zeroes are written. Discarding is a wish: it may do nothing. */
+/*
+ * A hole reads as zeroes, and so does space of a file that was never written; where the file system has neither, zeroes are
+ * written. Who keeps the space is promised that later writes find it. Discarding is a wish: it may do nothing.
+ */
 static int punch(const struct blk_image *img, const struct blk_request *r)
 {
-	if (!r->bytes ||
-	    fallocate(img->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)r->offset, (off_t)r->bytes) == 0)
+	int how = r->op == BLK_ZEROES_KEEP ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
+
+	if (!r->bytes || fallocate(img->fd, how | FALLOC_FL_KEEP_SIZE, (off_t)r->offset, (off_t)r->bytes) == 0)
 		return 0;
 	if (errno != EOPNOTSUPP && errno != EINVAL)
 		return errno;
@@ -326,7 +330,8 @@ void blk_image_failed(struct blk_image *img, const struct blk_request *r, int er
 					   [BLK_WRITE] = "a write",
 					   [BLK_FLUSH] = "a flush",
 					   [BLK_DISCARD] = "a discard",
-					   [BLK_ZEROES] = "a write of zeroes"};
+					   [BLK_ZEROES] = "a write of zeroes",
+					   [BLK_ZEROES_KEEP] = "a write of zeroes"};
 	int kind = err << 4 | (int)r->op;
 	char text[BLK_TELL_TEXT];
 
@@ -366,6 +371,7 @@ int blk_image_do(struct blk_image *img, const struct blk_request *r)
 		break;
 	case BLK_DISCARD:
 	case BLK_ZEROES:
+	case BLK_ZEROES_KEEP:
 		err = punch(img, r);
 		break;
 	default:

@@ -16,7 +16,7 @@
 
 struct blk_journal_entry {
 	struct blk_journal_entry *next;
-	enum blk_op op; /* BLK_WRITE, BLK_DISCARD, BLK_ZEROES */
+	enum blk_op op; /* BLK_WRITE, BLK_DISCARD, BLK_ZEROES, BLK_ZEROES_KEEP */
 	uint64_t seq, offset, bytes;
 	uint8_t data[]; /* of a write */
 };

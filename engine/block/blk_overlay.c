@@ -120,7 +120,7 @@ int blk_overlay_do(struct blk_overlay *o, const struct blk_request *r)
 	int err = 0;
 
 	pthread_mutex_lock(&o->lock);
-	if (r->op == BLK_ZEROES)
+	if (blk_is_zeroes(r->op))
 		err = range(o, true, NULL, off, r->bytes);
 	for (unsigned i = 0; (r->op == BLK_READ || r->op == BLK_WRITE) && i < r->niov && !err; i++) {
 		err = range(o, r->op == BLK_WRITE, r->iov[i].iov_base, off, r->iov[i].iov_len);

@@ -143,9 +143,11 @@ static int attempt(struct blk_remote *rm, enum blk_op op, uint64_t off, uint8_t 
 					[BLK_WRITE] = BLK_T_OUT,
 					[BLK_FLUSH] = BLK_T_FLUSH,
 					[BLK_DISCARD] = BLK_T_DISCARD,
-					[BLK_ZEROES] = BLK_T_WRITE_ZEROES};
+					[BLK_ZEROES] = BLK_T_WRITE_ZEROES,
+					[BLK_ZEROES_KEEP] = BLK_T_WRITE_ZEROES};
 	struct iovec iov = {bounce(rm), len};
-	struct vhost_ring_request rq = {.type = type[op], .sector = off / BLK_SECTOR};
+	struct vhost_ring_request rq = {
+		.type = type[op], .keep = op == BLK_ZEROES_KEEP, .sector = off / BLK_SECTOR};
 	unsigned life;
 	uint64_t mark;
 	bool fresh;
@@ -195,9 +197,9 @@ static int attempt(struct blk_remote *rm, enum blk_op op, uint64_t off, uint8_t 
 
 static uint64_t piece_max(const struct blk_remote *rm, enum blk_op op)
 {
-	return op == BLK_DISCARD  ? (uint64_t)rm->disk.discard_sectors * BLK_SECTOR
-	       : op == BLK_ZEROES ? (uint64_t)rm->disk.zeroes_sectors * BLK_SECTOR
-				  : REMOTE_BOUNCE;
+	return op == BLK_DISCARD   ? (uint64_t)rm->disk.discard_sectors * BLK_SECTOR
+	       : blk_is_zeroes(op) ? (uint64_t)rm->disk.zeroes_sectors * BLK_SECTOR
+				   : REMOTE_BOUNCE;
 }
 
 static int pieces(struct blk_remote *rm, enum blk_op op, uint64_t off, uint8_t *buf, uint64_t len, bool watcher)
@@ -224,10 +226,10 @@ int blk_remote_do(struct blk_remote *rm, const struct blk_request *r)
 
 	if (r->op == BLK_DISCARD && !rm->disk.discard)
 		return 0;
-	if (r->op == BLK_ZEROES && !rm->disk.zeroes)
+	if (blk_is_zeroes(r->op) && !rm->disk.zeroes)
 		return EOPNOTSUPP;
 	pthread_mutex_lock(&rm->sync_lock);
-	if (r->op == BLK_DISCARD || r->op == BLK_ZEROES)
+	if (r->op == BLK_DISCARD || blk_is_zeroes(r->op))
 		err = pieces(rm, r->op, off, NULL, r->bytes, false);
 	for (unsigned i = 0; (r->op == BLK_READ || r->op == BLK_WRITE) && i < r->niov && !err; i++) {
 		err = pieces(rm, r->op, off, r->iov[i].iov_base, r->iov[i].iov_len, false);

@@ -92,7 +92,7 @@ static bool seen(const struct blk_rqueue *q, const struct blk_request *r)
 {
 	if (q->n == NO_RING || r->niov > VHOST_RING_SEGMENTS)
 		return false;
-	if (r->op == BLK_DISCARD || r->op == BLK_ZEROES)
+	if (r->op == BLK_DISCARD || blk_is_zeroes(r->op))
 		return r->bytes && q->rm->disk.discard && q->rm->disk.zeroes;
 	for (unsigned i = 0; i < r->niov; i++)
 		if (!blk_remote_sees(q->rm, r->iov[i].iov_base, r->iov[i].iov_len))
@@ -131,6 +131,7 @@ static void put(struct blk_rqueue *q, unsigned n)
 		uint64_t left = (r->bytes - s->at) / BLK_SECTOR;
 
 		rq.type = r->op == BLK_DISCARD ? BLK_T_DISCARD : BLK_T_WRITE_ZEROES;
+		rq.keep = r->op == BLK_ZEROES_KEEP;
 		rq.sector = (r->offset + s->at) / BLK_SECTOR;
 		rq.sectors = (uint32_t)(left < max ? left : max);
 	}
@@ -164,9 +165,9 @@ static void end(struct blk_rqueue *q, unsigned n, int err)
 static void written(struct blk_rqueue *q, struct step *s)
 {
 	struct blk_request *r = s->r;
-	uint64_t max = r->op == BLK_DISCARD  ? (uint64_t)q->rm->disk.discard_sectors * BLK_SECTOR
-		       : r->op == BLK_ZEROES ? (uint64_t)q->rm->disk.zeroes_sectors * BLK_SECTOR
-					     : r->bytes;
+	uint64_t max = r->op == BLK_DISCARD	  ? (uint64_t)q->rm->disk.discard_sectors * BLK_SECTOR
+		       : blk_is_zeroes(r->op) ? (uint64_t)q->rm->disk.zeroes_sectors * BLK_SECTOR
+					      : r->bytes;
 	uint64_t n = r->bytes - s->at < max ? r->bytes - s->at : max;
 
 	blk_journal_add(&q->rm->journal, r->op, r->offset + s->at, n, r->iov, r->niov);

@@ -37,6 +37,7 @@ struct blk_wire_config {
 
 /* 5.2.6: the first 16 bytes of a request, its ranges, its last byte. */
 enum { BLK_T_IN = 0, BLK_T_OUT = 1, BLK_T_FLUSH = 4, BLK_T_GET_ID = 8, BLK_T_DISCARD = 11, BLK_T_WRITE_ZEROES = 13 };
+#define BLK_RANGE_UNMAP 1u /* of BLK_T_WRITE_ZEROES: the space may be given back */
 enum { BLK_S_OK, BLK_S_IOERR, BLK_S_UNSUPP };
 
 struct blk_wire_header {

@@ -66,7 +66,13 @@ const char *blk_format_name(enum blk_format f);
 /* Is this no file, but what a storage daemon reaches over a network? */
 bool blk_is_address(const char *file);
 
-enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZEROES };
+/* BLK_ZEROES: the range reads as zeroes and its space may be given back; BLK_ZEROES_KEEP: its space stays its own */
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZEROES, BLK_ZEROES_KEEP };
+
+static inline bool blk_is_zeroes(enum blk_op op)
+{
+	return op == BLK_ZEROES || op == BLK_ZEROES_KEEP;
+}
 
 struct blk_request {
 	enum blk_op op;

@@ -104,7 +104,7 @@ void vhost_ring_put(struct vhost_ring *r, unsigned n, const struct vhost_ring_re
 		s->header.sector = 0;
 		s->range.sector = rq->sector;
 		s->range.sectors = rq->sectors;
-		s->range.flags = rq->type == BLK_T_WRITE_ZEROES; /* it may give the space back */
+		s->range.flags = rq->type == BLK_T_WRITE_ZEROES && !rq->keep ? BLK_RANGE_UNMAP : 0;
 		add(s, &count, &s->range, sizeof(s->range), NEXT);
 	}
 	for (unsigned i = 0; i < rq->niov; i++)

@@ -32,6 +32,7 @@ struct vhost_ring_request {
 	const struct iovec *iov;
 	unsigned niov;
 	uint32_t sectors;
+	bool keep; /* of BLK_T_WRITE_ZEROES: the space is not given back */
 };
 
 /* Empty, indices 0. */

@@ -81,6 +81,7 @@ static void identify_namespace(const struct nvme *n, uint8_t *buf)
 		{8, 8, n->blocks},
 		{16, 8, n->blocks},
 		{24, 1, 0x10}, /* the preferred sizes are there */
+		{33, 1, blk_image_discards(n->image) ? 0x09 : 0}, /* deallocated blocks read as zeroes; Write Zeroes has DEAC */
 		{64, 2, page - 1},
 		{66, 2, page - 1},
 		{68, 2, page - 1},

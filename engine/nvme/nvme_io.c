@@ -16,6 +16,7 @@
 enum { IO_FLUSH = 0x00, IO_WRITE = 0x01, IO_READ = 0x02, IO_ZEROES = 0x08, IO_DATASET = 0x09 };
 
 #define RW_FUA (1u << 30)
+#define ZEROES_DEAC (1u << 25) /* the blocks may be deallocated (NVM Command Set 3.2.8) */
 #define DATASET_DEALLOCATE (1u << 2)
 #define FLAGS_FUSE_PSDT 0xc3u /* fused commands, and data by SGL: neither is offered */
 
@@ -112,7 +113,8 @@ static uint16_t start_data(struct nvme_request *r, const struct nvme_command *c)
 		return NVME_LBA_RANGE;
 	if (c->opcode != IO_READ && blk_image_readonly(n->image))
 		return NVME_WRITE_PROTECTED;
-	r->blk.op = c->opcode == IO_READ ? BLK_READ : c->opcode == IO_WRITE ? BLK_WRITE : BLK_ZEROES;
+	r->blk.op = c->opcode == IO_READ ? BLK_READ : c->opcode == IO_WRITE ? BLK_WRITE
+	       : c->cdw12 & ZEROES_DEAC	     ? BLK_ZEROES : BLK_ZEROES_KEEP;
 	r->blk.offset = start << n->block_bits;
 	r->blk.bytes = bytes;
 	r->blk.durable = (c->cdw12 & RW_FUA) || !atomic_load_explicit(&n->cached, memory_order_relaxed);

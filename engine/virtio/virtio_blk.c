@@ -101,7 +101,7 @@ static bool in_image(const struct virtio_blk *d, uint64_t sector, uint64_t bytes
 	return bytes % BLK_SECTOR == 0 && sector <= d->config.capacity && sectors <= d->config.capacity - sector;
 }
 
-/* Submits the next range of a discard; false: there is none. */
+/* Submits the next range of a discard or of zeroes; false: there is none. */
 static bool next_range(struct request *r)
 {
 	const struct blk_wire_range *g = &r->ranges[r->range];
@@ -109,6 +109,8 @@ static bool next_range(struct request *r)
 	if (r->range == r->nranges)
 		return false;
 	r->range++;
+	if (r->type == BLK_T_WRITE_ZEROES)
+		r->blk.op = g->flags & BLK_RANGE_UNMAP ? BLK_ZEROES : BLK_ZEROES_KEEP;
 	r->blk.offset = g->sector * BLK_SECTOR;
 	r->blk.bytes = (uint64_t)g->sectors * BLK_SECTOR;
 	blk_submit(r->q->blk, &r->blk);
@@ -127,7 +129,7 @@ static uint8_t take_ranges(struct request *r)
 	for (unsigned i = 0; i < r->nranges; i++) {
 		const struct blk_wire_range *g = &r->ranges[i];
 
-		if (g->flags & ~(r->type == BLK_T_WRITE_ZEROES ? 1u : 0u))
+		if (g->flags & ~(r->type == BLK_T_WRITE_ZEROES ? BLK_RANGE_UNMAP : 0u))
 			return BLK_S_UNSUPP;
 		if (g->sectors > RANGE_SECTORS_MAX || !in_image(d, g->sector, (uint64_t)g->sectors * BLK_SECTOR))
 			return BLK_S_IOERR;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -459,6 +460,37 @@ static uint8_t request(struct disk *d, uint32_t type, uint64_t sector, uint32_t 
 	return (uint8_t)get(g, DATA + 0x20, 1);
 }
 
+/* Bytes of the disk's file that are there; what was written counts at once. */
+static long long allocated(const struct disk *d)
+{
+	struct stat st;
+
+	CHECK(fsync(d->fd) == 0 && fstat(d->fd, &st) == 0);
+	return (long long)st.st_blocks * 512;
+}
+
+/* Zeroes with and without the wish to give their space back. */
+static void test_zeroes(struct disk *d)
+{
+	struct guest *g = d->g;
+	uint8_t file[4096];
+	long long before;
+
+	memset(g->mem.ram_hva + DATA + 0x1000, 0xa5, 4096);
+	CHECK(request(d, 1, 64, 4096, true) == 0);
+	before = allocated(d);
+	put(g, DATA + 0x1000, 64, 8);
+	put(g, DATA + 0x1008, 8, 4);
+	put(g, DATA + 0x100c, 0, 4);
+	CHECK(request(d, 13, 0, 16, true) == 0 && allocated(d) == before);
+	CHECK(pread(d->fd, file, 4096, 64 * 512) == 4096 && file[0] == 0 && file[4095] == 0);
+	put(g, DATA + 0x100c, 1, 4); /* unmap */
+	CHECK(request(d, 13, 0, 16, true) == 0 && allocated(d) == before - 4096);
+	CHECK(pread(d->fd, file, 4096, 64 * 512) == 4096 && file[0] == 0 && file[4095] == 0);
+	put(g, DATA + 0x100c, 2, 4);
+	CHECK(request(d, 13, 0, 16, true) == 2);
+}
+
 static void test_disk(struct guest *g, bool threads)
 {
 	struct disk *d = calloc(1, sizeof(*d));
@@ -496,6 +528,7 @@ static void test_disk(struct guest *g, bool threads)
 	CHECK(pread(d->fd, file, 1024, 3 * 512) == 1024 && file[0] == 0 && file[1023] == 0);
 	put(g, DATA + 0x1000, 2047, 8);
 	CHECK(request(d, 11, 0, 16, true) == 1);
+	test_zeroes(d);
 	CHECK(ftruncate(d->fd, 4096) == 0 && request(d, 0, 100, 512, false) == 1); /* the file shrank under us */
 	CHECK(atomic_load(&d->wakes) > 0 && (rd(d, 0x1000, 1) & 1) && rd(d, 0x1000, 1) == 0);
 	/* no room for a status: the device breaks, says so, and works again after a reset */
