@@ -160,6 +160,15 @@ static bool is_soft_interrupt(const struct insn *i)
 	       i->mnemonic == ZYDIS_MNEMONIC_INTO || i->mnemonic == ZYDIS_MNEMONIC_INT1;
 }
 
+/*
+ * Does an instruction that began with these flags end in a single-step trap? SYSCALL loads RFLAGS under FMASK, and it is the result that
+ * counts: a debugger's step over it ends in ring 3, where SYSRET or IRET brings TF back, and not at the first instruction of the kernel.
+ */
+static bool steps(const struct vcpu *v, const struct insn *i, uint64_t flags)
+{
+	return (flags & FL_TF) && (i->mnemonic != ZYDIS_MNEMONIC_SYSCALL || (v->regs.rflags & FL_TF));
+}
+
 /* After an instruction that began with TF set or touched a watched address (SDM 3B 18.3.1.4, 18.3.1.2). */
 static enum xr trap_after(struct vcpu *v, const struct insn *i, bool tf, unsigned hit, enum xr x)
 {
@@ -228,7 +237,7 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 		v->regs.rflags &= ~(uint64_t)FL_RF;
 	/* a software interrupt that was taken has cleared TF; INTO may not have been */
 	if (((flags & FL_TF) || hit) && !(jumped && is_soft_interrupt(i)))
-		return trap_after(v, i, flags & FL_TF, hit, x);
+		return trap_after(v, i, steps(v, i, flags), hit, x);
 	return x;
 }
 

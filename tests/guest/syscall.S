@@ -125,6 +125,20 @@ test_main:
 1:	EXV(0x30)
 	EQ(ex_cs, U2_CODE32)
 	EQ(%ebx, 6)
+	CASE(11)		/* a step over SYSCALL whose mask clears TF ends behind SYSRET, which traps at once */
+	wrmsr_ 0xc0000084, 0x701, 0
+	movl $0, seen_cs
+	USER(user_step, 1f)
+1:	EXV(1)
+	EQ(ex_cs, U_CODE64)
+	EQ(ex_ip, user_stepped)
+	EQ(seen_cs, K_CODE64)
+	CASE(12)		/* without TF in the mask it ends at the kernel's first instruction */
+	wrmsr_ 0xc0000084, 0x601, 0
+	USER(user_step, 1f)
+1:	EXV(1)
+	EQ(ex_cs, K_CODE64)
+	EQ(ex_ip, on_syscall)
 	ret
 
 	.code64
@@ -169,6 +183,14 @@ user2_32:
 	mov %eax, seen_cs
 	int $0x30
 	.code64
+user_step:
+	pushfq
+	orl $0x100, (%rsp)
+	popfq			/* the step begins behind the next instruction */
+	syscall
+user_stepped:
+	nop
+	int $0x30
 user_sysret:
 	sysretq
 user_enter:
