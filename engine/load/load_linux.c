@@ -81,6 +81,10 @@ static enum status parse(struct linux_image *k, const struct boot_file *f, struc
 		return error_set(e, ST_UNSUPPORTED,
 				 "'%s' is a kernel of boot protocol %u.%02u, too old: give one of 2.4.18 or later",
 				 f->name, k->version >> 8, k->version & 0xff);
+	if (!get32(d + HDR_CODE32_START)) /* iPXE's: only its real-mode part knows how to go on, and asks a BIOS */
+		return error_set(e, ST_UNSUPPORTED,
+				 "'%s' has no 32-bit entry, it begins in real mode and needs a BIOS: boot it by --bios from a CD or a disk",
+				 f->name);
 	sects = d[HDR_SETUP_SECTS] ? d[HDR_SETUP_SECTS] : 4;
 	k->setup_bytes = (sects + 1) * 512ull;
 	if (k->setup_bytes >= f->size)

@@ -380,6 +380,7 @@ static size_t make_bzimage(uint8_t *out, enum pack how, bool elf64)
 	memcpy(out + 0x202, "HdrS", 4);
 	put16(out + 0x206, 0x020f);
 	out[0x211] = 1 | 2;
+	put32(out + 0x214, 0x100000);
 	put32(out + 0x22c, 0x7fffffff);
 	put16(out + 0x236, elf64);
 	put32(out + 0x238, 100);
@@ -466,6 +467,9 @@ static void test_linux(void)
 	n = make_bzimage(img, PACK_GZIP, true);
 	vm->cfg.kernel = write_file(0, img, n);
 	OK(boot(vm, &e) == ST_TOO_BIG && one_line(&e));
+	put32(img + 0x214, 0);
+	vm->cfg.kernel = write_file(0, img, n);
+	OK(boot(vm, &e) == ST_UNSUPPORTED && one_line(&e) && strstr(e.msg, "--bios"));
 	machine_free(vm);
 }
 
