@@ -36,11 +36,12 @@ enum status bt_cache_init(struct bt *bt, struct error *e)
 	bt->link = map_lazy((uint64_t)BT_MAX_LINKS * sizeof(*bt->link), PROT_READ | PROT_WRITE);
 	bt->page_writes = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
 	bt->page_heat = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
+	bt->page_history = map_lazy(bt->npages, PROT_READ | PROT_WRITE);
 	bt->page_blocks = map_lazy(bt->npages * sizeof(*bt->page_blocks), PROT_READ | PROT_WRITE);
 	if (bt->vm->cfg.count_blocks)
 		bt->hot = map_lazy(BT_MAX_BLOCKS * sizeof(*bt->hot), PROT_READ | PROT_WRITE);
 	if ((bt->vm->cfg.count_blocks && !bt->hot) || !bt->tctx || !bt->cache || !bt->block || !bt->rec || !bt->link || !bt->page_blocks || !bt->page_writes ||
-	    !bt->page_heat)
+	    !bt->page_heat || !bt->page_history)
 		return error_errno(e, ST_NO_MEMORY, "cannot map the code cache (executable memory may be forbidden here: try "
 						    "--path interp)");
 	bt->cache_next = bt->cache + 16; /* offset 0 means "none" */
@@ -73,6 +74,7 @@ void bt_cache_fini(struct bt *bt)
 	unmap(bt->hot, BT_MAX_BLOCKS * sizeof(*bt->hot));
 	unmap(bt->page_writes, bt->npages);
 	unmap(bt->page_heat, bt->npages);
+	unmap(bt->page_history, bt->npages);
 	unmap(bt->page_blocks, bt->npages * sizeof(*bt->page_blocks));
 	pthread_mutex_destroy(&bt->lock);
 }
@@ -395,7 +397,7 @@ void bt_retranslate(struct bt *bt, struct vcpu *v, struct bt_block *b)
 }
 
 /* Blocks of one page that overlap [gpa, gpa + len); true: blocks are left. */
-static bool invalidate_page(struct bt *bt, struct vcpu *v, uint64_t page, uint64_t gpa, uint64_t len, uint64_t *dropped)
+static bool invalidate_page(struct bt *bt, struct vcpu *v, uint64_t page, uint64_t gpa, uint64_t len, struct bt_dropped *dropped)
 {
 	uint32_t *p = &bt->page_blocks[page];
 
@@ -408,8 +410,8 @@ static bool invalidate_page(struct bt *bt, struct vcpu *v, uint64_t page, uint64
 		uint32_t next = b->page_next[second];
 
 		if (b->valid && from < gpa + len && gpa < from + n) {
+			bt_history_drop(bt, b, dropped);
 			invalidate(bt, v, b);
-			++*dropped;
 		}
 		if (!b->valid) {
 			*p = next;
@@ -423,7 +425,7 @@ static bool invalidate_page(struct bt *bt, struct vcpu *v, uint64_t page, uint64
 void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 {
 	struct bt *bt = ctx;
-	uint64_t dropped = 0;
+	bool any = false;
 	unsigned points;
 
 	pthread_mutex_lock(&bt->lock);
@@ -436,21 +438,24 @@ void bt_written(void *ctx, struct vcpu *v, uint64_t off, uint64_t len)
 		uint64_t from = page == off >> 12 ? gpa | (off & 0xfff) : gpa;
 		uint64_t to = page == (off + len - 1) >> 12 ? (gpa | ((off + len - 1) & 0xfff)) + 1 : gpa + 4096;
 
-		uint64_t before = dropped;
+		struct bt_dropped dropped = {0};
 		bool left = invalidate_page(bt, v, page, from, to - from, &dropped);
 
-		if (v && dropped != before && bt_cpu(v)->code_page == bt->vm->mem.ram_hva + (page << 12) &&
+		if (v && dropped.blocks && bt_cpu(v)->code_page == bt->vm->mem.ram_hva + (page << 12) &&
 		    bt->page_heat[page] < BT_HEAT_MAX)
 			bt->page_heat[page]++;
-		points = bt->page_writes[page] + (dropped != before ? BT_PAGE_HIT : BT_PAGE_MISS);
+		points = bt->page_writes[page] + (dropped.blocks ? BT_PAGE_HIT : BT_PAGE_MISS);
 		bt->page_writes[page] = (uint8_t)(points > UINT8_MAX ? UINT8_MAX : points);
 		if (left && points >= BT_PAGE_POINTS_MAX)
 			left = invalidate_page(bt, v, page, gpa, 4096, &dropped);
 		if (!left)
 			codemap_clear(bt->vm->codemap, page);
+		if (dropped.blocks)
+			bt_history_learn(bt, v, page, &dropped);
+		any |= dropped.blocks != 0;
 	}
 	pthread_mutex_unlock(&bt->lock);
-	if (v && dropped)
+	if (v && any)
 		v->count.bt_smc++;
 }
 

@@ -11,6 +11,11 @@
  * again counts afresh. Blocks whose counts collide share one, and are translated early: about time, not about correctness. (Were
  * the count one block's alone, two that take turns would stay cold for ever.) Code that writes into its own page again and
  * again, which is slow where there are translations, stays cold longer.
+ *
+ * What a page held before tells what to expect of it. Where user code has overwritten code, its successor's translations count
+ * their executions; when they are overwritten in turn, the count says whether they have paid. If not, the next code there stays
+ * cold four times longer, and if they ran often, a fourth of the time only. A write by the guest's kernel or by a device means that the
+ * page serves something else now: nothing is known.
  */
 #include "translator/bt_int.h"
 #include "translator/int_op.h"
@@ -38,6 +43,10 @@ bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 	if (!limit || bt->single || page >= bt->npages || page_is_marked(v, page))
 		return false;
 	limit <<= 2 * bt->page_heat[page];
+	if (bt->page_history[page] == BT_HISTORY_BRIEF)
+		limit <<= 2;
+	else if (bt->page_history[page] == BT_HISTORY_LONG)
+		limit >>= 2;
 	h = (gpa >> 12 ^ (uint64_t)codemap_gen(v->vm->codemap, page) << 32) * 0x9e3779b97f4a7c15ull;
 	n = &bt_cpu(v)->cold[h >> (64 - BT_COLD_BITS) ^ (gpa >> 2 & 1023)]; /* those of a page side by side */
 	if (*n >= limit || *n == UINT8_MAX) {
@@ -46,6 +55,35 @@ bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa)
 	}
 	++*n;
 	return true;
+}
+
+/* Executions of a translation: fewer do not pay for making it; so many pay for it several times. */
+#define RUNS_BRIEF 8
+#define RUNS_LONG 32
+
+void bt_history_drop(struct bt *bt, const struct bt_block *b, struct bt_dropped *d)
+{
+	d->blocks++;
+	if (!b->counted)
+		return;
+	d->counted++;
+	for (unsigned n = 0; n < bt->vm->ncpus; n++)
+		if (bt_cpu(bt->vm->vcpu[n])->bt)
+			d->runs += bt_sites(bt->vm->vcpu[n])[b->site0].since;
+}
+
+void bt_history_learn(struct bt *bt, const struct vcpu *v, uint64_t page, const struct bt_dropped *d)
+{
+	uint8_t *h = &bt->page_history[page];
+
+	if (!v || vcpu_cpl(v) != 3)
+		*h = BT_HISTORY_NONE;
+	else if (!d->counted)
+		*h = *h == BT_HISTORY_NONE ? BT_HISTORY_WATCH : *h;
+	else if (d->runs < d->counted * RUNS_BRIEF)
+		*h = BT_HISTORY_BRIEF;
+	else
+		*h = d->runs < d->counted * RUNS_LONG ? BT_HISTORY_WATCH : BT_HISTORY_LONG;
 }
 
 /* A CALL of len bytes is about to run: code behind it may want flags that translated RETs do not keep (bt_flags.c). */

@@ -300,6 +300,7 @@ struct bt_block {
 	uint8_t two_pages;
 	uint8_t stage;	    /* of its accesses when it was translated: bt_tune.c */
 	_Atomic bool valid;
+	bool counted;	    /* the first of its sites counts its executions */
 	uint64_t gpa2_page; /* two_pages: physical page of the last instruction's tail; else UINT64_MAX */
 	uint32_t host;	    /* entry with flags in HOST */
 	uint32_t host_end;
@@ -329,6 +330,7 @@ struct bt {
 	uint32_t *page_blocks;	 /* per RAM page: first block index */
 	uint64_t npages;
 	uint8_t *page_heat;	 /* code pages that modify themselves: bt_is_cold */
+	uint8_t *page_history;	 /* enum bt_history of the code that was in each page */
 	uint8_t *page_writes;	 /* points of writes to a code page since the last block was made from it */
 	void **arena;		 /* malloc'ed chunks: decoded instructions and marks */
 	unsigned narena, cap_arena;
@@ -401,6 +403,26 @@ bool bt_ends_block(const struct insn *i); /* bt_flags.c */
 bool bt_flags_read_at(struct vcpu *v, uint32_t key, uint64_t lin);
 
 /* bt_cold.c */
+/* How often did translations of code run that the guest's own user code has overwritten since? */
+enum bt_history {
+	BT_HISTORY_NONE,  /* nothing was overwritten */
+	BT_HISTORY_WATCH, /* not known yet, or neither of the others */
+	BT_HISTORY_BRIEF, /* seldom: translating them did not pay */
+	BT_HISTORY_LONG,  /* often: they might have been translated at once */
+};
+/* Blocks that a write has dropped; of these so many counted their executions, in all so many. */
+struct bt_dropped {
+	uint64_t blocks, counted, runs;
+};
+/* Should a block made from this page now count its executions? */
+static inline bool bt_history_watched(const struct bt *bt, uint64_t page)
+{
+	return page < bt->npages && bt->page_history[page] != BT_HISTORY_NONE;
+}
+/* b is about to be dropped by a write. lock held. */
+void bt_history_drop(struct bt *bt, const struct bt_block *b, struct bt_dropped *d);
+/* A write by v, or by a device, has dropped these of the page's blocks. lock held. */
+void bt_history_learn(struct bt *bt, const struct vcpu *v, uint64_t page, const struct bt_dropped *d);
 bool bt_is_cold(struct bt *bt, struct vcpu *v, uint64_t gpa);
 /* Interprets the one instruction at regs.rip, which is b's and needs no watching (TF, RF, breakpoints), as interp_step. */
 enum xr bt_step_in(struct vcpu *v, const struct bt_block *b);

@@ -373,8 +373,16 @@ static unsigned stage_of(const struct tctx *c)
 	return stage ? stage : is_loop(c);
 }
 
+/* Are b's executions of interest? In a trial they are, and where code that was here before has been overwritten (bt_cold.c) until a
+ * kick finds it: then it has paid. */
+static bool is_counted(const struct tctx *c, const struct bt_block *b)
+{
+	return bt_in_trial(b) || (!b->stage && (c->key & BK_USER) && !c->bt->single &&
+				  bt_history_watched(c->bt, mem_offset(&c->v->vm->mem, c->gpa) >> 12));
+}
+
 /* One more execution of the block, flags untouched. */
-static void emit_trial(struct tctx *c, uint32_t site)
+static void emit_counter(struct tctx *c, uint32_t site)
 {
 	e_load_gs(&c->e, S0, GS_SITE(site, since));
 	e_lea(&c->e, true, S0, S0, NO_REG, 1, 1);
@@ -385,7 +393,7 @@ static struct bt_block *emit_block(struct tctx *c)
 {
 	struct bt *bt = c->bt;
 	struct bt_block *b = &bt->block[c->block_index];
-	bool closed = false, trial;
+	bool closed = false;
 
 	emit_init(&c->e, bt->cache_next, (uint64_t)(bt->cache + BT_CACHE_BYTES - bt->cache_next));
 	c->host = c->e.p;
@@ -393,8 +401,8 @@ static struct bt_block *emit_block(struct tctx *c)
 	b->rec0 = bt->nrecs;
 	b->stage = (uint8_t)stage_of(c);
 	c->windows = !(c->key & BK_USER) || b->stage;
-	trial = bt_in_trial(b);
-	if (trial && bt->nsites++ == BT_MAX_SITES) { /* the first counts executions */
+	b->counted = is_counted(c, b);
+	if (b->counted && bt->nsites++ == BT_MAX_SITES) { /* the first counts executions */
 		bt->nsites--;
 		return NULL;
 	}
@@ -419,8 +427,8 @@ static struct bt_block *emit_block(struct tctx *c)
 		bt_mark(c, 0, 0);
 		if (bt->hot && k == 0)
 			bt_emit_hot(c);
-		if (trial && k == 0)
-			emit_trial(c, b->site0);
+		if (b->counted && k == 0)
+			emit_counter(c, b->site0);
 		if (bt->single)
 			bt_emit_single_insn(c, k + 1);
 		if (c->v->vm->cfg.count_rows)
