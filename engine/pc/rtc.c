@@ -98,11 +98,15 @@ static int64_t wall_host(void *ctx)
 	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
+/* What the guest's time is counted from: the host's wall clock, or with virtual time the machine's own. */
+static int64_t wall_now(const struct rtc *r)
+{
+	return r->clock->is_virtual ? VIRTUAL_WALL_NS + (int64_t)clock_ns(r->clock) : r->wall(r->wall_ctx);
+}
+
 static int64_t rtc_now(const struct rtc *r)
 {
-	if (r->clock->is_virtual)
-		return VIRTUAL_WALL_NS + (int64_t)clock_ns(r->clock) + r->offset_ns;
-	return r->wall(r->wall_ctx) + r->offset_ns;
+	return wall_now(r) + r->offset_ns;
 }
 
 static int64_t floor_seconds(int64_t ns)
@@ -177,7 +181,7 @@ static void rtc_adopt(struct rtc *r, int64_t sub_ns)
 
 	/* Nonsense in the registers normalizes to some date; keep it where nanoseconds fit in 63 bits. */
 	sec = sec > SEC_MAX ? SEC_MAX : sec < SEC_MIN ? SEC_MIN : sec;
-	r->offset_ns = sec * NS_PER_S + sub_ns - r->wall(r->wall_ctx);
+	r->offset_ns = sec * NS_PER_S + sub_ns - wall_now(r);
 	r->looked_ns = rtc_now(r);
 }
 

@@ -457,6 +457,30 @@ static void test_rtc_time(struct tally *t)
 	free(c);
 }
 
+/* With virtual time two runs of a machine see one clock, also when the guest sets it: the host's wall clock has no part in it. */
+static void test_rtc_virtual(struct tally *t)
+{
+	struct clock *c = fake_clock();
+	struct wall wall = {c, 1709251198ll * (int64_t)SEC};
+	struct wire w = {0};
+	struct rtc *r;
+
+	clock_make_virtual(c);
+	r = rtc_new(c, line_to(&w), wall_now, &wall);
+	EQ(cmos_get(r, 9), 0x26);
+	cmos_put(r, 9, 0x31); /* while it runs */
+	EQ(cmos_get(r, 9), 0x31);
+	cmos_put(r, 0x0b, 0x82); /* held back, as setting is meant to be done */
+	cmos_put(r, 8, 0x07);
+	cmos_put(r, 4, 0x17);
+	cmos_put(r, 0x0b, 0x02);
+	EQ(cmos_get(r, 9), 0x31);
+	EQ(cmos_get(r, 8), 0x07);
+	EQ(cmos_get(r, 4), 0x17);
+	rtc_free(r);
+	free(c);
+}
+
 static void test_rtc_interrupts(struct tally *t)
 {
 	struct clock *c = fake_clock();
@@ -801,7 +825,7 @@ int main(void)
 {
 	void (*const tests[])(struct tally *) = {
 		test_pic_basic, test_pic_slave,      test_pic_modes, test_pit_irq, test_pit_counts, test_pit_channel2,
-		test_rtc_time,  test_rtc_interrupts, test_i8042,     test_small,   test_acpi,
+		test_rtc_time,  test_rtc_virtual, test_rtc_interrupts, test_i8042,     test_small,   test_acpi,
 	};
 	struct tally tally = {0};
 
