@@ -43,15 +43,21 @@ void lapic_timer_fire(void *ctx)
 		lapic_deliver(l, (uint8_t)lvt, false);
 }
 
+/* The period that count, divisor and mode give. */
+static void period_set(struct lapic *l)
+{
+	l->timer_period_ns = (uint64_t)l->timer_initial * divisor(l);
+	if (timer_mode(l) == TIMER_PERIODIC && l->timer_initial && l->timer_period_ns < TIMER_MIN_PERIOD_NS)
+		l->timer_period_ns = TIMER_MIN_PERIOD_NS;
+}
+
 /* Starts the counter from its initial count (SDM 3A 11.5.4). */
 static void timer_start(struct lapic *l)
 {
 	timer_cancel(&l->timer);
-	l->timer_period_ns = (uint64_t)l->timer_initial * divisor(l);
+	period_set(l);
 	if (!l->timer_initial || timer_mode(l) == TIMER_TSC_DEADLINE)
 		return;
-	if (timer_mode(l) == TIMER_PERIODIC && l->timer_period_ns < TIMER_MIN_PERIOD_NS)
-		l->timer_period_ns = TIMER_MIN_PERIOD_NS;
 	timer_arm(&l->timer, clock_ns(&l->vm->clock) + l->timer_period_ns);
 }
 
@@ -79,6 +85,7 @@ void lapic_timer_lvt_write(struct lapic *l, uint32_t val)
 		atomic_store(&l->tsc_deadline, 0);
 		l->timer_initial = 0;
 	}
+	period_set(l); /* a one-shot timer that runs may be a periodic one from now on */
 	pthread_mutex_unlock(&l->vm->dev_lock);
 }
 
@@ -173,9 +180,7 @@ void lapic_timer_load(struct lapic *l, uint32_t initial, uint32_t current, uint3
 	atomic_store(&l->tsc_deadline, 0);
 	l->timer_initial = initial;
 	l->timer_divide = divide & 0xb;
-	l->timer_period_ns = (uint64_t)initial * divisor(l);
-	if (timer_mode(l) == TIMER_PERIODIC && l->timer_period_ns < TIMER_MIN_PERIOD_NS)
-		l->timer_period_ns = TIMER_MIN_PERIOD_NS;
+	period_set(l);
 	if (initial && current && timer_mode(l) != TIMER_TSC_DEADLINE)
 		timer_arm(&l->timer, clock_ns(&l->vm->clock) + (uint64_t)current * divisor(l));
 }

@@ -221,6 +221,30 @@ static void test_lapic_timer(struct vm *vm)
 	CHECK(lr(v, 0x320) == 0x50082);
 }
 
+/* What changes under a timer that runs. */
+static void test_lapic_timer_changes(struct vm *vm)
+{
+	struct vcpu *v = vm->vcpu[0];
+	unsigned fires = 0;
+
+	lw(v, 0xf0, 0x1ff);
+	/* one-shot, made periodic before it ends: as slow as a timer that was periodic from the start */
+	lw(v, 0x3e0, 0xb);
+	lw(v, 0x320, 0x83);
+	clock_stop(&vm->clock);
+	lw(v, 0x380, 10);
+	lw(v, 0x320, 0x20083);
+	for (unsigned i = 0; i < 100; i++) {
+		atomic_fetch_add(&vm->clock.stopped_at_ns, 1000);
+		run_due(vm);
+		fires += lapic_pending(L(v)) == 0x83;
+		quiet(v);
+	}
+	CHECK(fires == 5); /* after 10 ns, then every 20 us */
+	clock_start(&vm->clock);
+	lw(v, 0x320, 0x10000);
+}
+
 static void ioapic_set(struct vm *vm, unsigned reg, uint32_t val)
 {
 	ioapic_ops.write(vm->ioapic, 0, 4, reg);
@@ -330,6 +354,7 @@ static void test_apics(void)
 	test_ioapic_watch(vm);
 	test_ioapic(vm);
 	test_lapic_timer(vm);
+	test_lapic_timer_changes(vm);
 	vm_destroy(vm);
 }
 
