@@ -142,6 +142,18 @@ void lapic_deadline_load(struct lapic *l, uint64_t guest_tsc)
 		deadline_passed(l);
 }
 
+/* A count that runs goes on from where it is, at the new rate. */
+static void divide_set(struct lapic *l, uint32_t divide)
+{
+	uint32_t left = timer_current(l);
+	bool runs = timer_armed(&l->timer) && timer_mode(l) != TIMER_TSC_DEADLINE;
+
+	l->timer_divide = divide;
+	period_set(l);
+	if (runs)
+		timer_arm(&l->timer, clock_ns(&l->vm->clock) + (uint64_t)left * divisor(l));
+}
+
 void lapic_timer_write(struct lapic *l, uint32_t off, uint32_t val)
 {
 	pthread_mutex_lock(&l->vm->dev_lock);
@@ -149,7 +161,7 @@ void lapic_timer_write(struct lapic *l, uint32_t off, uint32_t val)
 		l->timer_initial = val;
 		timer_start(l);
 	} else if (off == LR_TIMER_DIVIDE) {
-		l->timer_divide = val & 0xb;
+		divide_set(l, val & 0xb);
 	}
 	pthread_mutex_unlock(&l->vm->dev_lock);
 }

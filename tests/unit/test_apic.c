@@ -226,6 +226,7 @@ static void test_lapic_timer_changes(struct vm *vm)
 {
 	struct vcpu *v = vm->vcpu[0];
 	unsigned fires = 0;
+	uint32_t left;
 
 	lw(v, 0xf0, 0x1ff);
 	/* one-shot, made periodic before it ends: as slow as a timer that was periodic from the start */
@@ -242,6 +243,13 @@ static void test_lapic_timer_changes(struct vm *vm)
 	}
 	CHECK(fires == 5); /* after 10 ns, then every 20 us */
 	clock_start(&vm->clock);
+	/* the divisor holds from now on, and the count goes on from where it is */
+	lw(v, 0x320, 0x83);
+	lw(v, 0x380, 1000000000u);
+	lw(v, 0x3e0, 0xa); /* by 128 */
+	left = lr(v, 0x390);
+	CHECK(left > 500000000u && left < 1000000000u);
+	lw(v, 0x380, 0);
 	lw(v, 0x320, 0x10000);
 }
 
