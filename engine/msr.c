@@ -81,6 +81,7 @@ static bool tsc_write(struct vcpu *v, unsigned slot, uint64_t val)
 	(void)slot;
 	v->regs.tsc_offset = (int64_t)((uint64_t)v->regs.tsc_offset + delta);
 	v->msr[slot_of(MSR_TSC_ADJUST)] += delta;
+	lapic_tsc_moved(v->lapic);
 	return true;
 }
 
@@ -94,6 +95,7 @@ static bool tsc_adjust_write(struct vcpu *v, unsigned slot, uint64_t val)
 {
 	v->regs.tsc_offset = (int64_t)((uint64_t)v->regs.tsc_offset + (val - v->msr[slot]));
 	v->msr[slot] = val;
+	lapic_tsc_moved(v->lapic);
 	return true;
 }
 

@@ -34,6 +34,8 @@ uint64_t lapic_base(const struct lapic *l);
 bool lapic_set_base(struct lapic *l, uint64_t val);
 uint64_t lapic_tsc_deadline(const struct lapic *l);
 void lapic_set_tsc_deadline(struct lapic *l, uint64_t guest_tsc);
+/* The guest has written its TSC: a deadline that is set stays what it is, so it may be nearer now, or have passed. Owner thread. */
+void lapic_tsc_moved(struct lapic *l);
 /* Guest-physical page of the MMIO window, or UINT64_MAX when disabled or in x2APIC mode. */
 uint64_t lapic_mmio_gpa(const struct lapic *l);
 

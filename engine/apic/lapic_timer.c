@@ -136,6 +136,22 @@ void lapic_set_tsc_deadline(struct lapic *l, uint64_t guest_tsc)
 		deadline_passed(l);
 }
 
+void lapic_tsc_moved(struct lapic *l)
+{
+	uint64_t deadline;
+	bool ahead;
+
+	if (!lapic_tsc_deadline(l))
+		return;
+	vcpu_vec_sync(l->v);
+	pthread_mutex_lock(&l->vm->dev_lock);
+	deadline = lapic_tsc_deadline(l);
+	ahead = !deadline || deadline_arm(l, deadline);
+	pthread_mutex_unlock(&l->vm->dev_lock);
+	if (!ahead)
+		deadline_passed(l);
+}
+
 void lapic_deadline_load(struct lapic *l, uint64_t guest_tsc)
 {
 	if (timer_mode(l) == TIMER_TSC_DEADLINE && !deadline_arm(l, guest_tsc))

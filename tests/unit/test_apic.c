@@ -2,6 +2,7 @@
 /* Local APICs and the I/O APIC: priorities, messages, x2APIC, pins, timers. */
 #include "engine/apic/ioapic.h"
 #include "engine/apic/lapic.h"
+#include "engine/msr.h"
 #include "tests/unit/fake_machine.h"
 
 #define L(v) ((v)->lapic)
@@ -250,6 +251,17 @@ static void test_lapic_timer_changes(struct vm *vm)
 	left = lr(v, 0x390);
 	CHECK(left > 500000000u && left < 1000000000u);
 	lw(v, 0x380, 0);
+	/* the deadline is the TSC's, whoever moves that */
+	lw(v, 0x320, 0x40084);
+	lapic_set_tsc_deadline(L(v), clock_tsc(&vm->clock) + (uint64_t)v->regs.tsc_offset + 3600000ull * vm->clock.tsc_khz);
+	CHECK(lapic_pending(L(v)) == -1);
+	CHECK(msr_write(v, MSR_TSC, lapic_tsc_deadline(L(v)) + 1));
+	CHECK(lapic_pending(L(v)) == 0x84 && lapic_tsc_deadline(L(v)) == 0);
+	quiet(v);
+	lapic_set_tsc_deadline(L(v), clock_tsc(&vm->clock) + (uint64_t)v->regs.tsc_offset + 3600000ull * vm->clock.tsc_khz);
+	CHECK(msr_write(v, MSR_TSC_ADJUST, 8000000ull * vm->clock.tsc_khz + (uint64_t)v->regs.tsc_offset));
+	CHECK(lapic_pending(L(v)) == 0x84 && lapic_tsc_deadline(L(v)) == 0);
+	quiet(v);
 	lw(v, 0x320, 0x10000);
 }
 
