@@ -60,7 +60,9 @@ tab=$(printf '\t')
 			["env.cpu", .environment.cpu],
 			["env.ncpus", (.environment.ncpus | tostring)],
 			["env.kernel", (.environment.kernel | split(" ")[0])],
-			["env.qemu", ((.environment.packages["qemu-system-x86_64"] // "no QEMU") | sub(" emulator version"; "") | sub(" \\(.*"; ""))],
+			["env.peers", ([((.environment.packages["qemu-system-x86_64"] // "no QEMU") | sub(" emulator version"; "") | sub(" \\(.*"; "")),
+				(if any(.spec.paths[]; .peer == "unicorn") then .environment.packages.unicorn // "no libunicorn" | sub(",.*"; "") else empty end)] |
+				join(" and "))],
 			["inject.percent", (.spec.inject | tostring)],
 			["probe.vendor", .probe.vendor],
 			["probe.verdict", .probe.verdict],
