@@ -71,6 +71,10 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 		virtio_reset(v);
 		return;
 	}
+	if (v->legacy) { /* it runs by the old rules, until it is reset */
+		virtio_legacy_status(v, status);
+		return;
+	}
 	if ((risen & VIRTIO_FEATURES_OK) && ((v->features & ~v->offered) || !(v->features & VIRTIO_F_VERSION_1)))
 		risen &= (uint8_t)~VIRTIO_FEATURES_OK; /* the driver reads it back and sees that it may not (3.1.1) */
 	if (!((v->status | risen) & VIRTIO_FEATURES_OK))
@@ -84,7 +88,7 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 
 void virtio_legacy_features(struct virtio *v, uint32_t features)
 {
-	if (!v->started)
+	if (!v->started && !(v->status & VIRTIO_FEATURES_OK))
 		v->features = features & (uint32_t)v->offered;
 }
 
@@ -94,7 +98,7 @@ void virtio_legacy_start(struct virtio *v)
 	    atomic_load(&v->needs_reset))
 		return;
 	v->legacy = true;
-	v->features = (uint32_t)v->features;
+	v->features &= (uint32_t)v->offered; /* no FEATURES_OK has checked what the modern register was given */
 	start(v);
 }
 

@@ -91,7 +91,7 @@ static void set_driver(struct virtio_pci *p, const struct common *c)
 {
 	unsigned shift = 32 * p->driver_select;
 
-	if (p->driver_select < 2 && !(p->v->status & VIRTIO_FEATURES_OK))
+	if (p->driver_select < 2 && !(p->v->status & VIRTIO_FEATURES_OK) && !p->v->started)
 		p->v->features = (p->v->features & ~(0xffffffffull << shift)) | (uint64_t)c->driver << shift;
 }
 

@@ -2,7 +2,7 @@
 /*
  * Transitional virtio devices by the registers of old drivers: a disk whose driver uses its queue before it says that it is
  * ready and has forgotten to let it access memory, as Linux once did; a network card whose driver has the short header;
- * and that the modern interface is there all the same.
+ * that the modern interface is there all the same; and a driver that uses both at once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,8 @@ enum {
 	ISR = 19,
 	CONFIG = 20
 };
+/* of the common configuration (virtio 1.2, 4.1.4.3) */
+enum { MODERN_SELECT = 8, MODERN_DRIVER = 12, MODERN_STATUS = 20 };
 
 struct scene {
 	struct mem mem;
@@ -324,10 +326,73 @@ static void test_net(void)
 	scene_free(s);
 }
 
+/* ---- both interfaces at once ---- */
+
+static void modern(struct scene *s, unsigned reg, unsigned size, uint32_t val)
+{
+	pci_mem_ops.write(&s->bus, REGS + reg, size, val);
+}
+
+/* Features that nobody has offered, by the modern register, and a start by the old rules. */
+static void test_unoffered(void)
+{
+	static const uint8_t mac[6] = {2, 1, 2, 3, 4, 5};
+	struct scene *s = scene_new();
+	struct error e;
+
+	s->net = calloc(1, sizeof(*s->net));
+	*s->net = (struct net){.ops = &net_ops, .ctx = s, .pcap_fd = -1, .queues = 1};
+	scene_add(s, virtio_net_new(s->net, mac, &s->dma, &e), true);
+	modern(s, MODERN_SELECT, 4, 0);
+	modern(s, MODERN_DRIVER, 4, ~0u); /* a control queue among them, which this card has not */
+	out(s, STATUS, 1, 3);
+	out(s, NOTIFY, 2, 0);
+	for (unsigned i = 0; i < 20; i++) {
+		out(s, NOTIFY, 2, 0);
+		nap();
+	}
+	CHECK((in(s, DRIVER, 4) & ~in(s, OFFERED, 4)) == 0);
+	scene_free(s);
+}
+
+/* A device that runs is not started again, and keeps its features. */
+static void test_started_twice(void)
+{
+	struct scene *s = scene_new();
+	int fd;
+
+	scene_add(s, make_disk(s, &fd), true);
+	out(s, STATUS, 1, 3);
+	out(s, DRIVER, 4, F_FLUSH);
+	set_queue(s, 0);
+	CHECK(request(s, 0, 7, 512) == 0);
+	modern(s, MODERN_SELECT, 4, 1);
+	modern(s, MODERN_DRIVER, 4, 1); /* VIRTIO_F_VERSION_1 */
+	CHECK(pci_mem_ops.read(&s->bus, REGS + MODERN_DRIVER, 4) == 0);
+	memset(used(s, 0) + 2, 0, 2); /* who starts again would do the first request again, and count it */
+	modern(s, MODERN_STATUS, 1, VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK | 3);
+	out(s, NOTIFY, 2, 0);
+	for (unsigned i = 0; i < 20; i++)
+		nap();
+	CHECK(*(volatile uint16_t *)(used(s, 0) + 2) == 0);
+	CHECK(request(s, 0, 7, 512) == 0 && in(s, DRIVER, 4) == F_FLUSH);
+	modern(s, MODERN_STATUS, 1, 0);
+	CHECK(in(s, STATUS, 1) == 0);
+	/* what the modern interface has agreed to, the other does not change */
+	modern(s, MODERN_DRIVER, 4, 1);
+	modern(s, MODERN_STATUS, 1, VIRTIO_FEATURES_OK | 3);
+	out(s, DRIVER, 4, F_FLUSH);
+	CHECK((in(s, STATUS, 1) & VIRTIO_FEATURES_OK) && pci_mem_ops.read(&s->bus, REGS + MODERN_DRIVER, 4) == 1);
+	scene_free(s);
+	close(fd);
+}
+
 int main(void)
 {
 	test_disk();
 	test_net();
+	test_unoffered();
+	test_started_twice();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }
