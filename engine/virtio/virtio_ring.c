@@ -246,6 +246,7 @@ void vring_fill(struct vring *r, const struct vchain *c, uint32_t written, unsig
 		p = r->device + 4 + 8 * ((uint16_t)(r->next_used + index) & (r->size - 1));
 		__atomic_store_n((uint32_t *)p, c->id, __ATOMIC_RELAXED);
 		__atomic_store_n((uint32_t *)(p + 4), written, __ATOMIC_RELAXED);
+		dma_wrote(r->dma, p, 8);
 		return;
 	}
 	p = r->desc + r->next_used * DESC_BYTES;
@@ -256,6 +257,7 @@ void vring_fill(struct vring *r, const struct vchain *c, uint32_t written, unsig
 		r->held_flags = flags;
 	} else {
 		store16(p + 14, flags);
+		dma_wrote(r->dma, p + 8, 8);
 	}
 	packed_advance(r, &r->next_used, &r->used_wrap, c->slots);
 	r->added = (uint16_t)(r->added + c->slots);
@@ -267,11 +269,13 @@ void vring_publish(struct vring *r, unsigned n)
 		return;
 	if (r->packed) {
 		store16(r->held, r->held_flags);
+		dma_wrote(r->dma, r->held - 6, 8); /* all of it that vring_fill has written */
 		return;
 	}
 	r->next_used = (uint16_t)(r->next_used + n);
 	r->added = (uint16_t)(r->added + n);
 	store16(r->device + 2, r->next_used);
+	dma_wrote(r->dma, r->device + 2, 2);
 }
 
 void vring_push(struct vring *r, const struct vchain *c, uint32_t written)
@@ -308,18 +312,25 @@ bool vring_should_signal(struct vring *r)
 
 bool vring_want_notify(struct vring *r, bool want)
 {
+	uint8_t *p = r->device;
+	unsigned bytes = r->packed ? 4 : 2;
+
 	if (r->broken || (r->master && !atomic_load_explicit(r->master, memory_order_relaxed)))
 		return false;
 	if (r->packed && want && r->event_idx) {
-		store16(r->device, (uint16_t)(r->next_avail | (r->avail_wrap ? EVENT_WRAP : 0)));
-		store16(r->device + 2, EVENT_DESC);
+		store16(p, (uint16_t)(r->next_avail | (r->avail_wrap ? EVENT_WRAP : 0)));
+		store16(p + 2, EVENT_DESC);
 	} else if (r->packed) {
-		store16(r->device + 2, want ? EVENT_ENABLE : EVENT_DISABLE);
+		store16(p + 2, want ? EVENT_ENABLE : EVENT_DISABLE);
 	} else if (!r->event_idx) {
-		store16(r->device, want ? 0 : USED_NO_NOTIFY);
+		store16(p, want ? 0 : USED_NO_NOTIFY);
 	} else if (want) {
-		store16(r->device + 4 + 8 * r->size, r->next_avail);
+		p += 4 + 8 * r->size;
+		store16(p, r->next_avail);
+	} else {
+		return false;
 	}
+	dma_wrote(r->dma, p, bytes);
 	if (!want)
 		return false;
 	atomic_thread_fence(memory_order_seq_cst);

@@ -27,6 +27,7 @@ struct guest {
 	struct mem mem;
 	struct dma dma;
 	unsigned wrote;
+	_Atomic bool page[RAM_BYTES >> 12]; /* said to have been written */
 	uint16_t avail, packed_at;
 	bool wrap;
 };
@@ -35,8 +36,15 @@ static void on_wrote(void *ctx, uint64_t gpa, uint64_t len)
 {
 	struct guest *g = ctx;
 
-	(void)gpa, (void)len;
 	__atomic_fetch_add(&g->wrote, 1, __ATOMIC_RELAXED);
+	for (uint64_t p = gpa >> 12; p <= (gpa + len - 1) >> 12; p++)
+		atomic_store(&g->page[p], true);
+}
+
+/* Has the device said that it wrote there, since it was last asked? */
+static bool told(struct guest *g, uint64_t gpa)
+{
+	return atomic_exchange(&g->page[gpa >> 12], false);
 }
 
 static struct guest *guest_new(void)
@@ -119,7 +127,9 @@ static void test_split(struct guest *g)
 	CHECK(g->wrote == 1);
 	vring_unpop(&r, &c);
 	CHECK(vring_pop(&r, &c) == VRING_GOT && c.id == 2);
+	CHECK(!told(g, DEVICE));
 	vring_push(&r, &c, 16);
+	CHECK(told(g, DEVICE));
 	CHECK(get(g, DEVICE + 2, 2) == 1 && get(g, DEVICE + 4, 4) == 2 && get(g, DEVICE + 8, 4) == 16);
 	CHECK(vring_should_signal(&r) && !vring_should_signal(&r));
 	put(g, DRIVER, 1, 2); /* no interrupts */
@@ -128,7 +138,7 @@ static void test_split(struct guest *g)
 	vring_push(&r, &c, 0);
 	CHECK(!vring_should_signal(&r));
 	vring_want_notify(&r, false);
-	CHECK(get(g, DEVICE, 2) == 1);
+	CHECK(get(g, DEVICE, 2) == 1 && told(g, DEVICE));
 	offer(g, 2);
 	CHECK(vring_want_notify(&r, true) && get(g, DEVICE, 2) == 0); /* it came meanwhile */
 }
@@ -146,7 +156,8 @@ static void test_event_idx(struct guest *g)
 		vring_push(&r, &c, 0);
 		CHECK(vring_should_signal(&r) == (i == 2));
 	}
-	CHECK(!vring_want_notify(&r, true) && get(g, DEVICE + 4 + 8 * SIZE, 2) == 4);
+	CHECK(told(g, DEVICE) && !told(g, DEVICE));
+	CHECK(!vring_want_notify(&r, true) && get(g, DEVICE + 4 + 8 * SIZE, 2) == 4 && told(g, DEVICE));
 }
 
 static bool breaks(struct guest *g, struct vring *r)
@@ -291,7 +302,9 @@ static void test_packed(struct guest *g)
 		vring_unpop(&r, &c);
 		CHECK(vring_pop(&r, &c) == VRING_GOT && c.id == 40 + round);
 		CHECK(vring_pop(&r, &first) == VRING_EMPTY);
+		CHECK(!told(g, DESC));
 		vring_push(&r, &c, 8);
+		CHECK(told(g, DESC));
 		CHECK(get(g, DESC + 16 * at + 12, 2) == 40 + round && get(g, DESC + 16 * at + 8, 4) == 8);
 		CHECK((get(g, DESC + 16 * at + 14, 2) & 0x8080) == (wrap ? 0x8080 : 0));
 		CHECK(vring_should_signal(&r));
@@ -301,7 +314,7 @@ static void test_packed(struct guest *g)
 	CHECK(vring_pop(&r, &c) == VRING_GOT);
 	vring_push(&r, &c, 0);
 	CHECK(!vring_should_signal(&r));
-	CHECK(!vring_want_notify(&r, true) && get(g, DEVICE + 2, 2) == 2);
+	CHECK(!vring_want_notify(&r, true) && get(g, DEVICE + 2, 2) == 2 && told(g, DEVICE));
 	packed_desc(g, DATA, 4, 7, 0);
 	CHECK(vring_want_notify(&r, true));
 	desc(g, TABLE, 0, DATA, 4, 0, WRITE); /* packed: flags are the second word */
@@ -317,8 +330,9 @@ static void test_packed(struct guest *g)
 		vring_fill(&r, &first, 4, 0);
 		vring_fill(&r, &c, 4, 1);
 		CHECK(get(g, flags_at, 2) == before);
+		told(g, DESC);
 		vring_publish(&r, 2);
-		CHECK(get(g, flags_at, 2) != before);
+		CHECK(get(g, flags_at, 2) != before && told(g, DESC));
 	}
 }
 
