@@ -5,6 +5,9 @@
  *
  * Queues: 0 inflate, 1 deflate, 2 reports. (The standard counts queues that are not there too; drivers do not, and 2 is
  * the third that there is.)
+ *
+ * A buffer can name the same memory hundreds of times, and each page costs a system call. So of one list so much is read and no
+ * more (drivers give at most a page of it), and one buffer is done at a time: whoever stops the device waits for that.
  */
 #include "engine/virtio/virtio_balloon.h"
 
@@ -23,6 +26,7 @@
 #define F_DEFLATE_ON_OOM (1ull << 2)
 #define F_REPORTING (1ull << 5)
 #define BATCH 256u
+#define LIST_BYTES 65536u
 
 enum { INFLATE, DEFLATE, REPORT, QUEUES };
 
@@ -59,7 +63,7 @@ static void inflate(struct virtio_balloon *d)
 	uint32_t pfn[BATCH];
 	uint64_t off = 0, bytes, start = 0, n = 0;
 
-	while ((bytes = vchain_read(&d->chain, off, pfn, sizeof(pfn))) >= sizeof(*pfn)) {
+	while (off < LIST_BYTES && (bytes = vchain_read(&d->chain, off, pfn, sizeof(pfn))) >= sizeof(*pfn)) {
 		for (unsigned i = 0; i < bytes / sizeof(*pfn); i++) {
 			if (n && pfn[i] == start + n) {
 				n++;
@@ -92,7 +96,8 @@ static bool serve(struct virtio_balloon *d, unsigned q)
 	enum vring_pop got;
 
 	vring_want_notify(ring, false);
-	while ((got = vring_pop(ring, &d->chain)) == VRING_GOT) {
+	got = vring_pop(ring, &d->chain);
+	if (got == VRING_GOT) {
 		if (q == INFLATE)
 			inflate(d);
 		else if (q == REPORT)

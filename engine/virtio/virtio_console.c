@@ -4,7 +4,10 @@
  * they are called, whether somebody listens. Queues 0 and 1 are port 0's, 2 and 3 the control pair, then port 1's and so on.
  *
  * What the guest says goes to the port's file or client as it comes; without a client it is dropped, as on a line with no
- * terminal. A client that does not read makes the guest wait: its buffer stays with us until the client has room.
+ * terminal. A client that does not read makes the guest wait: its buffer stays with us until the client has room; so does a file
+ * that is a pipe.
+ *
+ * One buffer can be hundreds of times as long as the guest's memory. So a port is served in turns, of so many pieces.
  */
 #include "engine/virtio/virtio_console.h"
 
@@ -25,6 +28,8 @@
 #define CTRL_IN 2u
 #define CTRL_OUT 3u
 #define MESSAGES 64u
+#define PIECE_BYTES 1024u
+#define TURN 64u /* pieces and buffers of a port, before the others have theirs */
 
 enum event { DEVICE_READY, DEVICE_ADD, DEVICE_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
 
@@ -95,9 +100,9 @@ static void hear(struct virtio_console *d, const struct message *m)
 
 static enum vring_pop hear_all(struct virtio_console *d)
 {
-	enum vring_pop got;
+	enum vring_pop got = VRING_EMPTY;
 
-	while ((got = vring_pop(ring(d, CTRL_OUT), &d->chain)) == VRING_GOT) {
+	for (unsigned i = 0; i < SIZE && (got = vring_pop(ring(d, CTRL_OUT), &d->chain)) == VRING_GOT; i++) {
 		struct message m;
 
 		if (vchain_read(&d->chain, 0, &m, sizeof(m)) == sizeof(m))
@@ -141,15 +146,20 @@ static void drop_client(struct virtio_console *d, unsigned i)
 		tell(d, i, PORT_OPEN, 0);
 }
 
-/* Sends what is left of the held buffer; true: it is done with. */
-static bool send_held(struct virtio_console *d, unsigned i)
+/* Sends what is left of the held buffer; true: it is done with. *turn: what is left of the port's. */
+static bool send_held(struct virtio_console *d, unsigned i, unsigned *turn)
 {
 	struct port *p = &d->port[i];
-	uint8_t buf[1024];
+	uint8_t buf[PIECE_BYTES];
 
 	while (p->fd >= 0 && p->sent < p->chain.out_bytes) {
 		uint64_t n = vchain_read(&p->chain, p->sent, buf, sizeof(buf));
-		ssize_t put = p->listen_fd >= 0 ? send(p->fd, buf, n, MSG_NOSIGNAL) : write(p->fd, buf, n);
+		ssize_t put;
+
+		if (!*turn)
+			return false;
+		--*turn;
+		put = p->listen_fd >= 0 ? send(p->fd, buf, n, MSG_NOSIGNAL) : write(p->fd, buf, n);
 
 		if (put < 0 && errno == EINTR)
 			continue;
@@ -164,12 +174,14 @@ static bool send_held(struct virtio_console *d, unsigned i)
 	return true;
 }
 
-static enum vring_pop send_port(struct virtio_console *d, unsigned i)
+/* *more: the turn is over, and there may be more. */
+static enum vring_pop send_port(struct virtio_console *d, unsigned i, bool *more)
 {
 	struct port *p = &d->port[i];
 	struct vring *out = ring(d, queue_in(i) + 1);
+	unsigned turn = TURN;
 
-	for (;;) {
+	while (turn) {
 		if (!p->holding) {
 			enum vring_pop got = vring_pop(out, &p->chain);
 
@@ -177,12 +189,15 @@ static enum vring_pop send_port(struct virtio_console *d, unsigned i)
 				return got;
 			p->holding = true;
 			p->sent = 0;
+			turn--;
 		}
-		if (!send_held(d, i))
-			return VRING_EMPTY;
+		if (!send_held(d, i, &turn))
+			break;
 		p->holding = false;
 		vring_push(out, &p->chain, 0);
 	}
+	*more |= !turn;
+	return VRING_EMPTY;
 }
 
 /* Does the guest have somewhere to put what comes in? */
@@ -226,9 +241,11 @@ static unsigned console_prepare(void *ctx, struct pollfd *fds, unsigned max, int
 		struct pollfd f = {.fd = p->fd >= 0 ? p->fd : p->listen_fd};
 
 		d->polled[i] = 0;
-		if (p->listen_fd < 0)
-			continue; /* a file is always ready */
-		if (p->fd < 0 || (guest_listens(d, p) && vring_want_notify(ring(d, queue_in(i)), true)))
+		if (p->listen_fd < 0 && !p->holding)
+			continue;
+		/* A file says nothing; but it may be a pipe, and full. */
+		if (p->listen_fd >= 0 &&
+		    (p->fd < 0 || (guest_listens(d, p) && vring_want_notify(ring(d, queue_in(i)), true))))
 			f.events |= POLLIN;
 		if (p->fd >= 0 && p->holding)
 			f.events |= POLLOUT;
@@ -242,6 +259,8 @@ static void poll_port(struct virtio_console *d, unsigned i, short revents)
 {
 	struct port *p = &d->port[i];
 
+	if (p->listen_fd < 0)
+		return; /* of a file only the wish to write wakes us, and that comes next */
 	if (p->fd < 0 && (revents & POLLIN)) {
 		p->fd = accept4(p->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (p->fd >= 0 && p->ready)
@@ -262,7 +281,7 @@ static bool console_run(void *ctx, const struct pollfd *fds, unsigned n)
 	for (unsigned i = 0; i < d->nports; i++) {
 		if (d->polled[i] && d->polled[i] <= n)
 			poll_port(d, i, fds[d->polled[i] - 1].revents);
-		broken |= send_port(d, i) == VRING_BROKEN;
+		broken |= send_port(d, i, &more) == VRING_BROKEN;
 	}
 	broken |= tell_all(d) == VRING_BROKEN;
 	if (broken)
@@ -271,7 +290,7 @@ static bool console_run(void *ctx, const struct pollfd *fds, unsigned n)
 		virtio_signal(&d->v, q);
 	/* The control queue's buffers are news only while there is something to say. */
 	vring_want_notify(ring(d, CTRL_IN), d->todo_from != d->todo_to);
-	more = vring_want_notify(ring(d, CTRL_OUT), true);
+	more |= vring_want_notify(ring(d, CTRL_OUT), true);
 	for (unsigned i = 0; i < d->nports; i++)
 		more |= !d->port[i].holding && vring_want_notify(ring(d, queue_in(i) + 1), true);
 	return more;

@@ -26,11 +26,11 @@ static bool rng_run(void *ctx, const struct pollfd *p, unsigned n)
 	struct virtio_rng *d = ctx;
 	struct vring *ring = &d->v.queue[0].ring;
 	uint8_t buf[BYTES_MAX];
-	enum vring_pop got;
+	enum vring_pop got = VRING_EMPTY;
 
 	(void)p, (void)n;
 	vring_want_notify(ring, false);
-	while ((got = vring_pop(ring, &d->chain)) == VRING_GOT) {
+	for (unsigned i = 0; i < SIZE && (got = vring_pop(ring, &d->chain)) == VRING_GOT; i++) {
 		/* Up to 256 bytes come whole (getrandom(2)). */
 		uint32_t bytes = d->chain.in_bytes < sizeof(buf) ? (uint32_t)d->chain.in_bytes : (uint32_t)sizeof(buf);
 		ssize_t have = getrandom(buf, bytes, 0);

@@ -355,7 +355,7 @@ static enum vring_pop hear_all(struct virtio_vsock *d)
 	struct vring *tx = &d->v.queue[TX].ring;
 	enum vring_pop got = VRING_EMPTY;
 
-	while (has_room(d) && (got = vring_pop(tx, &d->chain)) == VRING_GOT) {
+	for (unsigned i = 0; i < SIZE && has_room(d) && (got = vring_pop(tx, &d->chain)) == VRING_GOT; i++) {
 		hear(d, (unsigned)vchain_read(&d->chain, 0, d->packet, sizeof(d->packet)));
 		vring_push(tx, &d->chain, 0);
 	}
@@ -506,7 +506,7 @@ static enum vring_pop say_all(struct virtio_vsock *d)
 	struct vring *rx = &d->v.queue[RX].ring;
 	struct conn *c = NULL;
 
-	while (d->answer_from != d->answer_to || (c = next_speaker(d))) {
+	for (unsigned i = 0; i < SIZE && (d->answer_from != d->answer_to || (c = next_speaker(d))); i++) {
 		enum vring_pop got = vring_pop(rx, &d->chain);
 
 		if (got != VRING_GOT)
