@@ -27,7 +27,7 @@
 #define F_MULTIPORT (1ull << 1)
 #define CTRL_IN 2u
 #define CTRL_OUT 3u
-#define MESSAGES 64u
+#define MESSAGES 128u
 #define PIECE_BYTES 1024u
 #define TURN 64u /* pieces and buffers of a port, before the others have theirs */
 
@@ -71,12 +71,29 @@ static unsigned queue_in(unsigned port)
 
 /* ---- control ---- */
 
-/* A full ring drops the message: the guest asks for no more than there are ports, unless it is out to do harm. */
+/*
+ * A guest that does not listen, or clients that come and go faster than it does, shall not lose what is so in the end. What
+ * waits already is not said again, and of a port's openings two at most wait: a third takes the second away.
+ */
 static void tell(struct virtio_console *d, unsigned port, enum event what, uint16_t value)
 {
-	if (d->todo_to - d->todo_from < MESSAGES)
+	unsigned waiting = 0, last = 0;
+
+	for (unsigned i = d->todo_from; i != d->todo_to; i++)
+		if (d->todo[i % MESSAGES].id == port && d->todo[i % MESSAGES].event == what) {
+			waiting++;
+			last = i;
+		}
+	if (waiting && d->todo[last % MESSAGES].value == value)
+		return;
+	if (waiting < 2) {
 		d->todo[d->todo_to++ % MESSAGES] = (struct message){port, (uint16_t)what, value};
+		return;
+	}
+	for (d->todo_to--; last != d->todo_to; last++)
+		d->todo[last % MESSAGES] = d->todo[(last + 1) % MESSAGES];
 }
+_Static_assert(MESSAGES >= 5 * VIRTIO_CONSOLE_PORTS, "of each port: added, console, name, and two openings");
 
 static void hear(struct virtio_console *d, const struct message *m)
 {

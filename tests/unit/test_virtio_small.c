@@ -31,7 +31,7 @@ struct scene {
 	struct mem mem;
 	struct dma dma;
 	struct pci_bus bus;
-	uint16_t avail[8], used[8];
+	uint16_t avail[8];
 };
 
 static void nap(void)
@@ -138,7 +138,7 @@ static void start(struct scene *s, unsigned queues, uint32_t features)
 	}
 	wr(s, 20, 1, 11);
 	for (unsigned q = 0; q < queues; q++) {
-		s->avail[q] = s->used[q] = 0;
+		s->avail[q] = 0;
 		wr(s, 22, 2, q);
 		wr(s, 24, 2, SIZE);
 		for (unsigned part = 0; part < 3; part++)
@@ -229,10 +229,85 @@ static void test_pipe(void)
 	close(end[0]);
 }
 
+enum { DEVICE_READY = 0, PORT_READY = 3, PORT_OPEN = 6 };
+
+static void control(struct scene *s, uint16_t event)
+{
+	const struct {
+		uint32_t id;
+		uint16_t event, value;
+	} m = {0, event, 1};
+
+	memcpy(at(s, DATA), &m, sizeof(m));
+	desc(s, ring_at(3, 0), 0, DATA, sizeof(m), 0, 0);
+	offer(s, 3, 0);
+	CHECK(is_used(s, 3));
+}
+
+static int client(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	return fd;
+}
+
+/* Clients come and go forty times while the guest has no buffers for what is said of it; the last one stays. */
+static void test_openings(void)
+{
+	struct scene *s = scene_new();
+	char dir[] = "/tmp/steelyard-test.XXXXXX", path[64], where[80];
+	struct virtio_console_port port = {.where = where};
+	unsigned open = 2;
+	struct error e;
+	int last;
+
+	if (!mkdtemp(dir))
+		abort();
+	snprintf(path, sizeof(path), "%s/port", dir);
+	snprintf(where, sizeof(where), "unix:%s", path);
+	scene_add(s, virtio_console_new(&port, 1, &s->dma, &e));
+	start(s, 4, F_MULTIPORT);
+	control(s, DEVICE_READY);
+	control(s, PORT_READY);
+	for (unsigned i = 0; i < 40; i++) {
+		int fd = client(path);
+
+		nap();
+		close(fd);
+		nap();
+	}
+	last = client(path);
+	for (unsigned i = 0; i < 50; i++)
+		nap();
+	for (unsigned i = 0; i < SIZE; i++) {
+		const uint8_t *p = at(s, DATA + 0x1000 + 0x100 * i);
+		unsigned naps = open == 1 ? 50 : 10000; /* what has been opened may be closed again */
+		uint16_t m[4];
+
+		desc(s, ring_at(2, 0), i, DATA + 0x1000 + 0x100 * i, 0x100, WRITE, 0);
+		offer(s, 2, (uint16_t)i);
+		while (load(s, ring_at(2, 2) + 2) != s->avail[2] && naps--)
+			nap();
+		if (load(s, ring_at(2, 2) + 2) != s->avail[2])
+			break;
+		memcpy(m, p, sizeof(m));
+		if (m[2] == PORT_OPEN)
+			open = m[3];
+	}
+	CHECK(open == 1);
+	scene_free(s);
+	close(last);
+	CHECK(rmdir(dir) == 0);
+}
+
 int main(void)
 {
 	test_balloon();
 	test_pipe();
+	test_openings();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }
