@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 struct wire {
 	struct net *net;
 	int listen_fd, fd; /* -1: none */
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": not made by us */
 	uint8_t buf[NET_FRAME_MAX];
 };
 
@@ -80,7 +81,8 @@ static void wire_close(void *ctx)
 		close(w->fd);
 	if (w->listen_fd >= 0) {
 		close(w->listen_fd);
-		unlink(w->path);
+		if (w->path[0])
+			unlink(w->path);
 	}
 	free(w);
 }
@@ -92,6 +94,7 @@ enum status net_socket_open(struct net *n, const struct net_config *cfg, struct 
 {
 	struct wire *w = calloc(1, sizeof(*w));
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct stat st;
 
 	if (!w)
 		return error_set(e, ST_NO_MEMORY, "out of memory");
@@ -106,16 +109,20 @@ enum status net_socket_open(struct net *n, const struct net_config *cfg, struct 
 		return error_set(e, ST_INVALID, "the socket's path '%s' is longer than %zu characters", cfg->path,
 				 sizeof(a.sun_path) - 1);
 	strcpy(a.sun_path, cfg->path);
-	strcpy(w->path, cfg->path);
 	if (connect(w->fd, (struct sockaddr *)&a, sizeof(a)) == 0)
 		return ST_OK;
+	if (errno == ECONNREFUSED && lstat(cfg->path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return error_set(e, ST_INVALID, "'%s' is a file and no socket: give another path", cfg->path);
 	if (errno == ECONNREFUSED)
 		unlink(cfg->path); /* of somebody who has died */
 	else if (errno != ENOENT)
 		return error_errno(e, ST_BUSY, "cannot connect to the socket '%s'", cfg->path);
 	w->listen_fd = w->fd;
 	w->fd = -1;
-	if (bind(w->listen_fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(w->listen_fd, 1) != 0)
+	if (bind(w->listen_fd, (struct sockaddr *)&a, sizeof(a)) != 0)
+		return error_errno(e, ST_DENIED, "cannot listen at the socket '%s'", cfg->path);
+	strcpy(w->path, cfg->path); /* from here on it is ours to remove */
+	if (listen(w->listen_fd, 1) != 0)
 		return error_errno(e, ST_DENIED, "cannot listen at the socket '%s'", cfg->path);
 	return ST_OK;
 }

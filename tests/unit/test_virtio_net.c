@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A network card with three pairs of queues through its PCI registers: the control queue as drivers use it and as hostile ones do,
- * frames that leave from each queue, and frames that come back into the queue from which their flow was sent.
+ * frames that leave from each queue, and frames that come back into the queue from which their flow was sent. And whose file a wire
+ * between two machines takes away, and whose not.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/virtio/virtio_net.h"
 #include "tests/unit/check.h"
@@ -332,6 +339,39 @@ static void test_hash(void)
 	CHECK(net_flow(four, sizeof(four)) == net_flow(four, 34));
 }
 
+/* ---- the socket of a wire ---- */
+
+static void test_wire(void)
+{
+	char dir[] = "/tmp/steelyard-test.XXXXXX", path[64];
+	const struct net_config cfg = {.kind = NET_SOCKET, .path = path};
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct net *first, *second;
+	struct error e = {0};
+	struct stat st;
+	int fd;
+
+	if (!mkdtemp(dir))
+		abort();
+	snprintf(path, sizeof(path), "%s/wire", dir);
+	memcpy(a.sun_path, path, sizeof(path));
+	/* a file of the user's is none of ours */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 && write(fd, "precious", 8) == 8 && close(fd) == 0);
+	CHECK(net_open(&cfg, &first, &e) != ST_OK && !first && strstr(e.msg, path));
+	CHECK(stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 8);
+	unlink(path);
+	/* the socket of one who has died is taken over */
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && close(fd) == 0);
+	CHECK(net_open(&cfg, &first, &e) == ST_OK && net_open(&cfg, &second, &e) == ST_OK);
+	net_close(second);
+	CHECK(stat(path, &st) == 0 && S_ISSOCK(st.st_mode)); /* the listener's */
+	net_close(first);
+	CHECK(stat(path, &st) != 0 && errno == ENOENT);
+	CHECK(rmdir(dir) == 0);
+}
+
 int main(void)
 {
 	struct card *c = card_new();
@@ -339,6 +379,7 @@ int main(void)
 	test_control(c);
 	test_flows(c);
 	test_hash();
+	test_wire();
 	card_free(c);
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
