@@ -188,9 +188,10 @@ static void accept_client(struct virtio_vsock *d)
 static uint32_t free_port(struct virtio_vsock *d)
 {
 	for (;;) {
-		uint32_t port = d->next_port++;
-		bool used = port < PORT_FIRST; /* it has wrapped */
+		uint32_t port = d->next_port;
+		bool used = false;
 
+		d->next_port = port == UINT32_MAX ? PORT_FIRST : port + 1;
 		for (unsigned i = 0; i < CONNS; i++)
 			used |= d->conn[i].state > HELLO && d->conn[i].host_port == port;
 		if (!used)
