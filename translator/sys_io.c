@@ -3,7 +3,7 @@
  * Ports, and the interrupt flag (SDM 1 18.5, SDM 3A 20.3.2, 20.4).
  *
  * INS and OUTS work in slices: after some iterations, or as soon as a request waits, they return XR_AGAIN with their
- * registers exact, so that interrupts get in. INS makes sure that its destination can be written before it reads the
+ * registers exact, so that interrupts get in; with TF set or breakpoints enabled after each one. INS makes sure that its destination can be written before it reads the
  * port: a page fault must not swallow a byte.
  */
 #include <stdatomic.h>
@@ -135,14 +135,14 @@ static bool outs_once(struct vcpu *v, const struct insn *i, unsigned bytes)
 
 static enum xr io_string(struct vcpu *v, const struct insn *i, bool in)
 {
-	unsigned bytes = io_bytes(i);
+	unsigned bytes = io_bytes(i), slice = (v->regs.rflags & FL_TF) || (v->regs.dr[7] & 0xff) ? 1 : IO_SLICE;
 
 	/* processors look at the permission even when nothing is to be transferred */
 	if (!io_allowed(v, (uint16_t)v->regs.gpr[R_DX], bytes))
 		return XR_FAULT;
 	if (i->rep && !reg_masked(v, R_CX, i))
 		return XR_NEXT;
-	for (unsigned k = 0; k < IO_SLICE; k++) {
+	for (unsigned k = 0; k < slice; k++) {
 		if (in ? !ins_once(v, i, bytes) : !outs_once(v, i, bytes))
 			return XR_FAULT;
 		if (!i->rep)

@@ -168,6 +168,34 @@ bp_loop:
 	popfq
 	EQ(in_irq_hits, 0)
 	EQ(trace, 0b + 1)
+	CASE(14)		/* REP OUTS and REP INS trap at each element too */
+	call reset
+	mov $3, %ecx
+	mov $buf, %esi
+	mov $0x80, %edx
+	pushfq
+	orl $0x100, (%rsp)
+	popfq
+0:	rep outsb
+1:	pushfq
+	andl $~0x100, (%rsp)
+	popfq
+	EQ(trace, 0b)
+	EQ(trace + 8, 0b)
+	EQ(trace + 16, 1b)
+	call reset
+	mov $3, %ecx
+	mov $buf, %edi
+	pushfq
+	orl $0x100, (%rsp)
+	popfq
+0:	rep insb
+1:	pushfq
+	andl $~0x100, (%rsp)
+	popfq
+	EQ(trace, 0b)
+	EQ(trace + 8, 0b)
+	EQ(trace + 16, 1b)
 	movl $0, ex_hook
 	ret
 
