@@ -121,7 +121,17 @@ static unsigned dr_match(const struct vcpu *v, uint64_t lin, unsigned n, unsigne
 
 #define DR_EXEC (1u << 0)
 #define DR_WRITE (1u << 1)
+#define DR_PORT (1u << 2)
 #define DR_READ_WRITE (1u << 3)
+
+/* Breakpoints on ports that i is about to hit: they exist with CR4.DE. */
+static unsigned dr_port(const struct vcpu *v, const struct insn *i)
+{
+	uint16_t port = 0;
+	unsigned n = v->regs.cr4 & CR4_DE ? insn_ports(v, i, &port) : 0;
+
+	return n ? dr_match(v, port, n, DR_PORT) : 0;
+}
 
 /* Data breakpoints that i is about to hit. Its address is computed before it runs and may fault: then nothing is hit.
  */
@@ -211,7 +221,7 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	if (UNLIKELY(in->count_rows))
 		count_row(v, i);
 	if (watch && i->row)
-		hit = dr_data(v, i);
+		hit = dr_data(v, i) | dr_port(v, i);
 	v->count.insns_interp++;
 	v->insn_clock++;
 	x = interp_exec_checked(v, i);

@@ -156,6 +156,17 @@ static enum xr io_string(struct vcpu *v, const struct insn *i, bool in)
 	return XR_AGAIN;
 }
 
+unsigned insn_ports(const struct vcpu *v, const struct insn *i, uint16_t *port)
+{
+	insn_fn *fn = i->row->exec;
+	bool string = fn == sys_ins || fn == sys_outs;
+
+	if ((!string && fn != sys_in && fn != sys_out) || (string && i->rep && !reg_masked(v, R_CX, i)))
+		return 0;
+	*port = io_port(v, i);
+	return io_bytes(i);
+}
+
 enum xr sys_ins(struct vcpu *v, const struct insn *i)
 {
 	return io_string(v, i, true);

@@ -21,6 +21,8 @@ static inline enum xr fault_gp0(struct vcpu *v)
 /* ---- linear addresses ---- */
 /* Effective address of i's memory operand (offset, truncated to the address size). */
 uint64_t insn_ea(const struct vcpu *v, const struct insn *i);
+/* How many ports i, IN, OUT, INS or OUTS, is about to access, from *port on; 0: another instruction, or a repetition that is over. */
+unsigned insn_ports(const struct vcpu *v, const struct insn *i, uint16_t *port);
 /* seg:off -> linear with limit, type, canonical checks for an access of n bytes (SDM 3A 5.3, 5.5; expand-down; 64-bit mode
  * rules). acc: ACC_*. false: v->fault = #GP(0) or #SS(0). */
 bool seg_linear(struct vcpu *v, unsigned seg, uint64_t off, unsigned n, unsigned acc, uint64_t *lin);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Single-stepping by TF, hardware breakpoints on execution, write and access, ICEBP, RF, general detect. */
+/* Single-stepping by TF, hardware breakpoints on execution, write, access and ports, ICEBP, RF, general detect. */
 #define GUEST64
 #include "lib.inc"
 test_main:
@@ -196,6 +196,39 @@ bp_loop:
 	EQ(trace, 0b)
 	EQ(trace + 8, 0b)
 	EQ(trace + 16, 1b)
+	CASE(15)		/* breakpoint on a port, with CR4.DE: a trap behind the instruction */
+	call reset
+	mov %cr4, %rax
+	bts $3, %rax
+	mov %rax, %cr4
+	mov $0x80, %eax
+	mov %rax, %db0
+	mov $0x00020402, %eax	/* G0, I/O, 1 byte */
+	mov %rax, %db7
+	xor %eax, %eax
+	out %al, $0x84
+	out %al, $0x7f
+	EQ(hits, 0)
+	out %al, $0x80
+0:	nop
+	EQ(hits, 1)
+	EQ(trace, 0b)
+	EQ(dr6_seen, 1)
+	mov $0x7d, %edx
+	in (%dx), %eax		/* four ports, the last one is watched */
+	EQ(hits, 2)
+	mov $2, %ecx
+	mov $0x80, %edx
+	mov $buf, %esi
+	rep outsb
+	EQ(hits, 4)
+	rep outsb		/* nothing to do */
+	EQ(hits, 4)
+	mov $0x400, %eax
+	mov %rax, %db7
+	mov %cr4, %rax
+	btr $3, %rax
+	mov %rax, %cr4
 	movl $0, ex_hook
 	ret
 
