@@ -180,12 +180,14 @@ static bool steps(const struct vcpu *v, const struct insn *i, uint64_t flags)
 }
 
 /* After an instruction that began with TF set or touched a watched address (SDM 3B 18.3.1.4, 18.3.1.2). */
-static enum xr trap_after(struct vcpu *v, const struct insn *i, bool tf, unsigned hit, enum xr x)
+static enum xr trap_after(struct vcpu *v, struct interp *in, const struct insn *i, bool tf, unsigned hit, enum xr x)
 {
 	bool ss_shadow = v->int_shadow && i->mnemonic != ZYDIS_MNEMONIC_STI;
 
-	if (ss_shadow)
+	if (ss_shadow) {
+		in->held = (uint8_t)hit; /* until the next instruction is done (SDM 3A 6.8.3) */
 		return x;
+	}
 	if (tf || hit) {
 		struct x86_fault f = {.vector = VEC_DB, .trap = true, .addr = hit | (tf ? DR6_BS : 0)};
 		return event_exception(v, &f);
@@ -198,10 +200,11 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	uint64_t flags = v->regs.rflags;
 	bool watch = (v->regs.dr[7] & 0xff) != 0;
 	const struct insn *i;
-	unsigned hit = 0;
+	unsigned hit = 0, held = v->int_shadow ? in->held : 0;
 	bool jumped;
 	enum xr x;
 
+	in->held = 0;
 	if (watch && !(flags & FL_RF)) {
 		uint64_t lin = vcpu_code64(v) ? v->regs.rip : (uint32_t)(v->regs.seg[SEG_CS].base + v->regs.rip);
 
@@ -221,7 +224,7 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 	if (UNLIKELY(in->count_rows))
 		count_row(v, i);
 	if (watch && i->row)
-		hit = dr_data(v, i) | dr_port(v, i);
+		hit = dr_data(v, i) | dr_port(v, i) | held;
 	v->count.insns_interp++;
 	v->insn_clock++;
 	x = interp_exec_checked(v, i);
@@ -247,7 +250,7 @@ enum xr interp_step(struct vcpu *v, struct interp *in)
 		v->regs.rflags &= ~(uint64_t)FL_RF;
 	/* a software interrupt that was taken has cleared TF; INTO may not have been */
 	if (((flags & FL_TF) || hit) && !(jumped && is_soft_interrupt(i)))
-		return trap_after(v, i, steps(v, i, flags), hit, x);
+		return trap_after(v, in, i, steps(v, i, flags), hit, x);
 	return x;
 }
 

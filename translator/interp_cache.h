@@ -62,6 +62,7 @@ struct run_cross {
 struct interp {
 	bool runs;                /* runs are executed (the path "interp"), not only stepped into */
 	bool look;                /* something may be pending */
+	uint8_t held;             /* data breakpoints, as DR6 bits, that MOV SS or POP SS has hit */
 	bool count_rows;          /* into vcpu->row_count (the path "interp") */
 	_Atomic uint32_t rom_gen; /* generation of pages that nobody can write: 0 for ever */
 	uint64_t epoch;           /* counts pool resets: part of the jump key */

@@ -229,6 +229,22 @@ bp_loop:
 	mov %cr4, %rax
 	btr $3, %rax
 	mov %rax, %cr4
+	CASE(16)		/* MOV SS from a watched place: the trap comes behind the next instruction */
+	call reset
+	mov %ss, buf + 8
+	mov $buf + 8, %eax
+	mov %rax, %db1
+	mov $0x00700408, %eax	/* G1, access, 2 bytes */
+	mov %rax, %db7
+	mov buf + 8, %ss
+	nop
+0:	nop
+	nop
+	EQ(hits, 1)
+	EQ(trace, 0b)
+	EQ(dr6_seen, 2)
+	mov $0x400, %eax
+	mov %rax, %db7
 	movl $0, ex_hook
 	ret
 
