@@ -101,6 +101,12 @@ void blk_remote_distrust(struct blk_remote *rm)
 		kill(rm->daemon.pid, SIGKILL);
 }
 
+void blk_remote_abandon(struct blk_remote *rm)
+{
+	rm->abandoned = true;
+	blk_remote_distrust(rm);
+}
+
 /* ---- requests that wait ---- */
 
 static uint8_t *bounce(const struct blk_remote *rm)
@@ -343,6 +349,10 @@ static void revive(struct blk_remote *rm)
 	rm->state = REMOTE_DOWN;
 	rm->life++;
 	hopeless = ++rm->fruitless > FRUITLESS_MAX;
+	if (rm->abandoned) {
+		hopeless = true;
+		error_set(&e, ST_IO, "its storage does not answer");
+	}
 	if (rm->journal.lost) {
 		hopeless = true;
 		error_set(&e, ST_IO, "more was written since the last flush than can be written again");

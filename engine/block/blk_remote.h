@@ -48,6 +48,7 @@ struct blk_remote {
 	pthread_cond_t changed;
 	enum remote_state state;
 	bool opened, end;
+	bool abandoned; /* it is not to be brought back */
 	unsigned life;      /* counts daemons */
 	unsigned fruitless; /* of them, that died in a row without having done anything */
 	struct vhost_user vu;
@@ -68,6 +69,8 @@ int blk_remote_do(struct blk_remote *rm, const struct blk_request *r);
 bool blk_remote_attach(struct blk_remote *rm, unsigned n, int call, bool *fresh);
 /* A ring that makes no sense any more: the daemon is ended, which the watcher notices. */
 void blk_remote_distrust(struct blk_remote *rm);
+/* Somebody has to go on, and it does not answer: it is ended, and requests fail from then on. */
+void blk_remote_abandon(struct blk_remote *rm);
 /* Is [p, p+len) memory that the daemon sees? */
 bool blk_remote_sees(const struct blk_remote *rm, const void *p, uint64_t len);
 

@@ -4,12 +4,16 @@
  * away: what is under way then is put into the next daemon's ring again, from the step where it was. A request may take
  * several steps: a discard goes in the pieces that the daemon takes, a durable write is a write and a flush.
  *
+ * A network server may keep its connection and answer nothing: a request waits for that, as long as nobody waits for the request. Who
+ * does (a device that is reset, the end of the machine) gives the disk up after a while in which nothing came back.
+ *
  * Requests with buffers that the daemon does not see wait for their end (blk_remote_do), as do those of a queue that got no ring.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/block/blk_remote.h"
@@ -17,6 +21,7 @@
 
 #define NO_RING UINT32_MAX
 #define WAIT_MS 50
+#define GIVE_UP_MS 30000
 
 struct step {
 	struct blk_request *r; /* NULL in a slot that is used: a flush of our own */
@@ -32,6 +37,7 @@ struct blk_rqueue {
 	void *ctx;
 	unsigned n; /* the ring */
 	bool own_flush, kick;
+	uint64_t waits_since_ms; /* somebody, for the end of requests, of which none has come back since; 0: nobody */
 	struct blk_request *todo, **todo_end;
 	unsigned nfree;
 	uint16_t free[VHOST_RING_SLOTS];
@@ -102,6 +108,7 @@ static bool seen(const struct blk_rqueue *q, const struct blk_request *r)
 
 void blk_rqueue_submit(struct blk_rqueue *q, struct blk_request *r)
 {
+	q->waits_since_ms = 0;
 	if (!seen(q, r)) {
 		q->finish(q->ctx, r, blk_remote_do(q->rm, r));
 		return;
@@ -179,6 +186,7 @@ static void came_back(struct blk_rqueue *q, unsigned n, bool ok)
 	struct step *s = &q->slot[n];
 	struct blk_request *r = s->r;
 
+	q->waits_since_ms = 0;
 	if (!ok) {
 		end(q, n, EIO);
 		return;
@@ -286,16 +294,29 @@ void blk_rqueue_run(struct blk_rqueue *q)
 	}
 }
 
-/* The count of the worker's eventfd is put back: somebody else may have wanted it to wake up. */
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The worker waits so when it has been told to stop: whoever kicks it meanwhile wants something of the time behind its next start, which
+ * begins with a kick. */
 void blk_rqueue_wait(struct blk_rqueue *q)
 {
 	struct pollfd p = {.fd = q->wake, .events = POLLIN};
-	uint64_t count, one = 1;
+	uint64_t count;
 
-	if (q->n == NO_RING || poll(&p, 1, WAIT_MS) <= 0)
+	if (q->n == NO_RING)
 		return;
-	if (read(p.fd, &count, sizeof(count)) == sizeof(count))
+	pthread_mutex_lock(&q->rm->lock);
+	if (!q->waits_since_ms || q->rm->state != REMOTE_UP)
+		q->waits_since_ms = now_ms();
+	else if (now_ms() - q->waits_since_ms > GIVE_UP_MS)
+		blk_remote_abandon(q->rm);
+	pthread_mutex_unlock(&q->rm->lock);
+	if (poll(&p, 1, WAIT_MS) > 0 && read(p.fd, &count, sizeof(count)) == sizeof(count))
 		blk_rqueue_run(q);
-	while (write(p.fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
 }
