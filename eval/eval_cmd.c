@@ -397,8 +397,11 @@ static int part_verb(int argc, char **argv)
 
 static int verify_verb(int argc, char **argv)
 {
-	return argc == 3 ? verify_folder(argv[2])
-			 : complain("verify needs a results folder: steelyard eval verify DIR");
+	char text[600];
+
+	if (argc != 3)
+		return complain("verify needs one results folder: steelyard eval verify DIR");
+	return verify_folder(argv[2], summary_verify(argv[2], text, sizeof(text)) ? NULL : text);
 }
 
 static int schema_verb(int argc, char **argv)
@@ -465,7 +468,7 @@ static const struct {
 	{"compare", "A B [options]", "two results folders, with intervals", compare_verb, true},
 	{"machine", "[options]", "what single operations cost: exits, faults, page tables, interrupts", machine_verb,
 	 true},
-	{"verify", "DIR", "checks a results folder: records, plan, checksums, SHA256SUMS", verify_verb, false},
+	{"verify", "DIR", "checks a results folder: records, plan, checksums, summary, SHA256SUMS", verify_verb, false},
 	{"schema", "", "the records and their fields, as docs/results.md has them", schema_verb, false},
 };
 

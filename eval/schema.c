@@ -153,10 +153,10 @@ static const struct schema_record records[] = {
 		FO("probe", OBJECT, NULLABLE, probe, "what `steelyard probe` measured; null: nothing"),
 		F("launcher", STRING, OPTIONAL, "", "of a sweep: who starts its tasks"),
 		F("launcher_args", STRING, OPTIONAL, "", "of a sweep: what else the launcher was told"),
-		F("block", UINT, OPTIONAL, "", "of a part of a sweep: the block that it is"),
+		F("block", BLOCK, OPTIONAL, "", "of a part of a sweep: the block that it is"),
 		F("node", STRING, OPTIONAL, "", "of a part of a sweep: the name of its host"))},
 	{"part", "Of a sweep: a block that a task of its own measured. Its records follow",
-	 FIELDS(F("block", UINT, REQUIRED, "", "which"),
+	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"),
 		F("records", UINT, REQUIRED, "", "so many of the next records are its own"),
 		F("node", STRING, REQUIRED, "", "the name of its host"),
 		F("part_run", STRING, REQUIRED, "", "the run id that the part had"),
@@ -171,7 +171,7 @@ static const struct schema_record records[] = {
 		F("first", UINT, REQUIRED, "", "`order` of its first item"),
 		F("why", STRING, REQUIRED, "", "the reason for the number"))},
 	{"boot", "One start of a machine",
-	 FIELDS(F("block", UINT, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path"),
+	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path"),
 		F("cpus", UINT, REQUIRED, "", "virtual CPUs"), F("order", UINT, REQUIRED, "", "item of the plan"),
 		F("ok", BOOL, REQUIRED, "", "the first line of init was seen"),
 		F("why", STRING, OPTIONAL, "", "what went wrong, also behind that line"),
@@ -185,7 +185,7 @@ static const struct schema_record records[] = {
 		F("counters", MAP_UINT, OPTIONAL, "", "of README.md, from power-on to that line"),
 		FW("flags", WORDS, OPTIONAL, flag_words, "see sample"))},
 	{"sample", "One workload once",
-	 FIELDS(F("block", UINT, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
+	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
 		FW("pass", WORD, OPTIONAL, pass_words,
 		   "of `native`: 0 and 1 are the same twice (the control), `slow` does what slow paths do, `inject` "
 		   "does more, `reference` gave the "
@@ -218,7 +218,7 @@ static const struct schema_record records[] = {
 		F("counters", MAP_UINT, OPTIONAL, "", "of README.md, between the markers"),
 		FO("exits", MAP_OBJECT, OPTIONAL, kvm_exit, "KVM's exits by name, between the markers"))},
 	{"cost", "One item of the machine micro suite on one path",
-	 FIELDS(F("block", UINT, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
+	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
 		F("cpus", UINT, OPTIONAL, "", "virtual CPUs"), F("order", UINT, OPTIONAL, "", "item of the plan"),
 		F("item", STRING, REQUIRED, "", "what was done"),
 		FW("unit", WORD, REQUIRED, WORDS("ns", "cpu_ns"), "host time for one operation, or CPU time"),
@@ -237,7 +237,7 @@ static const struct schema_record records[] = {
 		F("at", TIME, REQUIRED, "", "when"), F("why", STRING, REQUIRED, "", "in a sentence"),
 		F("order", UINT, OPTIONAL, "", "item of the plan"), F("path", STRING, OPTIONAL, "", "which"),
 		F("cpus", UINT, OPTIONAL, "", "virtual CPUs"), F("workload", STRING, OPTIONAL, "", "which"),
-		F("block", UINT, OPTIONAL, "", "which"),
+		F("block", BLOCK, OPTIONAL, "", "which"),
 		F("job", STRING, OPTIONAL, "", "the launcher's name for the tasks"),
 		F("wall_ns", UINT, OPTIONAL, "ns", "how long"))},
 	{"end", "The last record of a run that was not killed",
@@ -270,11 +270,14 @@ const struct schema_field *schema_spec(void)
 
 /* ---- the check ---- */
 
+_Static_assert(SCHEMA_BLOCKS_MAX == 1000, "type_name() says it in words");
+
 static const char *type_name(enum schema_type t)
 {
 	static const char *const name[] = {
 		[SCHEMA_BOOL] = "true or false",
 		[SCHEMA_UINT] = "whole number",
+		[SCHEMA_BLOCK] = "whole number below 1000",
 		[SCHEMA_REAL] = "number",
 		[SCHEMA_STRING] = "string",
 		[SCHEMA_TIME] = "time",
@@ -305,6 +308,11 @@ static bool is_uint(json_t *v)
 	return json_is_integer(v) && json_integer_value(v) >= 0;
 }
 
+static bool is_block(json_t *v)
+{
+	return is_uint(v) && json_integer_value(v) < SCHEMA_BLOCKS_MAX;
+}
+
 /* 2026-11-22T18:55:43Z */
 static bool is_time(json_t *v)
 {
@@ -331,6 +339,8 @@ static bool fits(const struct schema_field *f, json_t *v)
 		return json_is_boolean(v);
 	case SCHEMA_UINT:
 		return is_uint(v);
+	case SCHEMA_BLOCK:
+		return is_block(v);
 	case SCHEMA_REAL:
 		return json_is_number(v);
 	case SCHEMA_STRING:

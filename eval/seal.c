@@ -21,6 +21,7 @@
 
 #define SUMS "SHA256SUMS"
 #define CRATE "ro-crate-metadata.json"
+#define RESULTS "results.jsonl"
 #define FILES_MAX 200
 
 struct file_list {
@@ -194,9 +195,41 @@ static void hash_packed(const char *dir, char out[65])
 		close(fd);
 }
 
-bool seal_verify(const char *dir, char *text, size_t n)
+/* A name that a seal may have: of a file in the folder or in a folder of it, not of a pipe, a device or whatever stands elsewhere. */
+static bool is_inside(const char *dir, const char *name, char *file, size_t n)
+{
+	struct stat st;
+
+	snprintf(file, n, "%.4100s/%s", dir, name);
+	return name[0] != '/' && strncmp(name, "../", 3) && !strstr(name, "/../") && (stat(file, &st) || S_ISREG(st.st_mode));
+}
+
+/* A file of the folder that the seal does not name; false: there is none. The results may be compressed since. */
+static bool has_stranger(const char *dir, json_t *named, char *text, size_t n)
+{
+	struct file_list *l = calloc(1, sizeof(*l));
+	bool found = false;
+
+	if (!l)
+		return false;
+	list_files(dir, l);
+	for (unsigned i = 0; i < l->n && !found; i++) {
+		bool packed = !strncmp(l->name[i], RESULTS ".", strlen(RESULTS) + 1);
+
+		if (json_object_get(named, l->name[i]) || (packed && json_object_get(named, RESULTS)))
+			continue;
+		snprintf(text, n, "%.300s is not in %s: remove it, or steelyard eval report seals it too", l->name[i],
+			 SUMS);
+		found = true;
+	}
+	free(l);
+	return found;
+}
+
+bool seal_verify(const char *dir, bool only, char *text, size_t n)
 {
 	char path[4300], line[1000], name[900], want[65], hash[65];
+	json_t *named = json_object();
 	bool fine = true;
 	unsigned seen = 0;
 	FILE *f;
@@ -205,6 +238,7 @@ bool seal_verify(const char *dir, char *text, size_t n)
 	f = fopen(path, "re");
 	if (!f) {
 		snprintf(text, n, "%s: %s", SUMS, strerror(errno));
+		json_decref(named);
 		return false;
 	}
 	while (fine && fgets(line, sizeof(line), f)) {
@@ -215,17 +249,24 @@ bool seal_verify(const char *dir, char *text, size_t n)
 			snprintf(text, n, "%s: \"%.60s\" is no line of it", SUMS, line);
 			break;
 		}
-		snprintf(file, sizeof(file), "%.4100s/%s", dir, name);
+		fine = is_inside(dir, name, file, sizeof(file));
+		if (!fine) {
+			snprintf(text, n, "%s: %.300s is no file of this folder", SUMS, name);
+			break;
+		}
 		seal_hash(file, hash);
-		if (!hash[0] && !strcmp(name, "results.jsonl"))
+		if (!hash[0] && !strcmp(name, RESULTS))
 			hash_packed(dir, hash);
 		fine = !strcmp(want, hash);
 		if (!fine)
 			snprintf(text, n, "%.300s %s", name, hash[0] ? "is not what " SUMS " says" : "cannot be read");
+		json_object_set_new(named, name, json_true());
 		seen++;
 	}
 	fclose(f);
 	if (fine && !seen)
 		snprintf(text, n, "%s is empty", SUMS);
-	return fine && seen;
+	fine = fine && seen && !(only && has_stranger(dir, named, text, n));
+	json_decref(named);
+	return fine;
 }

@@ -174,7 +174,7 @@ static bool is_intact(const char *dir)
 	snprintf(name, sizeof(name), "%.4000s/SHA256SUMS", dir);
 	if (access(name, F_OK))
 		return false;
-	if (seal_verify(dir, why, sizeof(why)))
+	if (seal_verify(dir, false, why, sizeof(why)))
 		return true;
 	fprintf(stderr, "steelyard eval: %s; SHA256SUMS stays as it is\n", why);
 	return false;
@@ -236,7 +236,8 @@ int eval_report(const char *dir, const struct report_options *o)
 		bool seal = is_intact(dir);
 
 		rc = write_all(dir, o, &page);
-		if (seal && !seal_write(dir, why, sizeof(why)))
+		/* the same files again need no new seal */
+		if (seal && !seal_verify(dir, true, why, sizeof(why)) && !seal_write(dir, why, sizeof(why)))
 			rc = complain(dir, why);
 	}
 	comparison_free(c);

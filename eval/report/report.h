@@ -19,6 +19,8 @@ struct report_options {
 
 /* Reads DIR, writes what is asked for. 0, or 1 with one line on stderr. */
 int eval_report(const char *dir, const struct report_options *o);
+/* Is DIR/summary.json, where there is one, what the records give? false: text says what is not. */
+bool summary_verify(const char *dir, char *text, size_t n);
 /* Verbs: argv[0] is "report" or "compare". Exit status. */
 int report_main(int argc, char **argv);
 int compare_main(int argc, char **argv);

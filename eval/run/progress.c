@@ -99,6 +99,16 @@ void progress_done(struct runner *r, const struct plan_item *it, const char *sai
 	fprintf(stderr, "%s%s %s%s%.1f s\n", p->terminal ? "\r\033[K" : "", head, said, said[0] ? "; " : "", took);
 }
 
+void progress_waits(const struct runner *r, double busy, double steal)
+{
+	const struct spec_quiet *q = &r->spec.quiet;
+
+	fprintf(stderr,
+		"%swaits for a quiet host, up to %u s altogether (--quiet-wait-s): others keep %.1f CPUs busy (limit %g), %.1f %% "
+		"of the time is stolen (limit %g %%)\n",
+		r->progress.terminal ? "\r\033[K" : "", q->wait_s, busy, q->max_load, steal, q->max_steal);
+}
+
 void progress_end(struct runner *r)
 {
 	if (r->progress.terminal)

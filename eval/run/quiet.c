@@ -99,6 +99,10 @@ bool quiet_gate(struct runner *r, const struct plan_item *it)
 		noisy = look(r, &busy, &steal) && (busy > q->max_load || steal > q->max_steal);
 		if (!noisy || stopped(r) || r->waited_ns + waited >= limit)
 			break;
+		if (!r->wait_said) {
+			r->wait_said = true;
+			progress_waits(r, busy, steal);
+		}
 		rest(r, WAIT_MS);
 		waited = now_ns() - begin;
 	}

@@ -70,7 +70,7 @@ struct runner {
 	int stop_signal; /* has been */
 	bool late;       /* this process resumed the run */
 	bool unquiet;    /* the host was not quiet when the present item began */
-	bool unquiet_said;
+	bool wait_said, unquiet_said;
 	uint64_t waited_ns;
 	struct progress {
 		uint64_t begun_ns, item_ns;
@@ -149,6 +149,8 @@ bool quiet_gate(struct runner *r, const struct plan_item *it);
 void progress_begin(struct runner *r);
 void progress_item(struct runner *r, const struct plan_item *it, unsigned at, unsigned n);
 void progress_done(struct runner *r, const struct plan_item *it, const char *said);
+/* The host is not quiet: an item waits, for the first time in this run. */
+void progress_waits(const struct runner *r, double busy, double steal);
 void progress_end(struct runner *r);
 
 /* eval/run/environment.c: as in the run record. probe may be JSON null. */
@@ -157,7 +159,7 @@ json_t *environment_probe(const struct runner *r);
 /* The names in a folder like /sys/module that are KVM's, with spaces. */
 void environment_kvm(const char *folder, char *out, size_t n);
 
-/* eval/run/verify.c: prints what is wrong; 0 or 1. */
-int verify_folder(const char *dir);
+/* eval/run/verify.c: prints what is wrong, also what a caller has found already (NULL: nothing); 0 or 1. */
+int verify_folder(const char *dir, const char *found);
 
 #endif

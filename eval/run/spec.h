@@ -10,11 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "eval/schema.h"
 #include "eval/suites.h"
 
 #define SPEC_MAX_WORKLOADS 128
 #define SPEC_MAX_PATHS 16
-#define SPEC_MAX_BLOCKS 1000
+#define SPEC_MAX_BLOCKS SCHEMA_BLOCKS_MAX
 
 struct eval_spec {
 	char name[40];

@@ -35,6 +35,51 @@ mkdir "$work/s" && cp "$example/results.jsonl" "$work/s" && (cd "$work/s" && sha
 "$STEELYARD" eval report "$work/s" --quiet 2>"$work/err"
 says "the report is under the folder's seal" ' report.html$' "$work/s/SHA256SUMS"
 check "which holds" sh -c "cd '$work/s' && sha256sum --quiet -c SHA256SUMS >/dev/null"
+cp "$work/s/SHA256SUMS" "$work/sums"
+"$STEELYARD" eval report "$work/s" --no-files >/dev/null 2>&1
+sleep 1.1 # the metadata have the time in seconds
+"$STEELYARD" eval report "$work/s" --quiet
+check "the same report leaves the seal as it is" cmp -s "$work/sums" "$work/s/SHA256SUMS"
+"$STEELYARD" eval verify "$work/s" >"$work/out" 2>&1
+says "verify finds it right" 'all right' "$work/out"
+# tampered with, by somebody who makes the sums again
+sums() { (cd "$work/s" && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort | xargs sha256sum >SHA256SUMS); }
+verdict() { # verdict NAME PATTERN: one line that begins with "wrong:"
+	"$STEELYARD" eval verify "$work/s" >"$work/out" 2>&1
+	check "$1: status 1, one line" [ $? -eq 1 -a "$(grep -c '^wrong: ' "$work/out")" -eq 1 ]
+	says "$1: it says what" "$2" "$work/out"
+}
+cp "$work/s/results.jsonl" "$work/records"
+cp "$work/s/summary.json" "$work/summary"
+sed -i '/"path":"bt".*"phase":"steady"/s/"cpu_ns":1/"cpu_ns":9/' "$work/s/results.jsonl"
+check "(a record is another)" [ "$(cmp "$work/s/results.jsonl" "$work/records" | wc -l)" -eq 1 ]
+sums
+verdict "a changed record, sums made again" 'wrong: summary.json: .*/bt/.*the records give .*eval report'
+cp "$work/records" "$work/s/results.jsonl"
+sed -i '/"ratio\/steady\/cpu\/bt\/sieve"/,/}/s/"value": 1/"value": 0/' "$work/s/summary.json"
+sums
+verdict "a changed summary, sums made again" 'wrong: summary.json: ratio/steady/cpu/bt/sieve has a value of 0'
+sed -i 's/^{.*//' "$work/s/summary.json"
+sums
+verdict "a summary that is no JSON" 'wrong: summary.json: .*no JSON'
+cp "$work/summary" "$work/s/summary.json"
+cp "$work/sums" "$work/s/SHA256SUMS"
+mv "$work/s/figures/forest.svg" "$work/forest.svg"
+verdict "a file that is gone" 'figures/forest.svg cannot be read'
+mv "$work/forest.svg" "$work/s/figures/forest.svg"
+echo mine >"$work/s/notes.txt"
+verdict "a file that nobody sealed" 'notes.txt is not in SHA256SUMS'
+rm "$work/s/notes.txt"
+for name in ../a/results.jsonl /dev/zero pipe figures/../../a/results.jsonl; do
+	mkfifo "$work/s/pipe" 2>/dev/null
+	echo "$(printf '%064d' 0)  $name" >>"$work/s/SHA256SUMS"
+	timeout 20 "$STEELYARD" eval verify "$work/s" >"$work/out" 2>&1
+	check "a seal of $name is refused" [ $? -eq 1 -a "$(grep -c '^wrong: .* is no file of this folder' "$work/out")" -eq 1 ]
+	cp "$work/sums" "$work/s/SHA256SUMS"
+done
+rm "$work/s/pipe"
+"$STEELYARD" eval verify "$work/s" >"$work/out" 2>&1
+says "and as it was it is right" 'all right' "$work/out"
 sed -i 's/"cpu_ns":7/"cpu_ns":8/' "$work/s/results.jsonl"
 "$STEELYARD" eval report "$work/s" --quiet 2>"$work/err"
 says "changed results are told" 'SHA256SUMS stays as it is' "$work/err"

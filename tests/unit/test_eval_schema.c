@@ -20,6 +20,7 @@ static json_t *value_of(const struct schema_field *f)
 	case SCHEMA_BOOL:
 		return json_true();
 	case SCHEMA_UINT:
+	case SCHEMA_BLOCK:
 		return json_integer(7);
 	case SCHEMA_REAL:
 		return json_real(0.5);
@@ -96,9 +97,11 @@ static void break_fields(json_t *record, json_t *at, const struct schema_field *
 		if (f->type == SCHEMA_WORD || f->type == SCHEMA_TIME) {
 			json_object_set_new(at, f->name, json_string("no such word"));
 			CHECK(!schema_check(record, text, sizeof(text)) && strstr(text, quoted));
-		} else if (f->type == SCHEMA_UINT) {
+		} else if (f->type == SCHEMA_UINT || f->type == SCHEMA_BLOCK) {
 			json_object_set_new(at, f->name, json_integer(-1));
 			CHECK(!schema_check(record, text, sizeof(text)) && strstr(text, quoted));
+			json_object_set_new(at, f->name, json_integer(SCHEMA_BLOCKS_MAX));
+			CHECK(schema_check(record, text, sizeof(text)) == (f->type == SCHEMA_UINT));
 		} else if (f->type == SCHEMA_MAP_UINT || f->type == SCHEMA_MAP_STRING) {
 			json_object_set_new(at, f->name, json_pack("{s:[]}", "key"));
 			CHECK(!schema_check(record, text, sizeof(text)) && strstr(text, quoted));
