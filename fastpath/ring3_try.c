@@ -17,6 +17,7 @@
 
 #define ROUNDS 41
 #define SPINS 400000u
+#define INTERRUPTIONS 16u
 #define SLOW 2u /* times the host's own time: then ring 3 is not run directly */
 
 /* Pages of the trial, by hand: after it everything is forgotten. */
@@ -24,6 +25,8 @@ struct trial {
 	struct ring3 *r;
 	unsigned root, pdpt, pd, pt, code, data;
 	const char *what; /* failed */
+	struct ring3_event last;
+	uint64_t rip, rax;
 };
 
 static void put(struct trial *t, unsigned table, unsigned index, unsigned page, uint64_t off)
@@ -49,7 +52,10 @@ static bool tables(struct trial *t)
 	return true;
 }
 
-/* From the code's begin, with RBX at the data. */
+/*
+ * From the code's begin, with RBX at the data. KVM_RUN may come back before anything has happened, for a signal or because a page of the
+ * host's had to be fetched: that says nothing about a mechanism, and it goes on where it was.
+ */
 static void begin(struct trial *t, struct ring3_event *ev)
 {
 	struct kvm_regs *g = &t->r->run->s.regs.regs;
@@ -57,6 +63,11 @@ static void begin(struct trial *t, struct ring3_event *ev)
 	*g = (struct kvm_regs){.rip = CODE, .rflags = FL_ONE | FL_IF, .rbx = DATA, .rsp = DATA + 4096, .r9 = SPINS};
 	ring3_send(t->r, t->root, 0, 0);
 	ring3_enter(t->r, ev);
+	for (unsigned i = 0; ev->stop == R3_INTERRUPTED && i < INTERRUPTIONS; i++)
+		ring3_enter(t->r, ev);
+	t->last = *ev;
+	t->rip = g->rip;
+	t->rax = g->rax;
 }
 
 static bool page_fault(const struct ring3_event *ev, uint64_t lin, uint32_t error)
@@ -189,7 +200,9 @@ enum status ring3_try(struct ring3 *r, struct error *e)
 
 	ring3_map_forget(&r->map);
 	if (!ok)
-		return error_set(e, ST_UNSUPPORTED, "path hybrid cannot run here, use --path bt: in this host's KVM %s", t.what);
+		return error_set(e, ST_UNSUPPORTED,
+				 "path hybrid cannot run here, use --path bt: in this host's KVM %s (stop %d, vector %u at %llx, RAX %llx)",
+				 t.what, (int)t.last.stop, t.last.vector, (unsigned long long)t.rip, (unsigned long long)t.rax);
 	if (!ring3_zap(r))
 		return error_errno(e, ST_UNSUPPORTED, "hybrid: KVM does not take its memory back");
 	return ST_OK;
