@@ -12,27 +12,62 @@ if [ ! -r "$summary" ]; then
 fi
 mkdir -p "$out"
 run=$out/run.json
-for f in "$results"/results.jsonl "$results"/results.jsonl.zst "$results"/results.jsonl.xz; do
-	[ -r "$f" ] || continue
-	case $f in
-	*.zst) zstd -dcq "$f" ;;
-	*.xz) xz -dc "$f" ;;
-	*) cat "$f" ;;
-	esac | head -n 1 >"$run"
-	break
-done
+records() {
+	for f in "$results"/results.jsonl "$results"/results.jsonl.zst "$results"/results.jsonl.xz; do
+		[ -r "$f" ] || continue
+		case $f in
+		*.zst) zstd -dcq "$f" ;;
+		*.xz) xz -dc "$f" ;;
+		*) cat "$f" ;;
+		esac
+		return
+	done
+}
+records | head -n 1 >"$run"
 [ -s "$run" ] || { echo "paper: $results has no results.jsonl" >&2; exit 1; }
 
-# Three significant digits, and thousands as they are.
+# No more digits than a figure bears. With an interval: as many decimals as give its half width two significant digits, the same for
+# its ends, and two at most, but three for controls, which are about percents; where one end is many times the other, two significant
+# digits each. Without an interval: three significant digits; a mean over one block: two. Thousands stand apart.
 functions='
-function show(v) {
+function absolute(x) { return x < 0 ? -x : x }
+function decimals(x, digits,   d) {
+	x = absolute(x)
+	for (d = digits - 1; d > 0 && x >= 10; d--) x /= 10
+	for (; x < 1 && x > 0 && d < 4; d++) x *= 10
+	return d
+}
+function apart(s,   sign, rest) {
+	sign = sub(/^-/, "", s) ? "-" : ""
+	rest = match(s, /\./) ? substr(s, RSTART) : ""
+	s = rest == "" ? s : substr(s, 1, RSTART - 1)
+	if (length(s) < 5)
+		return sign s rest
+	while (match(s, /[0-9][0-9][0-9][0-9]($|\\)/))
+		s = substr(s, 1, RSTART) "\\," substr(s, RSTART + 1)
+	return sign s rest
+}
+function rounded(v, digits,   unit) {
+	unit = 1
+	while (absolute(v) / unit >= 10 ^ digits) unit *= 10
+	return sprintf("%.*f", unit > 1 ? 0 : decimals(v, digits), int(v / unit + (v < 0 ? -0.5 : 0.5)) * unit * (unit > 1) + v * (unit == 1))
+}
+function spread(x, lo, hi, most,   d) {
+	if (hi > 8 * lo)
+		return apart(rounded(x, 2))
+	d = decimals((hi - lo) / 2, 2)
+	return apart(sprintf("%.*f", d < most ? d : most, x))
+}
+function show(v, lo, hi, digits, most) {
 	if (v == "" || v == "null")
 		return ""
 	v += 0
-	a = v < 0 ? -v : v
-	if (a == int(a) && a < 1000000)
-		return sprintf("%d", v)
-	return sprintf(a >= 99.5 ? "%.0f" : a >= 9.95 ? "%.1f" : a >= 0.995 ? "%.2f" : "%.3f", v)
+	if (lo != "" && lo != "null" && hi > lo)
+		return spread(v, lo, hi, most ? most : 2)
+	return v == int(v) && absolute(v) < 1000000 && !digits ? apart(sprintf("%d", v)) : apart(rounded(v, digits ? digits : 3))
+}
+function end(x, lo, hi, most) {
+	return x == "" || x == "null" ? "" : hi > lo ? spread(x, lo, hi, most ? most : 2) : show(x)
 }
 function whole(v) {
 	v = sprintf("%.0f", v)
@@ -41,15 +76,31 @@ function whole(v) {
 function tex(s) {
 	gsub(/[\\{}^~]/, "", s)
 	gsub(/[_%&#$]/, "\\\\&", s)
+	gsub(/--/, "-{}-", s)
 	return s
+}
+# A ratio of n blocks as a table shows it.
+function cell(v, lo, hi, n) {
+	return v == "" ? "--" : lo == "" ? show(v, "", "", 2) : show(v, lo, hi) " [" end(lo, lo, hi) ", " end(hi, lo, hi) "]"
+}
+function rank(word, list,   k, w, i) {
+	k = split(list, w, " ")
+	for (i = 1; i <= k; i++) if (w[i] == word) return i
+	return k + 1
 }
 '
 tab=$(printf '\t')
 
 # ---- figures and words ----
 {
-	jq -r '.figures[] | [.key, .value, .lo, .hi] | @tsv' "$summary" |
-		awk -F "$tab" "$functions"'{ printf "\\defval{%s}{%s}{%s}{%s}\n", $1, show($2), show($3), show($4) }'
+	jq -r '.figures[] | [.key, .value, .lo, .hi, .n] | @tsv' "$summary" |
+		awk -F "$tab" "$functions"'
+		$1 == "resolution" { $2 = sprintf("%.1f", int($2 * 10 + 1 - 1e-5) / 10) } # rounded up, as the verdict says it
+		{
+			most = $1 ~ /^(control|inject)\// ? 3 : 2
+			printf "\\defval{%s}{%s}{%s}{%s}\n", $1, $1 == "resolution" ? $2 : show($2, $3, $4, $5 == 1 && $1 ~ /^mean\// ? 2 : 0, most),
+				end($3, $3, $4, most), end($4, $3, $4, most)
+		}'
 	jq -r '.verdict | ["verdict.resolution", (if .sufficient then "sufficient" else "insufficient" end)],
 		["verdict.inject", (if .inject_holds then "found as what it is" elif .inject_found then "found, but not as large as it is" else "not found" end)] |
 		@tsv' "$summary" | awk -F "$tab" "$functions"'{ printf "\\defword{%s}{%s}\n", $1, tex($2) }'
@@ -63,6 +114,9 @@ tab=$(printf '\t')
 			["env.peers", ([((.environment.packages["qemu-system-x86_64"] // "no QEMU") | sub(" emulator version"; "") | sub(" \\(.*"; "")),
 				(if any(.spec.paths[]; .peer == "unicorn") then .environment.packages.unicorn // "no libunicorn" | sub(",.*"; "") else empty end)] |
 				join(" and "))],
+			["env.guest", ([.environment.guest_files[]? | select(startswith("amd64/vmlinuz ")) | split(" ")[2] | ltrimstr("linux-image-")] | first // "unknown")],
+			["env.mitigations", (.environment.mitigations | with_entries(select(.value | startswith("Mitigation"))) | keys | map(gsub("_"; " ")) | join(", ") |
+				if . == "" then "none" else . end)],
 			["inject.percent", (.spec.inject | tostring)],
 			["probe.vendor", .probe.vendor],
 			["probe.verdict", .probe.verdict],
@@ -83,19 +137,30 @@ jq -r '[.failures[] | select(.workload == null)] | unique_by(.path)[] | [.path, 
 	awk -F "$tab" "$functions"'{ printf "\\item \\texttt{%s}: %s\n", tex($1), tex($2) } END { if (!NR) print "\\item none: all ran" }' \
 		>"$out/absent.tex"
 
-# ---- groups, each with its paths; the class is by the one-sided bound ----
-jq -r '(.figures | map({(.key): .value}) | add) as $v | [.figures[] | select(.key | test("^mean/steady/cpu/"))] |
-	sort_by(.key | split("/")[4])[] | (.key | split("/")) as $k |
-	[$k[4], $k[3], .value, .lo, .hi, $v["upper/steady/cpu/" + $k[3] + "/" + $k[4]]] | @tsv' "$summary" |
+# ---- workloads that a path cannot run: whole groups by their names ----
+records | { grep '"what":"left-out"' || true; } | jq -rs --slurpfile run "$run" '
+	($run[0].spec.workloads | map({(.name): .group}) | add) as $group |
+	($run[0].spec.workloads | group_by(.group) | map({(.[0].group): length}) | add) as $size |
+	group_by(.path + "/" + .why)[] | . as $events | map($group[.workload]) | unique as $groups |
+	[$groups[] | . as $g | [$events[].workload | select($group[.] == $g)] | unique |
+		if length == $size[$g] and length > 1 then "group " + $g else .[] end] as $what |
+	[$events[0].path, ($what | join(", ")), $events[0].why] | @tsv' |
+	awk -F "$tab" "$functions"'{ printf "\\item \\texttt{%s} leaves out %s: %s\n", tex($1), tex($2), tex($3) }' >>"$out/absent.tex"
+
+# ---- groups, each with its paths; the class is by the one-sided bound of CPU time ----
+jq -r '(.figures | map({(.key): .}) | add) as $f | [.figures[] | select(.key | test("^mean/steady/cpu/"))][] | (.key | split("/")) as $k |
+	$f["mean/steady/wall/" + $k[3] + "/" + $k[4]] as $wall |
+	[$k[4], $k[3], .n, .value, .lo, .hi, $f["upper/steady/cpu/" + $k[3] + "/" + $k[4]].value, $wall.value, $wall.lo, $wall.hi] | @tsv' "$summary" |
+	awk -F "$tab" "$functions"'{ print rank($1, "int fp mem gen cpu os smp all") "\t" NR "\t" $0 }' | sort -t "$tab" -k 1,1n -k 2,2n | cut -f 3- |
 	awk -F "$tab" "$functions"'
 	function class(b) {
 		return b == "" ? "--" : b <= 1.05 ? "near native" : b <= 1.25 ? "$\\leq 1.25$" : b <= 2 ? "$\\leq 2$" : "$> 2$"
 	}
-	BEGIN { print "\\begin{tabular}{@{}llll@{}}\n\\toprule\ngroup & path & ratio & class\\\\\n\\midrule" }
+	BEGIN { print "\\begin{tabular}{@{}llrlll@{}}\n\\toprule\ngroup & path & $n$ & CPU time & class & wall time\\\\" }
 	END { print "\\bottomrule\n\\end{tabular}" }
 	{
-		printf "%s & %s & %s%s & %s\\\\\n", ($1 == last ? "" : tex($1)), tex($2), show($3),
-			($4 == "" ? "" : " [" show($4) ", " show($5) "]"), class($6)
+		if ($1 != last) print "\\midrule"
+		printf "%s & %s & %s & %s & %s & %s\\\\\n", ($1 == last ? "" : tex($1)), tex($2), $3, cell($4, $5, $6), class($7), cell($8, $9, $10)
 		last = $1
 	}' >"$out/groups.tex"
 
@@ -122,45 +187,58 @@ jq -r '.figures[] | select(.key | test("^ratio/steady/cpu/")) | (.key | split("/
 		print "\\end{axis}\\end{tikzpicture}"
 	}' >"$out/forest.tex"
 
-# ---- where the overhead goes: parts in percent of each group's overhead, the largest first ----
-jq -r '. as $s | (.figures | map({(.key): .value}) | add) as $v | .figures[] | select(.key | test("^part/steady/bt/group [a-z]+/")) |
-	(.key | split("/")) as $k | ($k[3] | sub("group "; "")) as $g | [$g, $k[4], .value / $v["over/steady/bt/group " + $g] * 100] | @tsv' "$summary" |
+# ---- where the overhead goes: parts in percent of each group's overhead, the largest first, and what is left ----
+jq -r '(.figures | map({(.key): .value}) | add) as $v | .figures[] | select(.key | test("^(part|residual)/steady/bt/group [a-z]+")) |
+	(.key | split("/")) as $k | ($k[3] | sub("group "; "")) as $g | [$g, ($k[4] // "residual"), .value / $v["over/steady/bt/group " + $g] * 100] | @tsv' "$summary" |
 	awk -F "$tab" "$functions"'
 	!($1 in col) { col[$1] = ++n; group[n] = $1 }
 	{ if (!($2 in row)) { row[$2] = ++m; part[m] = $2 } v[row[$2], col[$1]] = $3; sum[row[$2]] += $3 }
 	END {
+		for (c = 1; c <= n; c++) {
+			place[c] = c
+			for (i = c; i > 1 && rank(group[place[i]], order) < rank(group[place[i - 1]], order); i--) {
+				k = place[i]; place[i] = place[i - 1]; place[i - 1] = k
+			}
+		}
 		printf "\\begin{tabular}{@{}l"
 		for (c = 1; c <= n; c++) printf "r"
-		printf "@{}}\n\\toprule\npart, \\%% of the overhead"
-		for (c = 1; c <= n; c++) printf " & %s", tex(group[c])
+		printf "@{}}\n\\toprule\npart"
+		for (c = 1; c <= n; c++) printf " & %s", tex(group[place[c]])
 		print "\\\\\n\\midrule"
 		for (k = 1; k <= m; k++) {
 			best = 0
-			for (i = 1; i <= m; i++) if (!done[i] && (!best || sum[i] > sum[best])) best = i
+			for (i = 1; i <= m; i++) if (!done[i] && (part[i] != "residual" || k == m) && (!best || sum[i] > sum[best])) best = i
 			done[best] = 1
+			if (part[best] == "residual") print "\\midrule"
 			printf "%s", tex(part[best])
-			for (c = 1; c <= n; c++) printf " & %s", ((best, c) in v ? whole(v[best, c]) : "--")
+			for (c = 1; c <= n; c++) printf " & %s", ((best, place[c]) in v ? whole(v[best, place[c]]) : "--")
 			print "\\\\"
 		}
 		print "\\bottomrule\n\\end{tabular}"
-	}' >"$out/explained.tex"
+	}' order="int fp mem gen cpu os smp all" >"$out/explained.tex"
 
 # ---- single operations ----
-jq -r '.figures[] | select(.key | test("^cost/[^/]+/[^/]+/p50$")) | (.key | split("/")) as $k | [$k[1], $k[2], .value] | @tsv' "$summary" |
+jq -r '.figures[] | select(.key | test("^cost/[^/]+/[^/]+/p50$")) | (.key | split("/")) as $k | [$k[1], $k[2], .value, .n] | @tsv' "$summary" |
 	awk -F "$tab" "$functions"'
 	!($1 in col) { col[$1] = ++n; path[n] = $1 }
 	{ if (!($2 in row)) { row[$2] = ++m; item[m] = $2 } v[row[$2], col[$1]] = $3 }
+	$4 < least || !least { least = $4 }
+	$4 > most { most = $4 }
 	END {
 		if (!m) { print "the run has no micro suite"; exit }
+		printf "\\defword{cost.least}{%d}\\defword{cost.most}{%d}\n", least, most >>numbers
+		k = 0
+		if ("native" in col) place[++k] = col["native"]
+		for (c = 1; c <= n; c++) if (path[c] != "native") place[++k] = c
 		printf "\\begin{tabular}{@{}l"
 		for (c = 1; c <= n; c++) printf "r"
 		printf "@{}}\n\\toprule\noperation"
-		for (c = 1; c <= n; c++) printf " & %s", tex(path[c])
+		for (c = 1; c <= n; c++) printf " & %s", tex(path[place[c]])
 		print "\\\\\n\\midrule"
 		for (k = 1; k <= m; k++) {
 			printf "%s", tex(item[k])
-			for (c = 1; c <= n; c++) printf " & %s", ((k, c) in v ? show(v[k, c]) : "--")
+			for (c = 1; c <= n; c++) printf " & %s", ((k, place[c]) in v ? show(v[k, place[c]], "", "", 3) : "--")
 			print "\\\\"
 		}
 		print "\\bottomrule\n\\end{tabular}"
-	}' >"$out/machine.tex"
+	}' numbers="$out/numbers.tex" >"$out/machine.tex"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Fails when the prose holds a figure that was not generated. Allowed are \val, \ival, \ratio (from the results), \src{N}{WORK} beside a
+# Fails when the prose holds a figure that was not generated. Allowed are \val, \ival, \ratio, \ratioival (from the results), \src{N}{WORK} beside a
 # \cite of that work, labels, references and the names in names.txt.
 # usage: lint.sh NAMES FILE...
 set -eu
@@ -31,7 +31,7 @@ BEGIN {
 		rest = substr(rest, RSTART + RLENGTH)
 	}
 	gsub(/\\(val|ival|cite|ref|label|input|begin|end|usepackage|documentclass|bibliography|bibliographystyle|pgfplotsset)(\[[^]]*\])?\{[^}]*\}/, "", text)
-	gsub(/\\ratio\{[^}]*\}\{[^}]*\}/, "", text)
+	gsub(/\\ratio(ival)?\{[^}]*\}\{[^}]*\}/, "", text)
 	for (i = 1; i <= n; i++)
 		while ((at = index(text, allowed[i])))
 			text = substr(text, 1, at - 1) substr(text, at + length(allowed[i]))
