@@ -185,7 +185,8 @@ static const struct schema_record records[] = {
 		F("counters", MAP_UINT, OPTIONAL, "", "of README.md, from power-on to that line"),
 		FW("flags", WORDS, OPTIONAL, flag_words, "see sample"))},
 	{"sample", "One workload once",
-	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
+	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"),
+		F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
 		FW("pass", WORD, OPTIONAL, pass_words,
 		   "of `native`: 0 and 1 are the same twice (the control), `slow` does what slow paths do, `inject` "
 		   "does more, `reference` gave the "
@@ -218,7 +219,8 @@ static const struct schema_record records[] = {
 		F("counters", MAP_UINT, OPTIONAL, "", "of README.md, between the markers"),
 		FO("exits", MAP_OBJECT, OPTIONAL, kvm_exit, "KVM's exits by name, between the markers"))},
 	{"cost", "One item of the machine micro suite on one path",
-	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"), F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
+	 FIELDS(F("block", BLOCK, REQUIRED, "", "which"),
+		F("path", STRING, REQUIRED, "", "name of a path, or `native`"),
 		F("cpus", UINT, OPTIONAL, "", "virtual CPUs"), F("order", UINT, OPTIONAL, "", "item of the plan"),
 		F("item", STRING, REQUIRED, "", "what was done"),
 		FW("unit", WORD, REQUIRED, WORDS("ns", "cpu_ns"), "host time for one operation, or CPU time"),

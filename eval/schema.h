@@ -12,14 +12,14 @@
 #include <stdio.h>
 
 #define EVAL_SCHEMA_VERSION 2
-#define SCHEMA_VALUES_MAX 64 /* elements of a list of numbers */
+#define SCHEMA_VALUES_MAX 64   /* elements of a list of numbers */
 #define SCHEMA_BLOCKS_MAX 1000 /* a run has no more: readers have an element for each */
 
 enum schema_type {
 	SCHEMA_BOOL,
 	SCHEMA_UINT,
 	SCHEMA_BLOCK, /* a whole number below SCHEMA_BLOCKS_MAX */
-	SCHEMA_REAL, /* a whole number is one too */
+	SCHEMA_REAL,  /* a whole number is one too */
 	SCHEMA_STRING,
 	SCHEMA_TIME,    /* a string: UTC as 2026-11-22T18:55:43Z */
 	SCHEMA_WORD,    /* a string of the row's words */

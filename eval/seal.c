@@ -201,7 +201,8 @@ static bool is_inside(const char *dir, const char *name, char *file, size_t n)
 	struct stat st;
 
 	snprintf(file, n, "%.4100s/%s", dir, name);
-	return name[0] != '/' && strncmp(name, "../", 3) && !strstr(name, "/../") && (stat(file, &st) || S_ISREG(st.st_mode));
+	return name[0] != '/' && strncmp(name, "../", 3) && !strstr(name, "/../") &&
+	       (stat(file, &st) || S_ISREG(st.st_mode));
 }
 
 /* A file of the folder that the seal does not name; false: there is none. The results may be compressed since. */

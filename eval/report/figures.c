@@ -286,7 +286,25 @@ const struct figure *figures_find(const struct figures *f, const char *fmt, ...)
 
 /* ---- text ---- */
 
-static int digits_of(const struct figure *f)
+/* Decimals with which x has so many significant digits, and at most most. */
+static int decimals(double x, int digits, int most)
+{
+	int d = digits - 1;
+
+	for (x = fabs(x); x >= 10 && d > 0; d--)
+		x /= 10;
+	for (; x > 0 && x < 1 && d < most; d++)
+		x *= 10;
+	return d < most ? d : most;
+}
+
+/* One end so many times the other that no number of decimals fits both. */
+static bool is_wide(const struct figure *f)
+{
+	return f->lo > 0 && f->hi > 8 * f->lo;
+}
+
+static int digits_of_value(const struct figure *f)
 {
 	double v = fabs(f->value);
 
@@ -297,6 +315,16 @@ static int digits_of(const struct figure *f)
 	return v < 2 ? 3 : v < 20 ? 2 : v < 200 ? 1 : 0;
 }
 
+/* What the size gives, and no more than the interval bears: half its width has two significant digits. */
+static int digits_of(const struct figure *f)
+{
+	int most = digits_of_value(f);
+
+	if (!(f->hi > f->lo))
+		return most;
+	return is_wide(f) ? decimals(f->value, 2, most) : decimals((f->hi - f->lo) / 2, 2, most);
+}
+
 void figure_text(const struct figure *f, char *out, unsigned n)
 {
 	snprintf(out, n, "%.*f", digits_of(f), f->value);
@@ -304,11 +332,11 @@ void figure_text(const struct figure *f, char *out, unsigned n)
 
 void figure_interval(const struct figure *f, char *out, unsigned n)
 {
-	int d = digits_of(f);
+	int d = digits_of(f), lo = is_wide(f) ? decimals(f->lo, 2, 4) : d, hi = is_wide(f) ? decimals(f->hi, 2, 4) : d;
 
 	out[0] = 0;
 	if (f->hi != 0 || f->lo != 0)
-		snprintf(out, n, "[%.*f, %.*f]", d, f->lo, d, f->hi);
+		snprintf(out, n, "[%.*f, %.*f]", lo, f->lo, hi, f->hi);
 }
 
 /* ---- summary.json ---- */

@@ -37,7 +37,7 @@ const struct figure *figures_find(const struct figures *f, const char *fmt, ...)
 /* The whole summary: figures, verdict, failures, identity of the run. A new reference; NULL: no memory. */
 json_t *figures_json(const struct figures *f, const struct results *r);
 
-/* As many digits as mean something, for people: ratios 1.023, 12.4; others likewise. */
+/* As many digits as mean something, for people: ratios 1.023, 12.4; others likewise; fewer where the interval is wide. */
 void figure_text(const struct figure *f, char *out, unsigned n);
 /* "[lo, hi]", or empty. */
 void figure_interval(const struct figure *f, char *out, unsigned n);

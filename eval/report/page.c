@@ -2,7 +2,10 @@
 /* The page from its head to the tables of ratios: what may be believed stands first, then the picture, then every number. */
 #include "eval/report/page.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "eval/report/report.h"
 
 void page_text(const struct page *p, const char *s)
 {
@@ -22,7 +25,9 @@ void page_figure(const struct page *p, const struct figure *g, bool interval)
 	fputs("<span data-key=\"", p->f);
 	page_text(p, g->key);
 	fprintf(p->f, "\" data-value=\"%.17g\">%s</span>", g->value, text);
-	if (interval)
+	if (interval && iv[0] && g->n < p->r->nblocks)
+		fprintf(p->f, "<span class=\"iv\">%s %u blocks</span>", iv, g->n);
+	else if (interval)
 		fprintf(p->f, "<span class=\"iv\">%s</span>", iv[0] ? iv : g->n == 1 ? "one block" : "");
 }
 
@@ -148,6 +153,24 @@ static void verdict(const struct page *p)
 	fputs("</ul></div>", p->f);
 }
 
+/* No failure, and yet no mean of all. */
+static void left_out(const struct page *p, unsigned path)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	if (!f)
+		return;
+	left_out_text(f, p->r, (int)path, "");
+	fclose(f);
+	if (text && text[0]) {
+		fputs("no mean of all:", p->f);
+		page_text(p, text);
+	}
+	free(text);
+}
+
 /* The path's boot alone, or its reason, where there is no ratio. */
 static void summary_row(const struct page *p, unsigned i, enum results_phase phase)
 {
@@ -155,6 +178,7 @@ static void summary_row(const struct page *p, unsigned i, enum results_phase pha
 	const struct figure *mean = figures_find(p->figures, "mean/%s/cpu/%s/all", phase_name(phase), path->label);
 	const struct stats_class *class;
 	struct stats_ratio upper = {0};
+	unsigned failed = 0;
 	struct effect e;
 
 	fputs("<tr><th scope=\"row\">", p->f);
@@ -177,14 +201,15 @@ static void summary_row(const struct page *p, unsigned i, enum results_phase pha
 	page_cell(p, figures_find(p->figures, "boot/%s/memory", path->label), false);
 	fputs("<td class=\"wrap\">", p->f);
 	e = effect_group(p->r, (int)i, "all", phase, METRIC_CPU);
-	if (e.nfailed) {
-		fputs("<span class=\"bad\">no mean, failed:</span>", p->f);
-		for (unsigned k = 0; k < e.nfailed && k < sizeof(e.failed) / sizeof(e.failed[0]); k++) {
-			fputc(' ', p->f);
-			page_text(p, p->r->workload[e.failed[k]].name);
-		}
-		fputs(". ", p->f);
+	for (unsigned k = 0; k < e.nfailed && k < sizeof(e.failed) / sizeof(e.failed[0]); k++) {
+		if (results_left_out(p->r, (int)i, (unsigned)e.failed[k]))
+			continue;
+		fputs(failed++ ? " " : "<span class=\"bad\">no mean, failed:</span> ", p->f);
+		page_text(p, p->r->workload[e.failed[k]].name);
 	}
+	if (failed)
+		fputs(". ", p->f);
+	left_out(p, i);
 	if (path->why)
 		page_text(p, path->why);
 	fputs("</td></tr>", p->f);

@@ -37,6 +37,7 @@ static const struct {
 } path_colour[PICTURE_PATH_COLOURS] = {
 	{"#1f5fa8", "#6fb1f2"}, {"#b4531a", "#f0a066"}, {"#3d7d2c", "#8fd06f"},
 	{"#7d3c98", "#d29be6"}, {"#6b6b6b", "#b8b8b8"}, {"#00777a", "#5fd0d0"},
+	{"#7a6a00", "#d6c64a"}, {"#c2255c", "#ff8fb3"}, {"#34348c", "#a9a9ff"},
 };
 static const struct {
 	const char *light, *dark;

@@ -28,7 +28,7 @@ const struct picture *picture_find(const char *name);
 /* Text of XML and HTML. */
 void xml_text(FILE *f, const char *s);
 /* CSS: class kN of path N (fill and stroke), class qN of a part of the overhead; custom properties in a page. */
-#define PICTURE_PATH_COLOURS 6
+#define PICTURE_PATH_COLOURS 9
 void picture_style(FILE *f, bool alone);
 
 #endif

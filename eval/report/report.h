@@ -26,6 +26,8 @@ int report_main(int argc, char **argv);
 int compare_main(int argc, char **argv);
 
 /* eval/report/report_text.c */
+/* A line, which begins with head, for each reason why a path leaves workloads out; whole groups by their names. */
+void left_out_text(FILE *f, const struct results *r, int path, const char *head);
 void report_text(FILE *f, const struct results *r, const struct figures *figures);
 void compare_text(FILE *f, const struct comparison *c);
 /* eval/report/report_csv.c: tables as comma-separated values, one row each. */

@@ -160,45 +160,101 @@ static void print_versus(FILE *f, const struct results *r, const struct figures 
 	int bt = results_find_path(r, "bt", 1), tcg = results_find_path(r, "qemu-tcg", 1);
 	const struct figure *v, *b, *t;
 	const char *group;
+	char text[32], iv[64];
 
 	if (bt < 0 || tcg < 0)
 		return;
 	fprintf(f, "\n");
-	for (unsigned i = 0; (group = results_group_at(r, i)); i++)
-		if ((v = figures_find(g, "versus/%s/cpu/qemu-tcg/bt/%s", phase_name(ph), group)))
-			fprintf(f,
-				"%s: qemu-tcg needs %.2f times the CPU time of bt (geometric mean, %u paired "
-				"blocks).\n",
-				group, v->value, v->n);
+	for (unsigned i = 0; (group = results_group_at(r, i)); i++) {
+		v = figures_find(g, "versus/%s/cpu/qemu-tcg/bt/%s", phase_name(ph), group);
+		if (!v)
+			continue;
+		figure_text(v, text, sizeof(text));
+		figure_interval(v, iv, sizeof(iv));
+		fprintf(f, "%s: qemu-tcg needs %s%s%s times the CPU time of bt (geometric mean, %u paired block%s).\n",
+			group, text, iv[0] ? " " : "", iv, v->n, v->n == 1 ? "" : "s");
+	}
 	b = figures_find(g, "boot/bt/cpu");
 	t = figures_find(g, "boot/qemu-tcg/cpu");
 	if (b && t)
 		fprintf(f, "bt boots with %.2f times the CPU time of qemu-tcg.\n", b->value / t->value);
 }
 
-/* The workloads that a path cannot run by its nature, by reasons. */
-static void print_left_out(FILE *f, const struct results *r)
+/* Is the group left out as a whole, for this reason? One workload is no group. */
+static bool whole_group(const struct results *r, int path, const char *group, const char *why)
 {
-	for (unsigned i = 0; i < r->nevents; i++) {
-		const struct results_event *e = &r->event[i], *o = r->event;
-		bool said = false;
+	unsigned n = 0;
 
-		if (strcmp(e->what, "left-out") || e->path < 0 || !e->workload || !e->why)
-			continue;
-		for (unsigned k = 0; k < r->nevents; k++) {
-			if (strcmp(o[k].what, "left-out") || o[k].path != e->path || !o[k].workload || !o[k].why ||
-			    strcmp(o[k].why, e->why))
-				continue;
-			if (k < i)
-				break; /* with those before */
-			if (!said)
-				fprintf(f, "%s leaves out", r->path[e->path].label);
-			fprintf(f, "%s %s", said ? "," : "", o[k].workload);
-			said = true;
+	for (unsigned w = 0; w < r->nworkloads; w++) {
+		const char *other = strcmp(r->workload[w].group, group) ? why : results_left_out(r, path, w);
+
+		n += !strcmp(r->workload[w].group, group);
+		if (!other || strcmp(other, why))
+			return false;
+	}
+	return n > 1;
+}
+
+/* Is w the first workload of its group? */
+static bool leads_group(const struct results *r, unsigned w)
+{
+	for (unsigned v = 0; v < w; v++)
+		if (!strcmp(r->workload[v].group, r->workload[w].group))
+			return false;
+	return true;
+}
+
+void left_out_text(FILE *f, const struct results *r, int path, const char *head)
+{
+
+	for (unsigned w = 0; w < r->nworkloads; w++) {
+		const char *why = results_left_out(r, path, w), *comma = "";
+		bool said = !why;
+
+		for (unsigned v = 0; v < w && !said; v++) {
+			const char *other = results_left_out(r, path, v);
+
+			said = other && !strcmp(other, why); /* with that one */
 		}
 		if (said)
-			fprintf(f, ": %s.\n", e->why);
+			continue;
+		fprintf(f, "%s leaves out ", head);
+		for (unsigned v = w; v < r->nworkloads; v++) {
+			const char *other = results_left_out(r, path, v), *group = r->workload[v].group;
+			bool whole = other && !strcmp(other, why) && whole_group(r, path, group, why);
+
+			if (!other || strcmp(other, why) || (whole && !leads_group(r, v)))
+				continue;
+			fprintf(f, "%s%s%s", comma, whole ? "group " : "", whole ? group : r->workload[v].name);
+			comma = ", ";
+		}
+		fprintf(f, ": %s.\n", why);
 	}
+}
+
+/* A mean over fewer blocks than the run has, or one workload that keeps it from being there. */
+static void print_mean_remarks(FILE *f, const struct results *r, const struct figures *g, int p)
+{
+	const struct figure *mean =
+		figures_find(g, "mean/%s/cpu/%s/all", phase_name(g->verdict.phase), r->path[p].label);
+	struct effect e = effect_group(r, p, "all", g->verdict.phase, METRIC_CPU);
+	const char *comma = "";
+
+	if (mean && mean->n < r->nblocks)
+		fprintf(f,
+			mean->n > 1 ? "%s: intervals over %u of %u blocks.\n"
+				    : "%s: %u of %u blocks, so no intervals.\n",
+			r->path[p].label, mean->n, r->nblocks);
+	for (unsigned k = 0; k < e.nfailed && k < sizeof(e.failed) / sizeof(e.failed[0]); k++) {
+		if (results_left_out(r, p, (unsigned)e.failed[k]))
+			continue;
+		if (!*comma)
+			fprintf(f, "%s has no mean of all workloads, because of", r->path[p].label);
+		fprintf(f, "%s %s", comma, r->workload[e.failed[k]].name);
+		comma = ",";
+	}
+	if (*comma)
+		fprintf(f, ".\n");
 }
 
 static void print_remarks(FILE *f, const struct results *r, const struct figures *g)
@@ -206,18 +262,11 @@ static void print_remarks(FILE *f, const struct results *r, const struct figures
 	const struct verdict *v = &g->verdict;
 
 	for (unsigned p = 0; p < r->npaths; p++) {
-		struct effect e = effect_group(r, (int)p, "all", v->phase, METRIC_CPU);
-
 		if (r->path[p].why)
 			fprintf(f, "%s: %s\n", r->path[p].label, r->path[p].why);
-		if (!e.nfailed)
-			continue;
-		fprintf(f, "%s has no mean, because of", r->path[p].label);
-		for (unsigned k = 0; k < e.nfailed && k < sizeof(e.failed) / sizeof(e.failed[0]); k++)
-			fprintf(f, "%s %s", k ? "," : "", r->workload[e.failed[k]].name);
-		fprintf(f, ".\n");
+		print_mean_remarks(f, r, g, (int)p);
+		left_out_text(f, r, (int)p, r->path[p].label);
 	}
-	print_left_out(f, r);
 	if (v->untimed)
 		fprintf(f,
 			"%u samples have a result but no time: both markers had waited for a busy host. More work "
@@ -237,13 +286,22 @@ static void print_remarks(FILE *f, const struct results *r, const struct figures
 		fprintf(f, "%u lines of the results are left out.\n", r->bad_lines);
 }
 
+static bool has_costs(const struct results *r, int path)
+{
+	for (unsigned i = 0; i < r->ncosts; i++)
+		if (r->cost[i].path == path && r->cost[i].ok)
+			return true;
+	return false;
+}
+
 static void print_costs(FILE *f, const struct results *r, const struct figures *g)
 {
 	if (!r->ncosts)
 		return;
 	fprintf(f, "\nOperations of the machine, median in ns\n%-20s", "");
 	for (int p = RESULTS_NATIVE; p < (int)r->npaths; p++)
-		fprintf(f, " %12s", results_path_label(r, p));
+		if (has_costs(r, p))
+			fprintf(f, " %12s", results_path_label(r, p));
 	fprintf(f, "\n");
 	for (unsigned i = 0; i < r->ncosts; i++) {
 		bool first = true;
@@ -257,6 +315,8 @@ static void print_costs(FILE *f, const struct results *r, const struct figures *
 			const struct figure *c =
 				figures_find(g, "cost/%s/%s/p50", results_path_label(r, p), r->cost[i].item);
 
+			if (!has_costs(r, p))
+				continue;
 			if (c)
 				fprintf(f, " %12.*f", c->value < 100 ? 1 : 0, c->value);
 			else

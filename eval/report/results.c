@@ -89,6 +89,18 @@ int results_find_path(const struct results *r, const char *name, unsigned cpus)
 	return -1;
 }
 
+const char *results_left_out(const struct results *r, int path, unsigned workload)
+{
+	for (unsigned i = 0; i < r->nevents; i++) {
+		const struct results_event *e = &r->event[i];
+
+		if (path >= 0 && e->path == path && e->workload && e->why && !strcmp(e->what, "left-out") &&
+		    !strcmp(e->workload, r->workload[workload].name))
+			return e->why;
+	}
+	return NULL;
+}
+
 const char *results_path_label(const struct results *r, int path)
 {
 	return path == RESULTS_NATIVE ? "native" : r->path[path].label;

@@ -114,6 +114,8 @@ int results_find_path(const struct results *r, const char *name, unsigned cpus);
 const char *results_group_at(const struct results *r, unsigned i);
 bool results_in_group(const struct results *r, unsigned workload, const char *group);
 /* "native" for RESULTS_NATIVE. */
+/* Why a path leaves a workload out that it cannot run on any host; NULL: it does not. */
+const char *results_left_out(const struct results *r, int path, unsigned workload);
 const char *results_path_label(const struct results *r, int path);
 
 #endif

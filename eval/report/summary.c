@@ -41,7 +41,8 @@ static bool figures_differ(json_t *said, json_t *given, char *text, size_t n)
 		json_t *s = json_array_get(said, i);
 
 		if (strcmp(key_of(s), key_of(g))) {
-			snprintf(text, n, "it has %.120s where the records give %.120s", s ? key_of(s) : "nothing", key_of(g));
+			snprintf(text, n, "it has %.120s where the records give %.120s", s ? key_of(s) : "nothing",
+				 key_of(g));
 			return true;
 		}
 		for (unsigned k = 0; k < sizeof(numbers) / sizeof(numbers[0]); k++) {

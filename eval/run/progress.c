@@ -104,7 +104,8 @@ void progress_waits(const struct runner *r, double busy, double steal)
 	const struct spec_quiet *q = &r->spec.quiet;
 
 	fprintf(stderr,
-		"%swaits for a quiet host, up to %u s altogether (--quiet-wait-s): others keep %.1f CPUs busy (limit %g), %.1f %% "
+		"%swaits for a quiet host, up to %u s altogether (--quiet-wait-s): others keep %.1f CPUs busy (limit "
+		"%g), %.1f %% "
 		"of the time is stolen (limit %g %%)\n",
 		r->progress.terminal ? "\r\033[K" : "", q->wait_s, busy, q->max_load, steal, q->max_steal);
 }

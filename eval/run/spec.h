@@ -33,7 +33,7 @@ struct eval_spec {
 	unsigned npaths;
 	unsigned blocks, blocks_max, pilot_blocks, together, iterations, memory_mb, machine;
 	unsigned peer_blocks, peer_iterations; /* 0: as the others */
-	double target, inject; /* percent */
+	double target, inject;                 /* percent */
 	uint64_t seed;
 	struct spec_quiet {
 		double max_load, max_steal; /* CPUs, percent */

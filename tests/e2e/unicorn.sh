@@ -89,6 +89,8 @@ check "no system: a record with the reason" [ "$(count '"what":"left-out".*opera
 check "it has no boot" [ "$(count '"type":"boot"')" -eq 0 ]
 check "the environment has its version, the spec whose program it is" grep -q '"type":"run".*"name":"unicorn","cpus":1,"peer":"unicorn","slow":true.*"unicorn":"libunicorn [0-9]' "$work/r/results.jsonl"
 check "the table says what is left out" [ "$(grep -c '^unicorn leaves out matavx2: libunicorn has no AVX\|^unicorn leaves out getpid: it needs an operating system' "$work/out")" -eq 2 ]
+check "the page says it too, and not that it failed" eval 'grep -q "no mean of all:.* leaves out getpid: it needs" "$work/r/report.html" && ! grep -q "no mean, failed" "$work/r/report.html"'
+check "and so does no line of the table" eval '! grep -q "no mean of all workloads, because of" "$work/out"'
 check "the folder is right" whole "$work/r"
 grep -v '"type":"end"' "$work/r/results.jsonl" >"$work/cut"
 line=$(grep -n '"path":"unicorn".*"type":"sample"\|"type":"sample".*"path":"unicorn"' "$work/cut" | sed -n '3s/:.*//p')

@@ -251,6 +251,59 @@ static void overheads(void)
 	results_free(r);
 }
 
+/* ---- figures as people see them ---- */
+
+static void digits(void)
+{
+	static const struct {
+		double value, lo, hi;
+		const char *unit, *text, *interval;
+	} row[] = {
+		{1.0113, 0.9721, 1.0520, "", "1.011", "[0.972, 1.052]"}, /* percents: three decimals */
+		{2.464, 2.370, 2.562, "", "2.46", "[2.37, 2.56]"},
+		{6.6573, 3.954, 11.214, "", "6.7", "[4.0, 11.2]"}, /* wide: no hundredths */
+		{319.2, 269.1, 377.3, "", "319", "[269, 377]"},
+		{2.24, 0.2025, 24.78, "", "2.2", "[0.20, 25]"}, /* no end is 0, for a ratio cannot be */
+		{226, 0.79, 64414, "", "226", "[0.79, 64414]"},
+		{1, 1, 1, "", "1.000", "[1.000, 1.000]"},
+		{59.94, 0, 0, "", "59.9", ""},
+		{5.2004, 0, 0, "%", "5.2", ""},
+	};
+	char shown[32], iv[64];
+
+	for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct figure f = {.value = row[i].value, .lo = row[i].lo, .hi = row[i].hi, .n = 6, .unit = row[i].unit};
+
+		figure_text(&f, shown, sizeof(shown));
+		figure_interval(&f, iv, sizeof(iv));
+		CHECK(!strcmp(shown, row[i].text) && !strcmp(iv, row[i].interval));
+		if (strcmp(shown, row[i].text) || strcmp(iv, row[i].interval))
+			printf("     %g: %s %s\n", row[i].value, shown, iv);
+	}
+}
+
+/* Each path of a run has a colour of its own. */
+static void colours(void)
+{
+	char *css = NULL, seen[PICTURE_PATH_COLOURS][8];
+	size_t len;
+	FILE *m = open_memstream(&css, &len);
+
+	picture_style(m, true);
+	fclose(m);
+	for (unsigned i = 0; i < PICTURE_PATH_COLOURS; i++) {
+		char key[16], *at;
+
+		snprintf(key, sizeof(key), ".k%u{fill:", i);
+		at = strstr(css, key);
+		CHECK(at);
+		snprintf(seen[i], sizeof(seen[i]), "%.7s", at ? at + strlen(key) : "");
+		for (unsigned k = 0; k < i; k++)
+			CHECK(strcmp(seen[k], seen[i]));
+	}
+	free(css);
+}
+
 /* ---- comparison ---- */
 
 static void comparisons(void)
@@ -400,6 +453,8 @@ int main(void)
 	struct comparison *c;
 
 	exact();
+	digits();
+	colours();
 	verdicts();
 	failures();
 	overheads();
