@@ -462,7 +462,8 @@ static const struct {
 } verbs[] = {
 	{"list", "", "specs, workloads, groups, paths and why one cannot run here", list_verb, false},
 	{"run", "SPEC|FILE [options]", "measures, and writes the report; run --help has the options", run_verb, false},
-	{"resume", "DIR", "goes on with a run that was interrupted, killed or had no room", resume_verb, false},
+	{"resume", "DIR [options]", "goes on with a run that was interrupted, killed or had no room", resume_verb,
+	 false},
 	{"part", "DIR BLOCK", "one block of a sweep, as its tasks run it (--launcher)", part_verb, false},
 	{"report", "DIR [options]", "table, page, pictures and summary of a results folder", report_verb, true},
 	{"compare", "A B [options]", "two results folders, with intervals", compare_verb, true},
@@ -515,8 +516,17 @@ int eval_main(int argc, char **argv)
 		if (strcmp(verbs[i].name, argv[1]))
 			continue;
 		if (asks_help(argc, argv) && !verbs[i].own_help) {
-			run_usage(stdout);
+			if (verbs[i].run == run_verb)
+				run_usage(stdout);
+			else
+				printf("usage: steelyard eval %s%s%s\n%s\n", verbs[i].name, *verbs[i].args ? " " : "",
+				       verbs[i].args, verbs[i].what);
 			return 0;
+		}
+		if (argc > 2 && !*verbs[i].args) {
+			fprintf(stderr, "steelyard eval %s: what is \"%.60s\"? It takes no argument\n", verbs[i].name,
+				argv[2]);
+			return 2;
 		}
 		return verbs[i].run(argc, argv);
 	}
@@ -526,6 +536,12 @@ int eval_main(int argc, char **argv)
 		usage(stdout);
 		return 0;
 	}
-	usage(stderr);
+	if (argc > 1)
+		fprintf(stderr,
+			"steelyard eval: \"%.60s\" is neither a verb nor a spec: steelyard eval --help has both\n",
+			argv[1]);
+	else
+		fputs("steelyard eval: give a verb or a spec, such as \"run quick\": steelyard eval --help has both\n",
+		      stderr);
 	return 2;
 }

@@ -205,8 +205,8 @@ static bool is_inside(const char *dir, const char *name, char *file, size_t n)
 	       (stat(file, &st) || S_ISREG(st.st_mode));
 }
 
-/* A file of the folder that the seal does not name; false: there is none. The results may be compressed since. */
-static bool has_stranger(const char *dir, json_t *named, char *text, size_t n)
+/* A file of the folder that the seal does not name; false: there is none. */
+static bool has_stranger(const char *dir, json_t *named, enum seal_how how, char *text, size_t n)
 {
 	struct file_list *l = calloc(1, sizeof(*l));
 	bool found = false;
@@ -215,7 +215,7 @@ static bool has_stranger(const char *dir, json_t *named, char *text, size_t n)
 		return false;
 	list_files(dir, l);
 	for (unsigned i = 0; i < l->n && !found; i++) {
-		bool packed = !strncmp(l->name[i], RESULTS ".", strlen(RESULTS) + 1);
+		bool packed = how == SEAL_ONLY && !strncmp(l->name[i], RESULTS ".", strlen(RESULTS) + 1);
 
 		if (json_object_get(named, l->name[i]) || (packed && json_object_get(named, RESULTS)))
 			continue;
@@ -227,7 +227,7 @@ static bool has_stranger(const char *dir, json_t *named, char *text, size_t n)
 	return found;
 }
 
-bool seal_verify(const char *dir, bool only, char *text, size_t n)
+bool seal_verify(const char *dir, enum seal_how how, char *text, size_t n)
 {
 	char path[4300], line[1000], name[900], want[65], hash[65];
 	json_t *named = json_object();
@@ -267,7 +267,7 @@ bool seal_verify(const char *dir, bool only, char *text, size_t n)
 	fclose(f);
 	if (fine && !seen)
 		snprintf(text, n, "%s is empty", SUMS);
-	fine = fine && seen && !(only && has_stranger(dir, named, text, n));
+	fine = fine && seen && !(how != SEAL_FILES && has_stranger(dir, named, how, text, n));
 	json_decref(named);
 	return fine;
 }

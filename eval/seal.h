@@ -7,8 +7,10 @@
 #include <stddef.h>
 
 bool seal_write(const char *dir, char *text, size_t n);
-/* Compares SHA256SUMS; only: and the folder has no other files. */
-bool seal_verify(const char *dir, bool only, char *text, size_t n);
+/* The files of SHA256SUMS; and no others, though results may be compressed since; and under these very names. */
+enum seal_how { SEAL_FILES, SEAL_ONLY, SEAL_EXACT };
+/* Compares. */
+bool seal_verify(const char *dir, enum seal_how how, char *text, size_t n);
 /* SHA-256 of a file in hexadecimal; "" when it cannot be read. */
 void seal_hash(const char *file, char out[65]);
 

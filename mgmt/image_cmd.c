@@ -218,7 +218,7 @@ int image_main(int argc, char **argv)
 		case ':':
 			return usage("a value is missing behind", argv[optind]);
 		default:
-			return usage("unknown option", argv[optind]);
+			return usage("see \"steelyard image --help\": unknown option", argv[optind]);
 		}
 	}
 	if (optind < argc - 1)

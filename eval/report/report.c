@@ -174,7 +174,7 @@ static bool is_intact(const char *dir)
 	snprintf(name, sizeof(name), "%.4000s/SHA256SUMS", dir);
 	if (access(name, F_OK))
 		return false;
-	if (seal_verify(dir, false, why, sizeof(why)))
+	if (seal_verify(dir, SEAL_FILES, why, sizeof(why)))
 		return true;
 	fprintf(stderr, "steelyard eval: %s; SHA256SUMS stays as it is\n", why);
 	return false;
@@ -237,7 +237,7 @@ int eval_report(const char *dir, const struct report_options *o)
 
 		rc = write_all(dir, o, &page);
 		/* the same files again need no new seal */
-		if (seal && !seal_verify(dir, true, why, sizeof(why)) && !seal_write(dir, why, sizeof(why)))
+		if (seal && !seal_verify(dir, SEAL_EXACT, why, sizeof(why)) && !seal_write(dir, why, sizeof(why)))
 			rc = complain(dir, why);
 	}
 	comparison_free(c);
@@ -322,7 +322,7 @@ int report_main(int argc, char **argv)
 		}
 	}
 	if (optind + 1 != argc) {
-		report_usage(stderr);
+		fputs("steelyard eval report: give one results folder; see --help\n", stderr);
 		return 2;
 	}
 	if (no_files) {
@@ -392,7 +392,7 @@ int compare_main(int argc, char **argv)
 		}
 	}
 	if (optind + 2 != argc) {
-		compare_usage(stderr);
+		fputs("steelyard eval compare: give two results folders; see --help\n", stderr);
 		return 2;
 	}
 	a = results_load(argv[optind], why, sizeof(why));

@@ -272,7 +272,7 @@ int machine_main(int argc, char **argv)
 	if (good)
 		m->rq.budget_ms = 20;
 	optind = 1;
-	while (good && (o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while (good && (o = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
 			free(paths);
@@ -298,7 +298,8 @@ int machine_main(int argc, char **argv)
 			good = false;
 			break;
 		default:
-			usage(stderr);
+			fprintf(stderr, "steelyard eval machine: %.60s %s; see --help\n", argv[optind - 1],
+				o == ':' ? "needs a value" : "is not an option");
 			good = false;
 		}
 	}

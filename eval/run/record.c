@@ -62,6 +62,11 @@ static bool begin(struct record_log *log, const char *dir, int flags)
 		snprintf(log->error, sizeof(log->error), "the name of the folder is too long");
 		return false;
 	}
+	if (!(flags & O_CREAT) && access(log->path, F_OK)) { /* before a lock is left in a folder of something else */
+		snprintf(log->error, sizeof(log->error), "%s: %s; steelyard eval run makes a results folder", log->path,
+			 strerror(errno));
+		return false;
+	}
 	if (!take_lock(log, dir))
 		return false;
 	log->fd = open(log->path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0666);

@@ -233,6 +233,31 @@ check "none of them made a folder" [ ! -e "$work/never" ]
 printf '{"name":"mine","workloads":["@fp",{"name":"fib","scale":3}],"paths":["qemu-tcg"],"blocks":1,"inject":0,"seed":9,"iterations":1,"together":2,"quiet":{"max_load":1024,"max_steal":100}}' >"$work/spec.json"
 ev mine run "$work/spec.json" --guest "$fake/guest" --out "$work/mine" --no-report
 check "a spec file: groups, scales, hands" eval '[ $status -eq 0 -a "$(count "$work/mine" "\"type\":\"boot\"")" -eq 5 -a "$(grep "\"workload\":\"fib\"" "$work/mine/results.jsonl" | grep -c "\"scale\":3")" -eq 6 ] && whole "$work/mine"'
+oneline() { # ARGS...: status 2, one line that says where to look
+	ev wrong "$@"
+	check "eval $*: status 2, one line" [ $status -eq 2 -a "$(wc -l <"$work/wrong.err")" -eq 1 -a ! -s "$work/wrong.out" ]
+}
+oneline
+oneline nosuch
+oneline list extra
+oneline run
+oneline run quick --nosuch 1
+oneline run quick --blocks
+oneline resume
+oneline verify
+oneline verify a b
+oneline report
+oneline report a b
+oneline report --nosuch
+oneline compare a
+oneline machine --nosuch
+oneline machine --paths
+oneline part x
+mkdir "$work/alien"
+ev alien resume "$work/alien"
+check "resume of a folder of something else leaves nothing in it" [ $status -eq 1 -a "$(wc -l <"$work/alien.err")" -eq 1 -a -z "$(ls -A "$work/alien")" ]
+ev help verify --help
+check "verify --help is about verify" grep -q '^usage: steelyard eval verify DIR$' "$work/help.out"
 ev list list
 check "list names specs, workloads and paths" [ "$(grep -c '^  quick  \|^  sieve  \|^  bt  ' "$work/list.out")" -eq 3 ]
 PATH=/nonexistent "$STEELYARD" eval list >"$work/list.out" 2>&1
