@@ -66,7 +66,7 @@ has "what could not run, as TeX" '\item \texttt{kvm}: use -{}-path bt: 100 \% \&
 has "what a path left out, whole groups by name" '\item \texttt{unicorn} leaves out matavx2, group os: it cannot' absent.tex
 has "the host's mitigations" '\defword{env.mitigations}{spectre v2}' numbers.tex
 has "the guest's kernel" '\defword{env.guest}{6.1.0}' numbers.tex
-has "the peers" '\\defword{env.peers}{QEMU 7.2 and libunicorn 2.0}' numbers.tex
+has "the peers" '\defword{env.peers}{QEMU 7.2 and libunicorn 2.0}' numbers.tex
 
 refused() { # refused NAME PROSE
 	printf '%s\n' "$2" >"$work/prose.tex"
