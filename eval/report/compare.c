@@ -90,6 +90,9 @@ static bool compare_path(struct comparison *c, unsigned p)
 			row->path = a->path[p].label;
 			row->workload = a->workload[w].name;
 			row->phase = ph;
+			row->scale_a = effect_scale(a, (int)p, w, ph);
+			row->scale_b = effect_scale(b, q, (unsigned)v, ph);
+			c->nscales += row->scale_a != row->scale_b;
 			welch(row, x, nx, y, ny);
 		}
 	}

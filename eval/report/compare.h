@@ -17,6 +17,7 @@ struct compare_row {
 	enum results_phase phase;
 	double a, b;              /* ratio to native in each run */
 	struct stats_ratio ratio; /* b over a; n: blocks of the smaller run */
+	unsigned scale_a, scale_b; /* percent of the full work: ratios of other amounts of work may differ for that alone */
 	double p, q;              /* p-value that they are the same; adjusted (Benjamini & Hochberg) */
 	bool significant;
 };
@@ -28,6 +29,7 @@ struct comparison {
 	struct compare_row *row;
 	struct compare_change *change; /* what is not the same in environment and spec */
 	unsigned nrows, nchanges, nsignificant;
+	unsigned nscales; /* rows with other amounts of work */
 	unsigned only_a, only_b; /* pairs of workload and path that the other has not got */
 };
 /* CPU time. NULL: no memory. */

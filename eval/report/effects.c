@@ -206,6 +206,13 @@ bool effect_has(const struct results *r, int path, int workload, enum results_ph
 	return false;
 }
 
+unsigned effect_scale(const struct results *r, int path, unsigned workload, enum results_phase phase)
+{
+	struct effect_side a = side_of(r, path, phase);
+
+	return scale_of(r, &a, workload);
+}
+
 unsigned effect_blocks(const struct results *r, int path, unsigned workload, enum results_phase phase,
 		       enum results_metric m, double *logs, unsigned max)
 {

@@ -54,6 +54,8 @@ bool effect_has(const struct results *r, int path, int workload, enum results_ph
 /* The logarithms per block that effect_workload() is made of, by block: NAN where there is none. max: room. Returns blocks. */
 unsigned effect_blocks(const struct results *r, int path, unsigned workload, enum results_phase phase,
 		       enum results_metric m, double *logs, unsigned max);
+/* The work that its samples did, in percent; 0: there are none. */
+unsigned effect_scale(const struct results *r, int path, unsigned workload, enum results_phase phase);
 double sample_value(const struct results_sample *s, enum results_metric m);
 
 /* What the run can show at all. */

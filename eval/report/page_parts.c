@@ -354,6 +354,9 @@ void page_compare(const struct page *p)
 		"%g&nbsp;%% (Benjamini and Hochberg). %u pairs of workload and path are in the other run only, %u in "
 		"this one only.</p>",
 		c->nsignificant, c->nrows, COMPARE_RATE * 100, c->only_a, c->only_b);
+	if (c->nscales)
+		fprintf(p->f, "<p class=\"bad\">%u of %u compare other amounts of work: that alone may be the difference.</p>",
+			c->nscales, c->nrows);
 	for (unsigned pass = 0; pass < 2; pass++) {
 		fprintf(p->f,
 			"<details%s><summary>%s</summary><div class=\"wide\"><table "

@@ -53,7 +53,7 @@ const char page_style[] =
 	"bottom:.5rem}}"
 	"@media print{body{max-width:none;padding:0;font-size:10.5pt}nav,th "
 	"button::after{display:none}.wide{overflow:visible}"
-	".wide>svg{min-width:0}h2{break-after:avoid}tr,figure{break-inside:avoid}details>summary{color:inherit}table{"
+	".wide>svg{min-width:0}h2,.legend{break-after:avoid}tr,figure{break-inside:avoid}details>summary{color:inherit}table{"
 	"font-size:8pt}"
 	"th,td{padding-right:.5rem}.wide td:first-child{position:static}}";
 

@@ -341,9 +341,10 @@ static json_t *compare_json(const struct comparison *c)
 	for (unsigned i = 0; i < c->nrows; i++) {
 		const struct compare_row *row = &c->row[i];
 
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b}",
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b}",
 						      "workload", row->workload, "path", row->path, "phase",
-						      phase_name(row->phase), "a", row->a, "b", row->b, "ratio",
+						      phase_name(row->phase), "scale_a", row->scale_a, "scale_b",
+						      row->scale_b, "a", row->a, "b", row->b, "ratio",
 						      row->ratio.ratio, "lo", row->ratio.lo, "hi", row->ratio.hi, "p",
 						      row->p, "q", row->q, "significant", row->significant));
 	}

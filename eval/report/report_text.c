@@ -368,6 +368,12 @@ void compare_text(FILE *f, const struct comparison *c)
 		"%u of %u differ (*) at a false-discovery rate of %g %% (Benjamini and Hochberg); %u pairs only in A, "
 		"%u only in B.\n",
 		c->nsignificant, c->nrows, COMPARE_RATE * 100, c->only_a, c->only_b);
+	for (unsigned i = 0, said = 0; i < c->nrows && !said; i++)
+		if (c->row[i].scale_a != c->row[i].scale_b && ++said)
+			fprintf(f,
+				"%u of %u compare other amounts of work, as %s on %s with %u %% and %u %%: that alone may be the "
+				"difference.\n",
+				c->nscales, c->nrows, c->row[i].workload, c->row[i].path, c->row[i].scale_a, c->row[i].scale_b);
 	for (unsigned i = 0; i < c->nchanges; i++)
 		fprintf(f, "not the same: %s: %s -> %s\n", c->change[i].what, c->change[i].a, c->change[i].b);
 }

@@ -111,6 +111,11 @@ check "compare succeeds" [ $? -eq 0 ]
 says "it says what changed" 'compiler: "gcc 12.2.0" -> "gcc 13"' "$work/out"
 says "equal ratios do not differ" '^0 of ' "$work/out"
 says "the page has the comparison" 'id="compare"' "$work/cmp.html"
+check "as much work in both: nothing is said of it" eval '! grep -q "amounts of work" "$work/out"'
+mkdir "$work/c" && sed '/"type":"sample"/s/"scale":25/"scale":50/' "$work/b/results.jsonl" >"$work/c/results.jsonl"
+"$STEELYARD" eval compare "$work/a" "$work/c" --html "$work/scales.html" >"$work/out" 2>"$work/err"
+says "other amounts of work are told" 'compare other amounts of work, as sieve on bt with 25 % and 50 %' "$work/out"
+says "on the page too" 'compare other amounts of work' "$work/scales.html"
 "$STEELYARD" eval compare "$work/a" "$work/b" --json >"$work/json"
 says "--json too" '"significant": 0' "$work/json"
 
